@@ -1,1 +1,32 @@
-//! Placeholder while the workspace is laid out.
+//! RPM's words as plain data.
+//!
+//! What it is: versions and their order ([`Evr`]), package identities ([`Nevra`]), dependencies and their
+//! overlap ([`Dependency`], [`Requirement`]), what specs and packages say ([`SpecData`], [`PackageHeader`]),
+//! and the versioned JSON documents that processes exchange ([`JobDocument`], [`ResultDocument`],
+//! [`BuildRecord`], [`WorkerManifest`]).
+//!
+//! What it is not: it reads no file, starts no process, knows no directory layout and resolves nothing.
+//! Everything here is a value; the crates above decide with it.
+
+mod azure;
+mod dependency;
+mod document;
+mod evr;
+mod hash;
+mod nevra;
+mod package;
+mod rich;
+mod worker;
+
+pub use azure::{AzureCondition, AzurePackage, AzurePackageVersion, AzureSpecs};
+pub use dependency::{Comparison, Constraint, Dependency, DependencyError, Requirement};
+pub use document::{
+    BuildReason, BuildRecord, CcacheMount, FailureClass, JobDocument, Outcome, PackageArtifact,
+    RecordedPackage, ResourceUsage, ResultDocument,
+};
+pub use evr::{Evr, EvrError};
+pub use hash::{ContentDigest, ContentDigestError, ContentHasher};
+pub use nevra::{Nevra, NevraError};
+pub use package::{BadSpec, PackageHeader, PackagesDocument, SourceKind, SpecData, SpecPackage, SpecSource};
+pub use rich::RichDependency;
+pub use worker::{BuildrootLock, LockedPackage, PackageOrigin, WorkerManifest};

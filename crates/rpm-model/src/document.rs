@@ -1,0 +1,296 @@
+//! The documents that scheduler and worker exchange, and what is kept of a build.
+//!
+//! A [`JobDocument`] is self-contained: with it and the files it names by SHA-256 a worker needs nothing
+//! else. A [`ResultDocument`] is what came out; a [`BuildRecord`] is what the tree remembers of a build.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::hash::ContentDigest;
+use crate::nevra::Nevra;
+use crate::worker::BuildrootLock;
+
+/// One build of one SRPM, self-contained.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobDocument {
+    /// This code reads and writes [`JobDocument::SCHEMA`].
+    pub schema: u32,
+    /// The spec's name.
+    pub package: String,
+    /// The SRPM file on this host.
+    pub srpm_path: String,
+    /// SHA-256 of the SRPM file.
+    pub srpm_sha256: ContentDigest,
+    /// The exact content of the build root.
+    pub lock: BuildrootLock,
+    /// The architecture to build for.
+    pub arch: String,
+    /// Macro definitions, `-D 'key value'` each, for example `dist` → `.mw1`.
+    pub defines: BTreeMap<String, String>,
+    /// A file of macros that the build reads besides the worker's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macros_file: Option<String>,
+    /// Whether `%check` runs, as a phase of the build.
+    pub run_check: bool,
+    /// Processors that the build may count on; `None` means all of the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_cpu: Option<u32>,
+    /// Seconds after which the build is killed.
+    pub timeout_seconds: u64,
+    /// Bytes that the private upper directory may hold.
+    pub disk_limit_bytes: u64,
+    /// Where ccache keeps its objects, when it is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ccache: Option<CcacheMount>,
+    /// The packages that the spec says will come out; anything else is refused. Empty means "not known".
+    #[serde(default)]
+    pub expected: Vec<Nevra>,
+}
+
+/// A ccache directory that the build may write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CcacheMount {
+    /// The directory on this host.
+    pub directory: String,
+    /// A ccache configuration file, where one is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
+}
+
+impl JobDocument {
+    /// The schema that this code reads and writes.
+    pub const SCHEMA: u32 = 1;
+}
+
+/// Why a build did not succeed; only `InfrastructureFailure` is retried without a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureClass {
+    /// `%prep`, `%build`, `%install` or packaging failed: the package's fault.
+    PackageFailure,
+    /// `%check` failed.
+    CheckFailure,
+    /// The time limit ended it.
+    Timeout,
+    /// It ran out of memory.
+    OutOfMemory,
+    /// It ran out of disk space.
+    NoSpace,
+    /// The host's or the worker's fault.
+    InfrastructureFailure,
+}
+
+impl FailureClass {
+    /// Returns the class as reports write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PackageFailure => "package-failure",
+            Self::CheckFailure => "check-failure",
+            Self::Timeout => "timeout",
+            Self::OutOfMemory => "out-of-memory",
+            Self::NoSpace => "no-space",
+            Self::InfrastructureFailure => "infrastructure-failure",
+        }
+    }
+
+    /// Returns what a packager does next.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::PackageFailure => {
+                "read the end of the log; build again with CLEANUP_PACKAGE_BUILDS=n to keep the build root"
+            }
+            Self::CheckFailure => {
+                "the package was compiled but its tests fail; build without RUN_CHECK=y to go on without them"
+            }
+            Self::Timeout => "raise the time limit (--timeout), or find out in the log where the build hangs",
+            Self::OutOfMemory => {
+                "lower MAX_CPU for this package or build fewer packages at once (CONCURRENT_PACKAGE_BUILDS)"
+            }
+            Self::NoSpace => "free space in the build directory or raise the package's disk limit",
+            Self::InfrastructureFailure => {
+                "the host or the worker failed, not the package; the build was tried again as configured"
+            }
+        }
+    }
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// All went well.
+    Succeeded,
+    /// It failed.
+    Failed {
+        /// Whose fault it is.
+        class: FailureClass,
+        /// The section that failed, for example `%build`, where one is known.
+        phase: Option<String>,
+        /// One sentence.
+        message: String,
+    },
+}
+
+/// One file that came out of a build.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PackageArtifact {
+    /// What it is.
+    pub nevra: Nevra,
+    /// Its path: in a result, where the worker left it; in a record, relative to the repository.
+    pub path: String,
+    /// SHA-256 of the file.
+    pub sha256: ContentDigest,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// What a build used.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ResourceUsage {
+    /// From start to end, in seconds.
+    pub wall_seconds: f64,
+    /// User and system time of all processes, in seconds.
+    pub cpu_seconds: f64,
+    /// Largest resident set of one process, in bytes.
+    pub peak_memory_bytes: u64,
+}
+
+/// What a worker says of a job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResultDocument {
+    /// This code reads and writes [`ResultDocument::SCHEMA`].
+    pub schema: u32,
+    /// The job's package.
+    pub package: String,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// The binary RPMs, sorted by NEVRA.
+    pub rpms: Vec<PackageArtifact>,
+    /// The SRPM as it belongs in the repository, when the build succeeded.
+    pub srpm: Option<PackageArtifact>,
+    /// Results of `%check`.
+    pub check: Option<bool>,
+    /// The log file.
+    pub log: String,
+    /// The last lines that tell why it failed; empty on success.
+    pub decisive_lines: Vec<String>,
+    /// Time and memory of rpmbuild.
+    pub usage: ResourceUsage,
+    /// Seconds spent outside rpmbuild: layers, mounts, collecting.
+    pub overhead_seconds: f64,
+    /// Layers found in the store / unpacked for this job.
+    pub layers: (usize, usize),
+    /// Packages whose scriptlets a build root would need but did not run.
+    pub skipped_scriptlets: Vec<String>,
+    /// Where the failed root was kept, if it was.
+    pub kept_root: Option<String>,
+}
+
+impl ResultDocument {
+    /// The schema that this code reads and writes.
+    pub const SCHEMA: u32 = 1;
+}
+
+/// Why a package is (re)built. One per cause; a package may have several.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+pub enum BuildReason {
+    /// No record of a build exists.
+    NeverBuilt,
+    /// The user named it in the rebuild list.
+    Requested,
+    /// The SRPM's content (spec, sources, macros, defines) differs.
+    InputsChanged {
+        /// The recorded identity of the inputs.
+        recorded: ContentDigest,
+        /// The present one.
+        present: ContentDigest,
+    },
+    /// Check was off when it was built and is on now.
+    CheckNotRun,
+    /// A recorded RPM is missing from the repository or is not the recorded content.
+    OutputMissing {
+        /// Path relative to the repository.
+        path: String,
+    },
+    /// A published requirement of its packages lost its provider.
+    RequirementLost {
+        /// The package that requires it.
+        package: String,
+        /// The requirement.
+        requirement: String,
+    },
+    /// A static or header-only input of its build root changed.
+    StaticInputChanged {
+        /// The input package.
+        package: String,
+        /// Its recorded content.
+        recorded: ContentDigest,
+        /// Its present content.
+        present: ContentDigest,
+    },
+    /// A direct build requirement changed (policy `direct` and `exact`).
+    BuildRequirementChanged {
+        /// The input package.
+        package: String,
+        /// Its recorded identity, if it was there.
+        recorded: Option<Nevra>,
+        /// Its present identity, if it is there.
+        present: Option<Nevra>,
+    },
+    /// The worker generation differs (policy `exact`).
+    WorkerChanged {
+        /// The recorded generation.
+        recorded: ContentDigest,
+        /// The present one.
+        present: ContentDigest,
+    },
+}
+
+/// A binary package as recorded: the artifact and what dependants can see of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedPackage {
+    /// The file; its path is relative to the repository.
+    #[serde(flatten)]
+    pub artifact: PackageArtifact,
+    /// What it provides.
+    pub provides: Vec<crate::Dependency>,
+    /// What it requires.
+    pub requires: Vec<crate::Requirement>,
+}
+
+/// `build/records/<name>.json`: what went into the last accepted build of a spec, and what came out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BuildRecord {
+    /// This code reads and writes [`BuildRecord::SCHEMA`].
+    pub schema: u32,
+    /// The spec's name.
+    pub package: String,
+    /// The source package.
+    pub source: Nevra,
+    /// Identity of the inputs without the build root.
+    pub inputs: ContentDigest,
+    /// Identity of everything: inputs and build root.
+    pub identity: ContentDigest,
+    /// The worker generation.
+    pub worker: ContentDigest,
+    /// The exact build root.
+    pub lock: BuildrootLock,
+    /// Whether `%check` ran and passed.
+    pub checked: bool,
+    /// Why it was built.
+    pub reasons: Vec<BuildReason>,
+    /// The packages, sorted by NEVRA.
+    pub rpms: Vec<RecordedPackage>,
+    /// The source package file.
+    pub srpm: PackageArtifact,
+    /// What it used; the next schedule's estimate.
+    pub usage: ResourceUsage,
+}
+
+impl BuildRecord {
+    /// The schema that this code reads and writes.
+    pub const SCHEMA: u32 = 1;
+}

@@ -1,0 +1,162 @@
+//! What specs and packages say about themselves.
+//!
+//! [`SpecData`] is a spec as `rpmspec` sees it under the worker's macros; [`PackageHeader`] is a built
+//! package as its RPM header says it. `packages.json` is a [`PackagesDocument`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::dependency::{Dependency, Requirement};
+use crate::hash::ContentDigest;
+use crate::nevra::Nevra;
+
+/// What the header of one binary RPM says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageHeader {
+    /// The package's identity.
+    pub nevra: Nevra,
+    /// The file name of the source package, `None` for source packages and foreign packages without one.
+    pub source_rpm: Option<String>,
+    /// What it provides, itself included.
+    pub provides: Vec<Dependency>,
+    /// What it requires at run time, `rpmlib(...)` features left out.
+    pub requires: Vec<Requirement>,
+    /// With what it cannot be installed together.
+    pub conflicts: Vec<Requirement>,
+    /// Which packages it replaces.
+    pub obsoletes: Vec<Dependency>,
+    /// Weak requirements; not installed into build roots.
+    pub recommends: Vec<Requirement>,
+    /// Reverse weak requirements.
+    pub supplements: Vec<Requirement>,
+    /// Absolute paths of all its files, directories and links, sorted.
+    pub files: Vec<String>,
+}
+
+/// Whether a spec's file is a source or a patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceKind {
+    /// `SourceN:`
+    Source,
+    /// `PatchN:`
+    Patch,
+}
+
+/// One source or patch of a spec.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SpecSource {
+    /// Source or patch.
+    pub kind: SourceKind,
+    /// Its number.
+    pub number: u32,
+    /// The base name, by which signature files and SRPMs know it.
+    pub file: String,
+    /// The whole text where the spec gives a URL.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub url: Option<String>,
+}
+
+/// One binary package that a spec declares and that gets built (it has a `%files` section).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpecPackage {
+    /// The identity it will have.
+    pub nevra: Nevra,
+    /// What the spec lets it provide; what generators will add is not known here.
+    pub provides: Vec<Dependency>,
+    /// What the spec lets it require.
+    pub requires: Vec<Requirement>,
+    /// Declared conflicts.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub conflicts: Vec<Requirement>,
+    /// Declared obsoletes.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub obsoletes: Vec<Dependency>,
+    /// Declared weak requirements.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub recommends: Vec<Requirement>,
+    /// Declared reverse weak requirements.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub supplements: Vec<Requirement>,
+}
+
+/// One spec as `rpmspec` sees it for one architecture.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpecData {
+    /// The spec file's base name without `.spec`: what users call the package.
+    pub name: String,
+    /// The spec file, as given by the caller.
+    pub spec_path: String,
+    /// Identity of the source package, architecture `src`.
+    pub source: Nevra,
+    /// Build requirements without `%check`'s own.
+    pub build_requires: Vec<Requirement>,
+    /// Build requirements when `%check` runs (`with_check 1`); equal to the above for most specs.
+    pub check_requires: Vec<Requirement>,
+    /// Packages that must not be in the build root.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub build_conflicts: Vec<Requirement>,
+    /// `ExclusiveArch`; empty means every architecture.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub exclusive_arch: Vec<String>,
+    /// `ExcludeArch`.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub exclude_arch: Vec<String>,
+    /// Sources and patches, sorted by kind and number.
+    pub sources: Vec<SpecSource>,
+    /// Binary packages, sorted by name.
+    pub packages: Vec<SpecPackage>,
+    /// Whether there is a `%check` section.
+    pub has_check: bool,
+    /// Whether there is a `%generate_buildrequires` section.
+    pub generates_build_requires: bool,
+}
+
+/// A spec that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BadSpec {
+    /// The spec file's base name without `.spec`.
+    pub name: String,
+    /// The spec file.
+    pub spec_path: String,
+    /// Line in the spec, where rpm names one.
+    pub line: Option<u32>,
+    /// rpm's own words.
+    pub message: String,
+}
+
+/// `packages.json`: everything that is known about the tree's specs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackagesDocument {
+    /// Raised when a field changes its meaning; this code writes [`PackagesDocument::SCHEMA`].
+    pub schema: u32,
+    /// The architecture the specs were read for.
+    pub arch: String,
+    /// Identity of the macros they were read under.
+    pub macros: ContentDigest,
+    /// The good specs, sorted by name.
+    pub specs: Vec<SpecData>,
+    /// The bad ones, sorted by name.
+    pub bad: Vec<BadSpec>,
+}
+
+impl PackagesDocument {
+    /// The schema that this code reads and writes.
+    pub const SCHEMA: u32 = 1;
+}
+
+impl SpecData {
+    /// Returns whether the spec may be built on an architecture, by `ExclusiveArch` and `ExcludeArch`.
+    pub fn builds_on(&self, arch: &str) -> bool {
+        let names = |list: &[String]| list.iter().any(|entry| entry == arch);
+        let noarch_only = self.packages.iter().all(|package| package.nevra.arch == "noarch");
+        let exclusive = self.exclusive_arch.is_empty()
+            || names(&self.exclusive_arch)
+            || (noarch_only && self.exclusive_arch.iter().any(|a| a == "noarch"));
+        exclusive && !names(&self.exclude_arch)
+    }
+
+    /// Returns the build requirements with or without `%check`.
+    pub fn requirements(&self, run_check: bool) -> &[Requirement] {
+        if run_check { &self.check_requires } else { &self.build_requires }
+    }
+}
