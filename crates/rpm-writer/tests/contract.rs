@@ -1,5 +1,7 @@
 //! Properties of the bytes that need no rpm: determinism, refusal of inconsistent input, cpio order.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test fails by panicking")]
+
 use proptest::prelude::*;
 use rpm_writer::{Dependency, FileEntry, Package, Payload, WriteError};
 
