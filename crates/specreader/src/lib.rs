@@ -1,1 +1,13 @@
-//! Placeholder while the workspace is laid out.
+//! Specs to package data, exact as rpm sees them under the worker's macros.
+//!
+//! What it is: the seam to whatever parses specs ([`SpecEngine`]), and around it a cache by content, the
+//! expansion of SRPMs into a tree of specs, and the two documents that come out: Azure's `specs.json` and
+//! our `packages.json`.
+//!
+//! What it is not: it expands no macro itself, fetches nothing and resolves nothing.
+
+mod engine;
+mod failure;
+
+pub use engine::{EngineError, PackError, PackRequest, ReadOptions, SourceDate, SpecEngine, SpecInput};
+pub use failure::{Diagnostic, FailureKind, SpecFailure};

@@ -1,0 +1,148 @@
+//! The seam between callers and whatever parses specs.
+//!
+//! Callers see [`SpecEngine`] only: specs in, package data or rpm's own complaints out; one SRPM out of one
+//! spec and its sources. Whether that is one `rpmspec` process per question or a helper that holds
+//! librpmbuild is the engine's affair.
+//!
+//! What it is not: it does not look for specs, cache anything or decide what is packed.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+
+use rpm_model::{ContentDigest, SpecData};
+
+use crate::failure::SpecFailure;
+
+/// Parses specs and writes SRPMs as rpm does under one fixed set of macros.
+///
+/// Implementations keep specs apart: no macro, Lua or environment state of one reaches another, and a spec
+/// that hangs or crashes its parser costs its own result only.
+pub trait SpecEngine: Sync {
+    /// Returns the identity of everything but the spec that decides a result: rpm, its macros, its shell.
+    fn identity(&self) -> &ContentDigest;
+
+    /// Reads specs; the results stand in the order of `specs`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error only where the engine itself cannot work; a spec's faults are in its own result.
+    fn read(
+        &self,
+        specs: &[SpecInput],
+        options: &ReadOptions,
+    ) -> Result<Vec<Result<SpecData, SpecFailure>>, EngineError>;
+
+    /// Writes the SRPM of a spec into `request.output` under rpm's own file name and returns its path.
+    ///
+    /// The bytes depend on the spec, the sources' content and names, the defines and the engine's identity;
+    /// not on time, host, user, paths or file times.
+    ///
+    /// # Errors
+    ///
+    /// [`PackError::Spec`] carries rpm's words about the spec or its sources, the rest is the host's fault.
+    fn pack(&self, request: &PackRequest) -> Result<PathBuf, PackError>;
+}
+
+/// One spec to read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SpecInput {
+    /// What users call the package: the spec's base name without `.spec`.
+    pub name: String,
+    /// The spec file. Its directory is visible to the parser, read only.
+    pub path: PathBuf,
+    /// The directory that `%{_sourcedir}` and `%{SOURCE0}` name; often the spec's own.
+    pub source_dir: PathBuf,
+}
+
+/// Under what specs are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// The architecture to build for, as rpm's `--target` names it.
+    pub arch: String,
+    /// Macro definitions on top of the engine's own, for example `dist` → `.mw1`. `with_check` is not among
+    /// them: the reader sets it.
+    pub defines: BTreeMap<String, String>,
+    /// Macro files that are loaded after the engine's own, in this order.
+    pub macro_files: Vec<PathBuf>,
+}
+
+/// One SRPM to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackRequest {
+    /// The spec file.
+    pub spec: PathBuf,
+    /// Every source and patch: the base name the spec knows it by → the file. Files are only read.
+    pub sources: BTreeMap<String, PathBuf>,
+    /// An existing directory; the SRPM appears in it by rename, complete or not at all.
+    pub output: PathBuf,
+    /// The architecture the spec is parsed for.
+    pub arch: String,
+    /// Macro definitions, as in [`ReadOptions::defines`].
+    pub defines: BTreeMap<String, String>,
+    /// Macro files, as in [`ReadOptions::macro_files`].
+    pub macro_files: Vec<PathBuf>,
+    /// Where the time stamps inside the SRPM come from.
+    pub source_date: SourceDate,
+}
+
+/// Where the time stamps inside an SRPM come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceDate {
+    /// The newest `%changelog` entry; the beginning of 1970 where there is none.
+    Changelog,
+    /// Seconds since the beginning of 1970.
+    Fixed(u64),
+}
+
+/// Why an engine cannot work at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// A file of the engine's own could not be read or written.
+    #[error("cannot {operation} {}", path.display())]
+    Io {
+        /// What was tried, for example "create".
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The sandbox, or rpm inside it, could not be started.
+    #[error("cannot run rpm in {place}: {message}")]
+    Start {
+        /// The worker or host in words.
+        place: String,
+        /// Why.
+        message: String,
+    },
+    /// rpm ran but left no result for a spec.
+    #[error("rpm left no result for {name}: {message}")]
+    Protocol {
+        /// The spec's name.
+        name: String,
+        /// What is wrong with what it left.
+        message: String,
+    },
+}
+
+/// Why no SRPM was written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackError {
+    /// rpm refuses the spec or one of its sources.
+    #[error(transparent)]
+    Spec(#[from] SpecFailure),
+    /// The engine cannot work.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A source or the spec could not be copied to where rpm reads it.
+    #[error("cannot copy {} for packing", path.display())]
+    Source {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,173 @@
+//! What is wrong with one spec, in rpm's own words.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use rpm_model::BadSpec;
+use serde::{Deserialize, Serialize};
+
+/// Why a spec could not be read or packed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{}", self.summary())]
+pub struct SpecFailure {
+    /// The spec's base name without `.spec`.
+    pub name: String,
+    /// The spec file as the caller named it.
+    pub spec_path: PathBuf,
+    /// What kind of failure it is.
+    pub kind: FailureKind,
+    /// What rpm said, in its order; may be empty for failures that rpm could not report.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// What kind of failure it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// rpm refuses the spec; see the diagnostics.
+    Rejected,
+    /// The parse did not end in time, for example because of `%(sleep 1000)`.
+    TimeLimit {
+        /// The limit.
+        seconds: u64,
+    },
+    /// The spec file is larger than any spec is, or rpm printed more than the limit.
+    TooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The spec's name has characters that no package name may have.
+    BadName,
+    /// What rpm printed is not UTF-8.
+    NotUtf8 {
+        /// Which field.
+        field: String,
+    },
+    /// A dependency, version or source that rpm accepted cannot be understood.
+    Malformed {
+        /// Which field.
+        field: String,
+        /// The text and what is wrong with it.
+        message: String,
+    },
+    /// The spec file cannot be read.
+    Unreadable {
+        /// The system's words.
+        message: String,
+    },
+    /// The parser died.
+    Crashed {
+        /// How, for example "signal 11".
+        how: String,
+    },
+}
+
+impl FailureKind {
+    /// Returns whether the same spec fails in the same way again, so that the failure may be remembered.
+    pub fn is_lasting(&self) -> bool {
+        matches!(self, Self::Rejected | Self::BadName | Self::NotUtf8 { .. } | Self::Malformed { .. })
+    }
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected => f.write_str("rpm refuses the spec"),
+            Self::TimeLimit { seconds } => {
+                write!(f, "parsing did not end within {seconds} s; does a `%(...)` or `%{{lua:...}}` hang?")
+            }
+            Self::TooLarge { limit } => {
+                write!(f, "the spec, or what rpm prints for it, is larger than {limit} bytes")
+            }
+            Self::BadName => {
+                f.write_str("the file name must be a package name (letters, digits, `+-._`) and `.spec`")
+            }
+            Self::NotUtf8 { field } => write!(f, "{field} is not UTF-8"),
+            Self::Malformed { field, message } => write!(f, "{field}: {message}"),
+            Self::Unreadable { message } => write!(f, "cannot be read: {message}"),
+            Self::Crashed { how } => write!(f, "rpm died while parsing: {how}"),
+        }
+    }
+}
+
+/// One of rpm's error messages.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Diagnostic {
+    /// The file rpm names where it is not the spec itself, for example an included one or a macro file.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub file: Option<String>,
+    /// Line, counted from 1, where rpm names one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub line: Option<u32>,
+    /// rpm's words without `error:` and the place.
+    pub message: String,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => write!(f, "{file}:{line}: ")?,
+            (Some(file), None) => write!(f, "{file}: ")?,
+            (None, Some(line)) => write!(f, "line {line}: ")?,
+            (None, None) => {}
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl SpecFailure {
+    /// Returns the failure in one line: file, place, rpm's first message.
+    pub fn summary(&self) -> String {
+        let place = self.spec_path.display();
+        match self.diagnostics.first() {
+            Some(first) if self.kind == FailureKind::Rejected => format!("{place}: {first}"),
+            Some(first) => format!("{place}: {} ({first})", self.kind),
+            None => format!("{place}: {}", self.kind),
+        }
+    }
+}
+
+impl From<SpecFailure> for BadSpec {
+    fn from(failure: SpecFailure) -> Self {
+        let line = failure.diagnostics.iter().find(|d| d.file.is_none()).and_then(|d| d.line);
+        let mut words: Vec<String> = Vec::new();
+        if failure.kind != FailureKind::Rejected || failure.diagnostics.is_empty() {
+            words.push(failure.kind.to_string());
+        }
+        words.extend(failure.diagnostics.iter().map(ToString::to_string));
+        Self {
+            name: failure.name,
+            spec_path: failure.spec_path.display().to_string(),
+            line,
+            message: words.join("\n"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_spec_keeps_every_message_and_the_first_line_number() {
+        let diagnostic = |file: Option<&str>, line, message: &str| Diagnostic {
+            file: file.map(str::to_owned),
+            line,
+            message: message.to_owned(),
+        };
+        let failure = SpecFailure {
+            name: "zlib".to_owned(),
+            spec_path: PathBuf::from("SPECS/zlib/zlib.spec"),
+            kind: FailureKind::Rejected,
+            diagnostics: vec![
+                diagnostic(Some("common.inc"), Some(3), "Unclosed %if"),
+                diagnostic(None, Some(7), "Unknown tag: Foo"),
+            ],
+        };
+        assert_eq!(failure.to_string(), "SPECS/zlib/zlib.spec: common.inc:3: Unclosed %if");
+        let bad = BadSpec::from(failure);
+        assert_eq!(bad.line, Some(7));
+        assert_eq!(bad.message, "common.inc:3: Unclosed %if\nline 7: Unknown tag: Foo");
+    }
+}
