@@ -1,1 +1,22 @@
-//! Placeholder while the workspace is laid out.
+//! The one place where Millwright talks.
+//!
+//! What it is: the event stream that all long work reports into ([`Event`], [`Reporter`]) with its renderers
+//! for a terminal, for a plain log and for programs (JSON lines), and the end of every binary: a [`Failure`]
+//! becomes `error:`, `caused by:` and `help:` lines and a fixed exit code ([`ExitStatus`]).
+//!
+//! What it is not: it decides nothing and knows no file formats. Libraries take a [`Reporter`]; only
+//! binaries choose which.
+
+mod event;
+mod failure;
+mod render;
+
+pub use event::{Event, PackageEnd, Stage};
+pub use failure::{ExitStatus, Failure, conclude};
+pub use render::{JsonReporter, PlainReporter, QuietReporter, TerminalReporter, choose};
+
+/// Takes events; implementations are shared by all threads of a run.
+pub trait Reporter: Send + Sync {
+    /// Takes one event. Must not block for long and cannot fail: a report that cannot be written is lost.
+    fn event(&self, event: &Event);
+}

@@ -4,6 +4,7 @@
 //! else. A [`ResultDocument`] is what came out; a [`BuildRecord`] is what the tree remembers of a build.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -247,6 +248,45 @@ pub enum BuildReason {
         /// The present one.
         present: ContentDigest,
     },
+}
+
+impl fmt::Display for BuildReason {
+    /// Writes the reason in a few words, with both sides of each comparison.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let short = |digest: &ContentDigest| digest.as_str()[..12].to_owned();
+        let identity = |nevra: &Option<Nevra>| nevra.as_ref().map_or("absent".to_owned(), Nevra::to_string);
+        match self {
+            Self::NeverBuilt => f.write_str("never built"),
+            Self::Requested => f.write_str("its rebuild was asked for"),
+            Self::InputsChanged { recorded, present } => {
+                write!(f, "spec, sources or macros changed ({} -> {})", short(recorded), short(present))
+            }
+            Self::CheckNotRun => f.write_str("%check is asked for and was not run"),
+            Self::OutputMissing { path } => write!(f, "`{path}` is missing or is not what was built"),
+            Self::RequirementLost { package, requirement } => {
+                write!(f, "{package} requires `{requirement}`, which nothing provides any more")
+            }
+            Self::StaticInputChanged { package, recorded, present } => {
+                write!(
+                    f,
+                    "{package}, which is compiled in, changed ({} -> {})",
+                    short(recorded),
+                    short(present)
+                )
+            }
+            Self::BuildRequirementChanged { package, recorded, present } => {
+                write!(
+                    f,
+                    "{package} in its build root changed ({} -> {})",
+                    identity(recorded),
+                    identity(present)
+                )
+            }
+            Self::WorkerChanged { recorded, present } => {
+                write!(f, "the worker changed ({} -> {})", short(recorded), short(present))
+            }
+        }
+    }
 }
 
 /// A binary package as recorded: the artifact and what dependants can see of it.

@@ -1,0 +1,144 @@
+//! What can happen in a run.
+
+use rpm_model::{BuildReason, FailureClass};
+use serde::{Deserialize, Serialize};
+
+/// The stages of a run, in the order in which they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Toolchain repository from the base distribution.
+    Toolchain,
+    /// Worker from the toolchain.
+    Worker,
+    /// Fetching and verifying sources.
+    Sources,
+    /// Specs to SRPMs.
+    Pack,
+    /// Specs to package data.
+    Read,
+    /// Dependency graph.
+    Graph,
+    /// What to build and why.
+    Plan,
+    /// Building packages.
+    Build,
+    /// Repository metadata.
+    Publish,
+}
+
+impl Stage {
+    /// Returns the stage as reports write it, with the pipeline's alignment in mind (at most nine letters).
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Toolchain => "toolchain",
+            Self::Worker => "worker",
+            Self::Sources => "sources",
+            Self::Pack => "pack",
+            Self::Read => "read",
+            Self::Graph => "graph",
+            Self::Plan => "plan",
+            Self::Build => "build",
+            Self::Publish => "publish",
+        }
+    }
+}
+
+/// How the build of one package ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "end", rename_all = "kebab-case")]
+pub enum PackageEnd {
+    /// Built; its packages differ from the published ones, or are new.
+    Built,
+    /// Built; every package is identical to the published one, so nothing that depends on it is rebuilt.
+    Identical,
+    /// Failed.
+    Failed {
+        /// Whose fault it is.
+        class: FailureClass,
+        /// One sentence.
+        message: String,
+        /// The lines of the log that tell why.
+        decisive_lines: Vec<String>,
+        /// The log file.
+        log: String,
+    },
+    /// Not tried.
+    Blocked {
+        /// The packages whose failure prevents it.
+        by: Vec<String>,
+    },
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A stage begins.
+    StageStarted {
+        /// Which.
+        stage: Stage,
+        /// How many steps it has, where that is known.
+        total: Option<usize>,
+    },
+    /// A stage made a step.
+    StageProgress {
+        /// Which.
+        stage: Stage,
+        /// Steps done.
+        done: usize,
+        /// All steps.
+        total: usize,
+        /// What was done last.
+        detail: String,
+    },
+    /// A stage ended well.
+    StageFinished {
+        /// Which.
+        stage: Stage,
+        /// What came out, in a few words.
+        summary: String,
+        /// How long it took.
+        seconds: f64,
+    },
+    /// A package's build begins.
+    PackageStarted {
+        /// The spec's name.
+        package: String,
+        /// Why it is built.
+        reasons: Vec<BuildReason>,
+        /// How many are still to be started.
+        waiting: usize,
+    },
+    /// A package's build entered a section, for example `%build`.
+    PackagePhase {
+        /// The spec's name.
+        package: String,
+        /// The section.
+        phase: String,
+    },
+    /// A package's build ended.
+    PackageFinished {
+        /// The spec's name.
+        package: String,
+        /// How.
+        #[serde(flatten)]
+        end: PackageEnd,
+        /// How long it took.
+        seconds: f64,
+        /// Ended, out of all that the plan holds.
+        done: usize,
+        /// All that the plan holds.
+        total: usize,
+    },
+    /// Something that the user should know and may act on.
+    Warning {
+        /// One sentence.
+        message: String,
+    },
+    /// Something that the user may want to know.
+    Note {
+        /// One sentence.
+        message: String,
+    },
+}
