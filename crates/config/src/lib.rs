@@ -1,1 +1,15 @@
-//! Placeholder while the workspace is laid out.
+//! Configuration: what the user wrote ([`RawConfig`]) becomes what the program needs ([`Config`]).
+//!
+//! Precedence: flag > environment > file > default. Flags and environment arrive as a second [`RawConfig`]
+//! (binaries fill it through clap), laid over the file's by [`RawConfig::overlaid_with`]; this crate reads
+//! the file and nothing else. Relative paths are relative to the file's directory (the tree's root is the
+//! parent of `configs/`), so that the current directory never leaks in.
+
+mod raw;
+mod resolved;
+
+pub use raw::{
+    RawBuild, RawConfig, RawDirectories, RawDistribution, RawPackage, RawPolicy, RawSources, RebuildPolicy,
+    SignatureHandling,
+};
+pub use resolved::{CleanPolicy, Config, ConfigError, Directories, PackageLimits};

@@ -1,0 +1,204 @@
+//! The configuration file as written: every key optional, unknown keys refused.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// `configs/millwright.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RawConfig {
+    /// Who the distribution is.
+    pub distribution: RawDistribution,
+    /// Where things are.
+    pub directories: RawDirectories,
+    /// Where sources come from.
+    pub sources: RawSources,
+    /// How packages are built.
+    pub build: RawBuild,
+    /// When packages are built again.
+    pub policy: RawPolicy,
+    /// Exceptions for single packages, by spec name.
+    pub packages: BTreeMap<String, RawPackage>,
+}
+
+/// `[distribution]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RawDistribution {
+    /// Appended to every release as `%{?dist}`, for example `.mw1` (default `.mw1`).
+    pub dist: Option<String>,
+    /// `%distro_release_version` (default `1.0`).
+    pub release_version: Option<String>,
+    /// `%distro_build_number` (default `0`).
+    pub build_number: Option<String>,
+    /// More macros that every spec sees, name to value.
+    pub macros: Option<BTreeMap<String, String>>,
+}
+
+/// `[directories]`; relative ones are relative to the tree's root.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RawDirectories {
+    /// Trees of specs (default `["SPECS"]`).
+    pub specs: Option<Vec<PathBuf>>,
+    /// Everything that can be made again (default `build`).
+    pub build: Option<PathBuf>,
+    /// The repository (default `out`).
+    pub output: Option<PathBuf>,
+    /// RPMs of the toolchain (default `build/toolchain_rpms`).
+    pub toolchain: Option<PathBuf>,
+    /// RPMs from other repositories (default `build/rpm_cache/cache`).
+    pub cache: Option<PathBuf>,
+    /// ccache's objects (default `ccache`).
+    pub ccache: Option<PathBuf>,
+}
+
+/// What is done about `*.signatures.json`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SignatureHandling {
+    /// Only bytes with the listed SHA-256 are accepted.
+    #[default]
+    Enforce,
+    /// Hashes are not looked at.
+    Skip,
+    /// Hashes of the files found are written into the signature file.
+    Update,
+}
+
+/// `[sources]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RawSources {
+    /// Source servers, asked in order for `<url>/<file>` (default none).
+    pub urls: Option<Vec<String>>,
+    /// Whether the spec's own URL is asked (default true).
+    pub upstream: Option<bool>,
+    /// Maps source files to Debian source packages (default `configs/debian-sources.toml`).
+    pub debian: Option<PathBuf>,
+    /// `enforce` (default), `skip` or `update`.
+    pub signature_handling: Option<SignatureHandling>,
+    /// A certificate authority to trust besides the system's, PEM.
+    pub ca_cert: Option<PathBuf>,
+    /// The client certificate, PEM.
+    pub tls_cert: Option<PathBuf>,
+    /// The client certificate's key, PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Whether nothing is fetched (default false).
+    pub offline: Option<bool>,
+    /// Downloads at the same time (default 10).
+    pub concurrent_downloads: Option<usize>,
+}
+
+/// `[build]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RawBuild {
+    /// Packages built at the same time; 0, the default, means one per processor.
+    pub workers: Option<usize>,
+    /// Processors that one build may count on; 0, the default, means its share of the host's.
+    pub max_cpu: Option<u32>,
+    /// Whether `%check` runs (default false).
+    pub run_check: Option<bool>,
+    /// Time limit of one build, for example `8h` (the default).
+    pub timeout: Option<String>,
+    /// Attempts after an infrastructure failure, besides the first (default 1).
+    pub retries: Option<u32>,
+    /// What the private upper directory of one build may hold, in MiB (default 16384).
+    pub disk_limit_mib: Option<u64>,
+    /// `never`, `on-success` or `always` (default): when the build root of a finished build is removed.
+    pub clean: Option<String>,
+    /// Whether ccache is used (default false).
+    pub ccache: Option<bool>,
+    /// Whether the first failure stops the run (default false: independent packages go on).
+    pub stop_on_failure: Option<bool>,
+    /// A file of macros that every build reads.
+    pub macros_file: Option<PathBuf>,
+}
+
+/// When a package whose own inputs did not change is built again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RebuildPolicy {
+    /// Never: own inputs only.
+    Local,
+    /// When a published requirement lost its provider or a compiled-in input changed.
+    #[default]
+    Relevant,
+    /// When any direct build requirement changed.
+    Direct,
+    /// When anything in the build root changed.
+    Exact,
+}
+
+/// `[policy]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RawPolicy {
+    /// `local`, `relevant` (default), `direct` or `exact`.
+    pub rebuild: Option<RebuildPolicy>,
+}
+
+/// `[packages.NAME]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RawPackage {
+    /// Its own rebuild policy.
+    pub rebuild: Option<RebuildPolicy>,
+    /// Its own time limit.
+    pub timeout: Option<String>,
+    /// Its own disk limit in MiB.
+    pub disk_limit_mib: Option<u64>,
+    /// Its own processor limit.
+    pub max_cpu: Option<u32>,
+    /// Whether its `%check` runs.
+    pub run_check: Option<bool>,
+}
+
+/// Takes the upper value where there is one.
+macro_rules! lay_over {
+    ($lower:expr, $upper:expr, $($field:ident),+ $(,)?) => {
+        $(if $upper.$field.is_some() { $lower.$field = $upper.$field; })+
+    };
+}
+
+impl RawConfig {
+    /// Returns this configuration with every value that the other one states taken from there.
+    #[must_use]
+    pub fn overlaid_with(mut self, upper: Self) -> Self {
+        lay_over!(self.distribution, upper.distribution, dist, release_version, build_number, macros);
+        lay_over!(self.directories, upper.directories, specs, build, output, toolchain, cache, ccache);
+        lay_over!(
+            self.sources,
+            upper.sources,
+            urls,
+            upstream,
+            debian,
+            signature_handling,
+            ca_cert,
+            tls_cert,
+            tls_key,
+            offline,
+            concurrent_downloads,
+        );
+        lay_over!(
+            self.build,
+            upper.build,
+            workers,
+            max_cpu,
+            run_check,
+            timeout,
+            retries,
+            disk_limit_mib,
+            clean,
+            ccache,
+            stop_on_failure,
+            macros_file,
+        );
+        lay_over!(self.policy, upper.policy, rebuild);
+        self.packages.extend(upper.packages);
+        self
+    }
+}

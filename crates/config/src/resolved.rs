@@ -1,0 +1,304 @@
+//! The configuration as needed: every value present, every path absolute, every number checked.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::raw::{RawConfig, RawPackage, RebuildPolicy, SignatureHandling};
+
+/// When the build root of a finished build is removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CleanPolicy {
+    /// Kept always.
+    Never,
+    /// Kept when the build failed.
+    OnSuccess,
+    /// Removed always.
+    #[default]
+    Always,
+}
+
+/// Where things are; all absolute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directories {
+    /// The tree's root.
+    pub root: PathBuf,
+    /// Trees of specs, in order of preference.
+    pub specs: Vec<PathBuf>,
+    /// Everything that can be made again.
+    pub build: PathBuf,
+    /// The repository: `RPMS/` and `SRPMS/`.
+    pub output: PathBuf,
+    /// Toolchain RPMs.
+    pub toolchain: PathBuf,
+    /// RPMs from other repositories.
+    pub cache: PathBuf,
+    /// ccache's objects.
+    pub ccache: PathBuf,
+}
+
+/// The configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where things are.
+    pub directories: Directories,
+    /// Macros that every spec sees: `dist`, the release version and the user's own.
+    pub defines: BTreeMap<String, String>,
+    /// Source servers, in order.
+    pub source_urls: Vec<String>,
+    /// Whether the spec's own URL is asked.
+    pub upstream: bool,
+    /// The map to Debian source packages.
+    pub debian_sources: PathBuf,
+    /// What is done about signature files.
+    pub signature_handling: SignatureHandling,
+    /// Extra certificate authority.
+    pub ca_cert: Option<PathBuf>,
+    /// Client certificate and key.
+    pub client_certificate: Option<(PathBuf, PathBuf)>,
+    /// Whether nothing is fetched.
+    pub offline: bool,
+    /// Downloads at the same time.
+    pub concurrent_downloads: usize,
+    /// Packages built at the same time.
+    pub workers: usize,
+    /// Attempts after an infrastructure failure, besides the first.
+    pub retries: u32,
+    /// When build roots are removed.
+    pub clean: CleanPolicy,
+    /// Whether ccache is used.
+    pub ccache: bool,
+    /// Whether the first failure stops the run.
+    pub stop_on_failure: bool,
+    /// A file of macros that every build reads.
+    pub macros_file: Option<PathBuf>,
+    defaults: PackageLimits,
+    packages: BTreeMap<String, RawPackage>,
+}
+
+/// What holds for one package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageLimits {
+    /// When it is built again.
+    pub rebuild: RebuildPolicy,
+    /// Its time limit.
+    pub timeout: Duration,
+    /// What its upper directory may hold, in bytes.
+    pub disk_limit_bytes: u64,
+    /// Processors that it may count on.
+    pub max_cpu: u32,
+    /// Whether its `%check` runs.
+    pub run_check: bool,
+}
+
+/// What can be wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not what it should be; the message points at the line and names the allowed keys.
+    #[error("`{path}`: {message}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// The parser's words with line and column.
+        message: String,
+    },
+    /// A value cannot be used.
+    #[error("configuration: `{key}` is `{value}`; expected {expected}")]
+    Value {
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+}
+
+impl RawConfig {
+    /// Reads a configuration file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        toml::from_str(&text)
+            .map_err(|error| ConfigError::Parse { path: path.to_owned(), message: error.to_string() })
+    }
+
+    /// Returns the configuration that this one states for a tree; `processors` is the host's number.
+    pub fn resolve(self, root: &Path, processors: usize) -> Result<Config, ConfigError> {
+        let absolute = |path: PathBuf| root.join(path);
+        let or = |path: Option<PathBuf>, default: &str| root.join(path.unwrap_or_else(|| default.into()));
+        let directories = self.directories;
+        let build = or(directories.build, "build");
+        let specs = directories.specs.unwrap_or_else(|| vec!["SPECS".into()]);
+        if specs.is_empty() {
+            return Err(value("directories.specs", "[]", "at least one directory"));
+        }
+        let workers = match self.build.workers.unwrap_or(0) {
+            0 => processors.max(1),
+            number => number,
+        };
+        let share = u32::try_from(processors.div_ceil(workers)).unwrap_or(1).max(1);
+        let defaults = PackageLimits {
+            rebuild: self.policy.rebuild.unwrap_or_default(),
+            timeout: duration("build.timeout", self.build.timeout.as_deref().unwrap_or("8h"))?,
+            disk_limit_bytes: self.build.disk_limit_mib.unwrap_or(16384) << 20,
+            max_cpu: self.build.max_cpu.filter(|number| *number > 0).unwrap_or(share),
+            run_check: self.build.run_check.unwrap_or(false),
+        };
+        for (name, package) in &self.packages {
+            if let Some(text) = &package.timeout {
+                duration(&format!("packages.{name}.timeout"), text)?;
+            }
+        }
+        let client_certificate = match (self.sources.tls_cert, self.sources.tls_key) {
+            (Some(certificate), Some(key)) => Some((absolute(certificate), absolute(key))),
+            (None, None) => None,
+            (one, _) => {
+                let (given, expected) = if one.is_some() {
+                    ("sources.tls-cert", "a `tls-key` beside it")
+                } else {
+                    ("sources.tls-key", "a `tls-cert` beside it")
+                };
+                return Err(value(given, "alone", expected));
+            }
+        };
+        Ok(Config {
+            defines: defines(self.distribution),
+            source_urls: self.sources.urls.unwrap_or_default(),
+            upstream: self.sources.upstream.unwrap_or(true),
+            debian_sources: or(self.sources.debian, "configs/debian-sources.toml"),
+            signature_handling: self.sources.signature_handling.unwrap_or_default(),
+            ca_cert: self.sources.ca_cert.map(absolute),
+            client_certificate,
+            offline: self.sources.offline.unwrap_or(false),
+            concurrent_downloads: self.sources.concurrent_downloads.unwrap_or(10).max(1),
+            workers,
+            retries: self.build.retries.unwrap_or(1),
+            clean: clean(self.build.clean.as_deref())?,
+            ccache: self.build.ccache.unwrap_or(false),
+            stop_on_failure: self.build.stop_on_failure.unwrap_or(false),
+            macros_file: self.build.macros_file.map(absolute),
+            directories: Directories {
+                root: root.to_owned(),
+                specs: specs.into_iter().map(absolute).collect(),
+                output: or(directories.output, "out"),
+                toolchain: directories.toolchain.map_or_else(|| build.join("toolchain_rpms"), absolute),
+                cache: directories.cache.map_or_else(|| build.join("rpm_cache/cache"), absolute),
+                ccache: or(directories.ccache, "ccache"),
+                build,
+            },
+            defaults,
+            packages: self.packages,
+        })
+    }
+}
+
+impl Config {
+    /// Returns what holds for a package: its own exceptions over the defaults.
+    pub fn limits(&self, package: &str) -> PackageLimits {
+        let mut limits = self.defaults.clone();
+        if let Some(own) = self.packages.get(package) {
+            limits.rebuild = own.rebuild.unwrap_or(limits.rebuild);
+            limits.max_cpu = own.max_cpu.unwrap_or(limits.max_cpu);
+            limits.run_check = own.run_check.unwrap_or(limits.run_check);
+            if let Some(mebibytes) = own.disk_limit_mib {
+                limits.disk_limit_bytes = mebibytes << 20;
+            }
+            // `resolve` has parsed every one of these texts before.
+            if let Some(Ok(timeout)) = own.timeout.as_deref().map(|text| duration("timeout", text)) {
+                limits.timeout = timeout;
+            }
+        }
+        limits
+    }
+}
+
+/// Returns the macros that every spec sees.
+fn defines(distribution: crate::raw::RawDistribution) -> BTreeMap<String, String> {
+    let mut defines = distribution.macros.unwrap_or_default();
+    let mut set = |name: &str, value: Option<String>, default: &str| {
+        defines.insert(name.to_owned(), value.unwrap_or_else(|| default.to_owned()));
+    };
+    set("dist", distribution.dist, ".mw1");
+    set("distro_release_version", distribution.release_version, "1.0");
+    set("distro_build_number", distribution.build_number, "0");
+    defines
+}
+
+fn clean(text: Option<&str>) -> Result<CleanPolicy, ConfigError> {
+    match text {
+        None | Some("always") => Ok(CleanPolicy::Always),
+        Some("on-success") => Ok(CleanPolicy::OnSuccess),
+        Some("never") => Ok(CleanPolicy::Never),
+        Some(other) => Err(value("build.clean", other, "`never`, `on-success` or `always`")),
+    }
+}
+
+fn duration(key: &str, text: &str) -> Result<Duration, ConfigError> {
+    humantime::parse_duration(text).map_err(|_| value(key, text, "a duration such as `90s`, `30m` or `2h`"))
+}
+
+fn value(key: &str, value: &str, expected: &'static str) -> ConfigError {
+    ConfigError::Value { key: key.to_owned(), value: value.to_owned(), expected }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(text: &str) -> Result<Config, String> {
+        let raw: RawConfig = toml::from_str(text).map_err(|error| error.to_string())?;
+        raw.resolve(Path::new("/tree"), 8).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_are_usable() {
+        let config = resolve("").unwrap();
+        assert_eq!(config.directories.toolchain, Path::new("/tree/build/toolchain_rpms"));
+        assert_eq!(config.directories.specs, [PathBuf::from("/tree/SPECS")]);
+        assert_eq!(config.defines["dist"], ".mw1");
+        assert_eq!((config.workers, config.limits("zlib").max_cpu), (8, 1));
+        assert_eq!(config.limits("zlib").timeout, Duration::from_secs(8 * 3600));
+    }
+
+    #[test]
+    fn a_package_has_its_own_limits() {
+        let config = resolve("[build]\nworkers = 2\n[packages.gcc]\ntimeout = '20h'\nmax-cpu = 8\n").unwrap();
+        assert_eq!(config.limits("gcc").timeout, Duration::from_secs(20 * 3600));
+        assert_eq!((config.limits("gcc").max_cpu, config.limits("zlib").max_cpu), (8, 4));
+    }
+
+    #[test]
+    fn what_flags_state_wins() {
+        let file: RawConfig = toml::from_str("[build]\nworkers = 2\nretries = 5\n").unwrap();
+        let flags: RawConfig = toml::from_str("[build]\nworkers = 3\n").unwrap();
+        let config = file.overlaid_with(flags).resolve(Path::new("/tree"), 8).unwrap();
+        assert_eq!((config.workers, config.retries), (3, 5));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let check = |text: &str, part: &str| {
+            let message = resolve(text).unwrap_err();
+            assert!(message.contains(part), "{message}");
+        };
+        check("[build]\nworker = 2\n", "unknown field `worker`");
+        check("[build]\ntimeout = 'soon'\n", "build.timeout");
+        check("[build]\nclean = 'maybe'\n", "on-success");
+        check("[packages.gcc]\ntimeout = 'soon'\n", "packages.gcc.timeout");
+        check("[sources]\ntls-cert = 'a'\n", "tls-key");
+        check("[directories]\nspecs = []\n", "at least one");
+    }
+}
