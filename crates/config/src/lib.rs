@@ -9,7 +9,7 @@ mod raw;
 mod resolved;
 
 pub use raw::{
-    RawBuild, RawConfig, RawDirectories, RawDistribution, RawPackage, RawPolicy, RawSources, RebuildPolicy,
+    RawBuild, RawConfig, RawDirectories, RawDistribution, RawPackage, RawPolicy, RawSources,
     SignatureHandling,
 };
 pub use resolved::{CleanPolicy, Config, ConfigError, Directories, PackageLimits};

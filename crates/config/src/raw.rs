@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use rpm_model::RebuildPolicy;
 use serde::{Deserialize, Serialize};
 
 /// `configs/millwright.toml`.
@@ -116,21 +117,6 @@ pub struct RawBuild {
     pub stop_on_failure: Option<bool>,
     /// A file of macros that every build reads.
     pub macros_file: Option<PathBuf>,
-}
-
-/// When a package whose own inputs did not change is built again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RebuildPolicy {
-    /// Never: own inputs only.
-    Local,
-    /// When a published requirement lost its provider or a compiled-in input changed.
-    #[default]
-    Relevant,
-    /// When any direct build requirement changed.
-    Direct,
-    /// When anything in the build root changed.
-    Exact,
 }
 
 /// `[policy]`

@@ -5,9 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rpm_model::RebuildPolicy;
 use serde::{Deserialize, Serialize};
 
-use crate::raw::{RawConfig, RawPackage, RebuildPolicy, SignatureHandling};
+use crate::raw::{RawConfig, RawPackage, SignatureHandling};
 
 /// When the build root of a finished build is removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,1 +1,15 @@
-//! Placeholder while the workspace is laid out.
+//! When a package must be built again, and why.
+//!
+//! What it is: the identity of a build ([`InputFacts`], [`build_identity`]) and the decision
+//! ([`build_reasons`]): a pure function from the record of the last build and present facts to a list of
+//! typed reasons. An empty list means up to date. No time stamp takes part.
+//!
+//! What it is not: it reads no file and starts nothing; whoever asks supplies the facts through
+//! [`PublishedState`]. Which packages are asked about, and in which order they are built, is the
+//! scheduler's business.
+
+mod decide;
+mod identity;
+
+pub use decide::{PresentFacts, PublishedState, build_reasons};
+pub use identity::{InputFacts, build_identity};

@@ -194,6 +194,23 @@ impl ResultDocument {
     pub const SCHEMA: u32 = 1;
 }
 
+/// When a package whose own inputs did not change is built again.
+///
+/// Ordered: each policy counts everything that the ones before it count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RebuildPolicy {
+    /// Never: own inputs only.
+    Local,
+    /// When a published requirement lost its provider or a compiled-in input changed.
+    #[default]
+    Relevant,
+    /// When any direct build requirement changed.
+    Direct,
+    /// When anything in the build root changed.
+    Exact,
+}
+
 /// Why a package is (re)built. One per cause; a package may have several.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "reason", rename_all = "kebab-case")]

@@ -22,7 +22,7 @@ pub use azure::{AzureCondition, AzurePackage, AzurePackageVersion, AzureSpecs};
 pub use dependency::{Comparison, Constraint, Dependency, DependencyError, Requirement};
 pub use document::{
     BuildReason, BuildRecord, CcacheMount, FailureClass, JobDocument, Outcome, PackageArtifact,
-    RecordedPackage, ResourceUsage, ResultDocument,
+    RebuildPolicy, RecordedPackage, ResourceUsage, ResultDocument,
 };
 pub use evr::{Evr, EvrError};
 pub use hash::{ContentDigest, ContentDigestError, ContentHasher};
