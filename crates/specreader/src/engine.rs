@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rpm_model::{ContentDigest, SpecData};
 
@@ -125,6 +125,12 @@ pub enum EngineError {
         /// What is wrong with what it left.
         message: String,
     },
+}
+
+impl EngineError {
+    pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { operation, path: path.to_owned(), source }
+    }
 }
 
 /// Why no SRPM was written.

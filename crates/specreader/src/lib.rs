@@ -6,8 +6,18 @@
 //!
 //! What it is not: it expands no macro itself, fetches nothing and resolves nothing.
 
+mod assemble;
+mod command;
+mod complaint;
 mod engine;
 mod failure;
+mod host;
+mod pack;
+mod query;
+mod runner;
+mod text;
 
+pub use command::EngineLimits;
 pub use engine::{EngineError, PackError, PackRequest, ReadOptions, SourceDate, SpecEngine, SpecInput};
 pub use failure::{Diagnostic, FailureKind, SpecFailure};
+pub use host::HostEngine;

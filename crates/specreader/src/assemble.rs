@@ -1,0 +1,220 @@
+//! Puts rpm's answers about one spec together to a [`SpecData`]. Pure: bytes in, data out.
+
+use std::collections::BTreeSet;
+
+use rpm_model::{Dependency, Evr, Nevra, Requirement, SourceKind, SpecData, SpecPackage, SpecSource};
+
+use crate::engine::SpecInput;
+use crate::failure::FailureKind;
+use crate::query::{self, Record};
+use crate::text;
+
+/// What rpm answered about one spec.
+pub(crate) struct Answers<'a> {
+    /// Answer to [`query::SOURCE`] without `%check`.
+    pub(crate) source: &'a [u8],
+    /// Answer to [`query::PACKAGES`] without `%check`.
+    pub(crate) packages: &'a [u8],
+    /// The expanded text without `%check`.
+    pub(crate) text: &'a [u8],
+    /// Source answer and text under `with_check 1`, where the spec may differ there.
+    pub(crate) with_check: Option<(&'a [u8], &'a [u8])>,
+}
+
+/// Returns the spec's data.
+pub(crate) fn spec_data(input: &SpecInput, answers: &Answers<'_>) -> Result<SpecData, FailureKind> {
+    let source = source_record(answers.source)?;
+    let mut facts = text::facts(&String::from_utf8_lossy(answers.text));
+    let build_requires = requirements("BuildRequires", &source.lists[0])?;
+    let check_requires = match answers.with_check {
+        None => build_requires.clone(),
+        Some((answer, text)) => {
+            let checked = text::facts(&String::from_utf8_lossy(text));
+            facts.has_check |= checked.has_check;
+            facts.generates_build_requires |= checked.generates_build_requires;
+            requirements("BuildRequires", &source_record(answer)?.lists[0])?
+        }
+    };
+    let mut packages =
+        query::PACKAGES.records(answers.packages)?.iter().map(package).collect::<Result<Vec<_>, _>>()?;
+    packages.sort_by(|a, b| a.nevra.cmp(&b.nevra));
+    Ok(SpecData {
+        name: input.name.clone(),
+        spec_path: input.path.display().to_string(),
+        source: nevra(&source.scalars, "src")?,
+        build_requires,
+        check_requires,
+        build_conflicts: requirements("BuildConflicts", &source.lists[1])?,
+        exclusive_arch: sorted_texts(&source.lists[2]),
+        exclude_arch: sorted_texts(&source.lists[3]),
+        sources: sources(facts.sources, &source.lists[4], &source.lists[5]),
+        packages,
+        has_check: facts.has_check,
+        generates_build_requires: facts.generates_build_requires,
+    })
+}
+
+fn source_record(answer: &[u8]) -> Result<Record<'_>, FailureKind> {
+    let mut records = query::SOURCE.records(answer)?;
+    match (records.pop(), records.is_empty()) {
+        (Some(record), true) => Ok(record),
+        _ => Err(FailureKind::Malformed {
+            field: "rpmspec's answer".to_owned(),
+            message: "expected exactly one source package".to_owned(),
+        }),
+    }
+}
+
+fn package(record: &Record<'_>) -> Result<SpecPackage, FailureKind> {
+    let arch = record.scalars[4];
+    Ok(SpecPackage {
+        nevra: nevra(&record.scalars[..4], arch)?,
+        provides: dependencies("Provides", &record.lists[0])?,
+        requires: requirements("Requires", &record.lists[1])?,
+        conflicts: requirements("Conflicts", &record.lists[2])?,
+        obsoletes: dependencies("Obsoletes", &record.lists[3])?,
+        recommends: requirements("Recommends", &record.lists[4])?,
+        supplements: requirements("Supplements", &record.lists[5])?,
+    })
+}
+
+/// Returns the NEVRA of name, epoch, version and release.
+fn nevra(scalars: &[&str], arch: &str) -> Result<Nevra, FailureKind> {
+    let [name, epoch, version, release] = scalars else {
+        return Err(malformed("rpmspec's answer", "four parts of a NEVR expected"));
+    };
+    let epoch: u32 = epoch.parse().map_err(|_| malformed("Epoch", epoch))?;
+    Ok(Nevra::new(*name, Evr::new(epoch, *version, Some(release)), arch))
+}
+
+fn requirements(field: &str, texts: &[&str]) -> Result<Vec<Requirement>, FailureKind> {
+    let parse =
+        |text: &str| text.parse::<Requirement>().map_err(|error| malformed(field, &error.to_string()));
+    sorted(texts.iter().filter(|text| !is_rpm_feature(text)).map(|text| parse(text)))
+}
+
+fn dependencies(field: &str, texts: &[&str]) -> Result<Vec<Dependency>, FailureKind> {
+    let parse = |text: &str| text.parse::<Dependency>().map_err(|error| malformed(field, &error.to_string()));
+    sorted(texts.iter().map(|text| parse(text)))
+}
+
+/// `rpmlib(...)` names a feature of rpm itself; no package provides it.
+fn is_rpm_feature(text: &str) -> bool {
+    text.starts_with("rpmlib(")
+}
+
+fn sorted<T: Ord>(items: impl Iterator<Item = Result<T, FailureKind>>) -> Result<Vec<T>, FailureKind> {
+    Ok(items.collect::<Result<BTreeSet<T>, _>>()?.into_iter().collect())
+}
+
+fn sorted_texts(texts: &[&str]) -> Vec<String> {
+    let set: BTreeSet<&str> = texts.iter().copied().collect();
+    set.into_iter().map(str::to_owned).collect()
+}
+
+fn malformed(field: &str, message: &str) -> FailureKind {
+    FailureKind::Malformed { field: field.to_owned(), message: message.to_owned() }
+}
+
+/// Returns the sources: the header decides which there are, the text which number and URL they have.
+///
+/// A source that the header has and the text does not show (rpm may learn new ways to declare one) gets the
+/// next number.
+fn sources(written: Vec<SpecSource>, source_files: &[&str], patch_files: &[&str]) -> Vec<SpecSource> {
+    let mut all = Vec::new();
+    for (kind, files) in [(SourceKind::Source, source_files), (SourceKind::Patch, patch_files)] {
+        let files: BTreeSet<&str> = files.iter().copied().collect();
+        let of_kind = written.iter().filter(|source| source.kind == kind);
+        let known: Vec<SpecSource> =
+            of_kind.filter(|source| files.contains(source.file.as_str())).cloned().collect();
+        let mut next = known.iter().map(|source| source.number.saturating_add(1)).max().unwrap_or(0);
+        for file in files.iter().filter(|file| !known.iter().any(|source| source.file == **file)) {
+            all.push(SpecSource { kind, number: next, file: (*file).to_owned(), url: None });
+            next = next.saturating_add(1);
+        }
+        all.extend(known);
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    const SOURCE: &str = "zlib\x1e1\x1e1.2\x1e3.mw1\x1emake\x1f(a or b >= 2)\x1fmake\x1f\x1eold\x1f\x1ex86_64\x1f\x1e\
+        \x1ez.pc\x1fz-1.2.tgz\x1f\x1efix.patch\x1f\x1d";
+    const PACKAGES: &str = "zlib-devel\x1e1\x1e1.2\x1e3.mw1\x1ex86_64\x1ezlib-devel = 1:1.2-3.mw1\x1f\x1e\
+        zlib = 1:1.2-3.mw1\x1frpmlib(X) <= 1\x1f\x1e\x1ezlib-static < 1\x1f\x1e\x1e\x1d\
+        zlib\x1e1\x1e1.2\x1e3.mw1\x1ex86_64\x1ezlib = 1:1.2-3.mw1\x1f\x1e\x1e\x1e\x1edoc\x1f\x1e\x1d";
+    const TEXT: &str =
+        "Source0: http://h/z-1.2.tgz\nSource4: z.pc\nPatch: fix.patch\nSource9: gone\n%check\n";
+
+    fn read(source: &str, packages: &str, with_check: Option<(&str, &str)>) -> Result<SpecData, FailureKind> {
+        let input = SpecInput {
+            name: "zlib".to_owned(),
+            path: PathBuf::from("SPECS/zlib/zlib.spec"),
+            source_dir: PathBuf::from("SPECS/zlib"),
+        };
+        let answers = Answers {
+            source: source.as_bytes(),
+            packages: packages.as_bytes(),
+            text: TEXT.as_bytes(),
+            with_check: with_check.map(|(answer, text)| (answer.as_bytes(), text.as_bytes())),
+        };
+        spec_data(&input, &answers)
+    }
+
+    fn texts<T: ToString>(items: &[T]) -> Vec<String> {
+        items.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_field_arrives() {
+        let data = read(SOURCE, PACKAGES, None).unwrap();
+        assert_eq!(data.source.to_string(), "zlib-1:1.2-3.mw1.src");
+        assert_eq!(texts(&data.build_requires), ["make", "(a or b >= 2)"]);
+        assert_eq!(data.check_requires, data.build_requires);
+        assert_eq!(texts(&data.build_conflicts), ["old"]);
+        assert_eq!(
+            (data.exclusive_arch.as_slice(), data.exclude_arch.len()),
+            (&["x86_64".to_owned()][..], 0)
+        );
+        assert!(data.has_check && !data.generates_build_requires);
+        let sources: Vec<String> =
+            data.sources.iter().map(|s| format!("{:?}{} {}", s.kind, s.number, s.file)).collect();
+        assert_eq!(sources, ["Source0 z-1.2.tgz", "Source4 z.pc", "Patch0 fix.patch"]);
+        let packages: Vec<String> = data.packages.iter().map(|p| p.nevra.to_string()).collect();
+        assert_eq!(packages, ["zlib-1:1.2-3.mw1.x86_64", "zlib-devel-1:1.2-3.mw1.x86_64"]);
+        assert_eq!(texts(&data.packages[0].recommends), ["doc"]);
+        assert_eq!(texts(&data.packages[1].requires), ["zlib = 1:1.2-3.mw1"]);
+        assert_eq!(texts(&data.packages[1].obsoletes), ["zlib-static < 1"]);
+    }
+
+    #[test]
+    fn the_check_pass_has_its_own_requirements_and_sections() {
+        let with_check = SOURCE.replace("make\x1f(a", "make\x1fdejagnu\x1f(a");
+        let text = format!("{TEXT}%generate_buildrequires\n");
+        let data = read(SOURCE, PACKAGES, Some((&with_check, &text))).unwrap();
+        assert_eq!(texts(&data.build_requires), ["make", "(a or b >= 2)"]);
+        assert_eq!(texts(&data.check_requires), ["dejagnu", "make", "(a or b >= 2)"]);
+        assert!(data.generates_build_requires);
+    }
+
+    #[test]
+    fn a_source_that_the_text_hides_is_kept() {
+        let data = read(&SOURCE.replace("z.pc\x1f", "z.pc\x1fhidden\x1f"), PACKAGES, None).unwrap();
+        assert!(data.sources.iter().any(|source| source.file == "hidden" && source.number == 5));
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_named() {
+        let bad = read(&SOURCE.replace("(a or b", "(a xor b"), PACKAGES, None);
+        assert!(matches!(bad, Err(FailureKind::Malformed { field, .. }) if field == "BuildRequires"));
+        assert!(read("", PACKAGES, None).is_err());
+        assert!(read(&format!("{SOURCE}{SOURCE}"), PACKAGES, None).is_err());
+    }
+}
