@@ -157,6 +157,15 @@ pub struct ResourceUsage {
     pub peak_memory_bytes: u64,
 }
 
+/// How long one section of a build took.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PhaseTime {
+    /// The section, for example `%build`.
+    pub phase: String,
+    /// From its start to the start of the next, in seconds.
+    pub seconds: f64,
+}
+
 /// What a worker says of a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ResultDocument {
@@ -179,6 +188,8 @@ pub struct ResultDocument {
     pub decisive_lines: Vec<String>,
     /// Time and memory of rpmbuild.
     pub usage: ResourceUsage,
+    /// The sections that ran, in order.
+    pub phases: Vec<PhaseTime>,
     /// Seconds spent outside rpmbuild: layers, mounts, collecting.
     pub overhead_seconds: f64,
     /// Layers found in the store / unpacked for this job.

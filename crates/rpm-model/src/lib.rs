@@ -21,7 +21,7 @@ mod worker;
 pub use azure::{AzureCondition, AzurePackage, AzurePackageVersion, AzureSpecs};
 pub use dependency::{Comparison, Constraint, Dependency, DependencyError, Requirement};
 pub use document::{
-    BuildReason, BuildRecord, CcacheMount, FailureClass, JobDocument, Outcome, PackageArtifact,
+    BuildReason, BuildRecord, CcacheMount, FailureClass, JobDocument, Outcome, PackageArtifact, PhaseTime,
     RebuildPolicy, RecordedPackage, ResourceUsage, ResultDocument,
 };
 pub use evr::{Evr, EvrError};

@@ -1,0 +1,111 @@
+//! Build records on disk: one `<package>.json` per spec, replaced whole.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use rpm_model::BuildRecord;
+
+/// Why a record could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// A file operation failed.
+    #[error("cannot {operation} the build record `{path}`")]
+    Io {
+        /// `read` or `write`.
+        operation: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The directory of records.
+#[derive(Clone, Debug)]
+pub struct RecordStore {
+    directory: PathBuf,
+}
+
+impl RecordStore {
+    /// Returns the store in a directory, which need not exist yet.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into() }
+    }
+
+    /// Returns all records by package. A record that this code cannot read, from another version or cut
+    /// short, counts as absent: the package is then built again, which costs time and harms nothing.
+    pub fn read_all(&self) -> Result<BTreeMap<String, BuildRecord>, RecordError> {
+        let fail = |path: &Path, source| RecordError::Io { operation: "read", path: path.to_owned(), source };
+        let mut records = BTreeMap::new();
+        let entries = match std::fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(records),
+            Err(error) => return Err(fail(&self.directory, error)),
+        };
+        for entry in entries {
+            let path = entry.map_err(|source| fail(&self.directory, source))?.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            let bytes = std::fs::read(&path).map_err(|source| fail(&path, source))?;
+            match serde_json::from_slice::<BuildRecord>(&bytes) {
+                Ok(record) if record.schema == BuildRecord::SCHEMA => {
+                    records.insert(record.package.clone(), record);
+                }
+                _ => {}
+            }
+        }
+        Ok(records)
+    }
+
+    /// Replaces a package's record; after a crash either the old or the new one is there, whole.
+    pub fn write(&self, record: &BuildRecord) -> Result<(), RecordError> {
+        let path = self.directory.join(format!("{}.json", record.package));
+        let fail = |source| RecordError::Io { operation: "write", path: path.clone(), source };
+        std::fs::create_dir_all(&self.directory).map_err(fail)?;
+        let mut file = tempfile::NamedTempFile::new_in(&self.directory).map_err(fail)?;
+        serde_json::to_writer(&mut file, record).map_err(|error| fail(error.into()))?;
+        file.write_all(b"\n").and_then(|()| file.as_file().sync_all()).map_err(fail)?;
+        file.persist(&path).map_err(|error| fail(error.error))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rpm_model::{BuildrootLock, ContentDigest, PackageArtifact, ResourceUsage};
+
+    fn record(package: &str) -> BuildRecord {
+        let digest = ContentDigest::of_bytes(package.as_bytes());
+        let nevra: rpm_model::Nevra = format!("{package}-1-1.src").parse().unwrap();
+        BuildRecord {
+            schema: BuildRecord::SCHEMA,
+            package: package.into(),
+            source: nevra.clone(),
+            inputs: digest.clone(),
+            identity: digest.clone(),
+            worker: digest.clone(),
+            lock: BuildrootLock::new(Vec::new()),
+            checked: true,
+            reasons: Vec::new(),
+            rpms: Vec::new(),
+            srpm: PackageArtifact { nevra, path: "a".into(), sha256: digest, size: 1 },
+            usage: ResourceUsage::default(),
+        }
+    }
+
+    #[test]
+    fn records_are_kept_and_a_torn_one_counts_as_absent() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = RecordStore::new(directory.path().join("records"));
+        assert!(store.read_all().unwrap().is_empty());
+        store.write(&record("zlib")).unwrap();
+        store.write(&record("jq")).unwrap();
+        std::fs::write(directory.path().join("records/torn.json"), "{\"schema\":1,").unwrap();
+        let records = store.read_all().unwrap();
+        assert_eq!(records.keys().collect::<Vec<_>>(), ["jq", "zlib"]);
+        assert_eq!(records["jq"], record("jq"));
+    }
+}

@@ -1,0 +1,124 @@
+//! Stand-ins for workers and the repository in tests of the loop.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use report::{Event, Reporter};
+use rpm_model::{
+    BuildReason, BuildrootLock, ContentDigest, FailureClass, JobDocument, Outcome, ResourceUsage,
+    ResultDocument,
+};
+
+use crate::queue::Task;
+use crate::run::{Acceptance, Acceptor, Attempt, Builder};
+
+/// Says nothing.
+pub(crate) struct Silent;
+
+impl Reporter for Silent {
+    fn event(&self, _event: &Event) {}
+}
+
+/// Returns a task of one second.
+pub(crate) fn task(package: &str, waits_for: &[&str]) -> Task {
+    Task {
+        package: package.into(),
+        waits_for: waits_for.iter().map(|name| (*name).to_owned()).collect(),
+        estimate: 1.0,
+    }
+}
+
+/// Returns an attempt whose worker ended like this.
+pub(crate) fn result_of(package: &str, outcome: Outcome) -> Attempt {
+    let job = JobDocument {
+        schema: JobDocument::SCHEMA,
+        package: package.into(),
+        srpm_path: format!("{package}.src.rpm"),
+        srpm_sha256: ContentDigest::of_bytes(b""),
+        lock: BuildrootLock::new(Vec::new()),
+        arch: "x86_64".into(),
+        defines: BTreeMap::new(),
+        macros_file: None,
+        run_check: false,
+        max_cpu: None,
+        timeout_seconds: 1,
+        disk_limit_bytes: 1,
+        ccache: None,
+        expected: Vec::new(),
+    };
+    let result = ResultDocument {
+        schema: ResultDocument::SCHEMA,
+        package: package.into(),
+        outcome,
+        rpms: Vec::new(),
+        srpm: None,
+        check: None,
+        log: "log".into(),
+        decisive_lines: Vec::new(),
+        usage: ResourceUsage::default(),
+        phases: Vec::new(),
+        overhead_seconds: 0.0,
+        layers: (0, 0),
+        skipped_scriptlets: Vec::new(),
+        kept_root: None,
+    };
+    Attempt::Ran { job: Box::new(job), result: Box::new(result) }
+}
+
+/// Succeeds at everything but the packages named.
+#[derive(Default)]
+pub(crate) struct FakeBuilder {
+    failing: BTreeMap<String, FailureClass>,
+    attempts: Mutex<usize>,
+}
+
+impl FakeBuilder {
+    /// Lets a package fail.
+    pub(crate) fn failing(mut self, package: &str, class: FailureClass) -> Self {
+        self.failing.insert(package.into(), class);
+        self
+    }
+
+    /// Returns how many attempts were made.
+    pub(crate) fn attempts(&self) -> usize {
+        *self.attempts.lock().unwrap()
+    }
+}
+
+impl Builder for FakeBuilder {
+    fn build(&self, package: &str, _attempt: u32) -> Attempt {
+        *self.attempts.lock().unwrap() += 1;
+        let outcome = match self.failing.get(package) {
+            Some(class) => Outcome::Failed { class: *class, phase: None, message: "boom".into() },
+            None => Outcome::Succeeded,
+        };
+        result_of(package, outcome)
+    }
+}
+
+/// Accepts everything but the packages named.
+#[derive(Default)]
+pub(crate) struct FakeAcceptor {
+    pub(crate) cascades: BTreeMap<String, Vec<String>>,
+    pub(crate) identical: BTreeSet<String>,
+    pub(crate) refused: BTreeSet<String>,
+}
+
+impl Acceptor for FakeAcceptor {
+    fn accept(
+        &mut self,
+        package: &str,
+        _reasons: &[BuildReason],
+        _job: &JobDocument,
+        _result: &ResultDocument,
+    ) -> Result<Acceptance, String> {
+        if self.refused.contains(package) {
+            return Err("not what the plan says".into());
+        }
+        let cascade = self.cascades.get(package).into_iter().flatten();
+        Ok(Acceptance {
+            changed: !self.identical.contains(package),
+            cascade: cascade.map(|name| (task(name, &[package]), vec![BuildReason::Requested])).collect(),
+        })
+    }
+}
