@@ -1,1 +1,12 @@
-//! Placeholder while the workspace is laid out.
+//! What tests share: servers that misbehave on purpose.
+//!
+//! What it is: real servers on the loopback interface ([`SourceServer`]) that tests steer reply by reply.
+//!
+//! What it is not: nothing here is used by a program; a helper that cannot do its work panics with the
+//! reason, because a test has no better use for an error.
+
+mod source_server;
+mod tls;
+
+pub use source_server::{FileReply, RangeSupport, ReceivedRequest, Reply, SourceServer};
+pub use tls::TestAuthority;
