@@ -1,6 +1,7 @@
 //! Boolean ("rich") dependencies: `(a and b)`, `(a or b)`, `(a if b else c)`, `(a unless b)`,
 //! `(a with b)`, `(a without b)`, nested at will. Grammar and meaning: rpm's boolean dependencies manual.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,61 @@ impl fmt::Display for RichDependency {
         };
         write!(f, "({inner})")
     }
+}
+
+impl Requirement {
+    /// Returns whether the requirement holds where `providers` tells which packages provide a dependency.
+    pub fn holds<K: Ord>(&self, providers: &dyn Fn(&Dependency) -> BTreeSet<K>) -> bool {
+        let Self::Rich(rich) = self else { return !self.candidates(providers).is_empty() };
+        match rich.as_ref() {
+            RichDependency::And(list) => list.iter().all(|operand| operand.holds(providers)),
+            RichDependency::Or(list) => list.iter().any(|operand| operand.holds(providers)),
+            RichDependency::With(_) | RichDependency::Without(..) => !self.candidates(providers).is_empty(),
+            RichDependency::If(then, condition, otherwise) => {
+                if condition.holds(providers) {
+                    then.holds(providers)
+                } else {
+                    otherwise_holds(otherwise, providers)
+                }
+            }
+            RichDependency::Unless(then, condition, otherwise) => {
+                if condition.holds(providers) {
+                    otherwise_holds(otherwise, providers)
+                } else {
+                    then.holds(providers)
+                }
+            }
+        }
+    }
+
+    /// Returns the packages that satisfy the requirement each by itself.
+    fn candidates<K: Ord>(&self, providers: &dyn Fn(&Dependency) -> BTreeSet<K>) -> BTreeSet<K> {
+        let Self::Rich(rich) = self else {
+            return self.leaves().into_iter().flat_map(providers).collect();
+        };
+        match rich.as_ref() {
+            RichDependency::And(list) | RichDependency::With(list) => {
+                let mut sets = list.iter().map(|operand| operand.candidates(providers));
+                let first = sets.next().unwrap_or_default();
+                sets.fold(first, |common, set| common.into_iter().filter(|key| set.contains(key)).collect())
+            }
+            RichDependency::Without(wanted, unwanted) => {
+                let unwanted = unwanted.candidates(providers);
+                wanted.candidates(providers).into_iter().filter(|key| !unwanted.contains(key)).collect()
+            }
+            RichDependency::Or(list) => {
+                list.iter().flat_map(|operand| operand.candidates(providers)).collect()
+            }
+            RichDependency::If(then, ..) | RichDependency::Unless(then, ..) => then.candidates(providers),
+        }
+    }
+}
+
+fn otherwise_holds<K: Ord>(
+    otherwise: &Option<Requirement>,
+    providers: &dyn Fn(&Dependency) -> BTreeSet<K>,
+) -> bool {
+    otherwise.as_ref().is_none_or(|operand| operand.holds(providers))
 }
 
 /// Nesting beyond this is refused: no real package comes near it and recursion must end.
@@ -238,6 +294,41 @@ mod tests {
         check("(a or b) c", 10);
         check("(a xor b)", 9);
         check(&"(".repeat(100), 66);
+    }
+
+    #[test]
+    fn operators_hold_as_rpm_defines_them() {
+        // Package 1 provides a and x, package 2 provides b, package 3 provides b and x; nobody provides z.
+        let providers = |dependency: &Dependency| -> BTreeSet<u8> {
+            match dependency.name.as_str() {
+                "a" => [1].into(),
+                "b" => [2, 3].into(),
+                "x" => [1, 3].into(),
+                _ => BTreeSet::new(),
+            }
+        };
+        for (text, expected) in [
+            ("a", true),
+            ("z", false),
+            ("(a and b)", true),
+            ("(a and z)", false),
+            ("(z or b)", true),
+            ("(a with x)", true),
+            ("(a with b)", false),
+            ("(b without x)", true),
+            ("(a without x)", false),
+            ("(z if a)", false),
+            ("(z if y)", true),
+            ("(z if y else a)", true),
+            ("(z if y else w)", false),
+            ("(z unless a)", true),
+            ("(z unless y)", false),
+            ("(z unless a else w)", false),
+            ("((a or z) and (b if a))", true),
+        ] {
+            let requirement: Requirement = text.parse().unwrap();
+            assert_eq!(requirement.holds(&providers), expected, "{text}");
+        }
     }
 
     proptest! {
