@@ -7,17 +7,24 @@
 //! What it is not: it expands no macro itself, fetches nothing and resolves nothing.
 
 mod assemble;
+mod cache;
 mod command;
 mod complaint;
+mod documents;
 mod engine;
+mod expand;
 mod failure;
 mod host;
 mod pack;
 mod query;
 mod runner;
 mod text;
+mod write;
 
+pub use cache::{CachedReader, Reading};
 pub use command::EngineLimits;
+pub use documents::{AzureLayout, azure_specs, packages_document, write_document};
 pub use engine::{EngineError, PackError, PackRequest, ReadOptions, SourceDate, SpecEngine, SpecInput};
+pub use expand::{ExpandError, ExpandedSpec, Expansion, expand};
 pub use failure::{Diagnostic, FailureKind, SpecFailure};
 pub use host::HostEngine;

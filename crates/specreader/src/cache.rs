@@ -1,0 +1,354 @@
+//! Remembers what specs say, by content, so that an unchanged tree starts no process.
+//!
+//! The key of an entry is a hash of all that decides the answer: the engine's identity, architecture,
+//! definitions and macro files, the spec's name and bytes, and the files that its macros may read while it is
+//! parsed. The last are found conservatively: every file of at most 1 MiB in the directories of the spec and
+//! its sources, except other specs and signature files; and where the spec's text shows a way to read files
+//! (`%(...)`, Lua, `%include`, `%{load:...}`), every file there without exception. A spec that asks the clock
+//! or a random number is remembered like any other: content decides, not time.
+//!
+//! On disk: `<directory>/<key>.json`. An entry that cannot be read is a miss and is written again. Failures
+//! are remembered where they would repeat ([`FailureKind::is_lasting`](crate::FailureKind::is_lasting)).
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use rpm_model::{ContentDigest, ContentHasher, SpecData};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::engine::{EngineError, ReadOptions, SpecEngine, SpecInput};
+use crate::failure::SpecFailure;
+use crate::write;
+
+/// Raised when [`SpecData`] or the way it is read changes.
+const SCHEMA: u32 = 1;
+/// Neighbours larger than this are tarballs; only a text that can read files may depend on them.
+const LARGE: u64 = 1 << 20;
+
+/// Reads specs through a cache.
+pub struct CachedReader<'a> {
+    engine: &'a dyn SpecEngine,
+    directory: PathBuf,
+}
+
+/// What a [`CachedReader`] found.
+#[derive(Debug)]
+pub struct Reading {
+    /// One result per spec, in the order asked.
+    pub results: Vec<Result<SpecData, SpecFailure>>,
+    /// How many of them were remembered; the engine was asked about the others.
+    pub remembered: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    schema: u32,
+    outcome: Result<SpecData, SpecFailure>,
+}
+
+impl<'a> CachedReader<'a> {
+    /// Returns a reader that asks `engine` and remembers in `directory` (usually `build/cache/specs`).
+    pub fn new(engine: &'a dyn SpecEngine, directory: PathBuf) -> Self {
+        Self { engine, directory }
+    }
+
+    /// Returns the identity of everything but the specs that decides what is read.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error where a macro file cannot be read.
+    pub fn identity(&self, options: &ReadOptions) -> Result<ContentDigest, EngineError> {
+        let mut hasher = ContentHasher::new("spec-options", 1);
+        hasher.field("engine", self.engine.identity().as_str()).field("arch", &options.arch);
+        hasher.list("defines", options.defines.iter().flat_map(|(name, body)| [name, body]));
+        let files = options
+            .macro_files
+            .iter()
+            .map(|path| digest_file(path).map_err(|source| EngineError::io("read", path, source)));
+        let files = files.collect::<Result<Vec<_>, _>>()?;
+        hasher.list("macro-files", files.iter().map(ContentDigest::as_str));
+        Ok(hasher.finish())
+    }
+
+    /// Reads specs; asks the engine only about those whose content is new.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error where the engine cannot work or the cache cannot be written.
+    pub fn read(&self, specs: &[SpecInput], options: &ReadOptions) -> Result<Reading, EngineError> {
+        let identity = self.identity(options)?;
+        // A spec whose files cannot be read has no key; the engine says what is wrong with it.
+        let keys: Vec<Option<ContentDigest>> =
+            specs.par_iter().map(|spec| key(&identity, spec).ok()).collect();
+        let mut results: Vec<Option<Result<SpecData, SpecFailure>>> = specs
+            .par_iter()
+            .zip(&keys)
+            .map(|(spec, key)| key.as_ref().and_then(|key| self.recall(spec, key)))
+            .collect();
+        let missing: Vec<usize> = (0..specs.len()).filter(|index| results[*index].is_none()).collect();
+        let remembered = specs.len() - missing.len();
+        if !missing.is_empty() {
+            let asked: Vec<SpecInput> = missing.iter().map(|index| specs[*index].clone()).collect();
+            for (index, result) in missing.into_iter().zip(self.engine.read(&asked, options)?) {
+                if let Some(key) = &keys[index] {
+                    self.remember(key, &result)?;
+                }
+                results[index] = Some(result);
+            }
+        }
+        let complete = |(spec, result): (&SpecInput, Option<_>)| {
+            result.ok_or_else(|| EngineError::Protocol {
+                name: spec.name.clone(),
+                message: "the engine returned fewer results than specs".to_owned(),
+            })
+        };
+        let results = specs.iter().zip(results).map(complete).collect::<Result<_, _>>()?;
+        Ok(Reading { results, remembered })
+    }
+
+    fn path(&self, key: &ContentDigest) -> PathBuf {
+        self.directory.join(format!("{key}.json"))
+    }
+
+    fn recall(&self, spec: &SpecInput, key: &ContentDigest) -> Option<Result<SpecData, SpecFailure>> {
+        let bytes = fs::read(self.path(key)).ok()?;
+        let entry: Entry = serde_json::from_slice(&bytes).ok()?;
+        // The path is where the caller has the spec now; content does not depend on it.
+        (entry.schema == SCHEMA).then(|| match entry.outcome {
+            Ok(data) => Ok(SpecData { spec_path: spec.path.display().to_string(), ..data }),
+            Err(failure) => Err(SpecFailure { spec_path: spec.path.clone(), ..failure }),
+        })
+    }
+
+    fn remember(
+        &self,
+        key: &ContentDigest,
+        result: &Result<SpecData, SpecFailure>,
+    ) -> Result<(), EngineError> {
+        if result.as_ref().is_err_and(|failure| !failure.kind.is_lasting()) {
+            return Ok(());
+        }
+        let path = self.path(key);
+        let entry = Entry { schema: SCHEMA, outcome: result.clone() };
+        let write = || -> io::Result<()> {
+            fs::create_dir_all(&self.directory)?;
+            write::atomically(&path, &serde_json::to_vec(&entry)?)
+        };
+        write().map_err(|source| EngineError::io("write", &path, source))
+    }
+}
+
+/// Returns the key of one spec; see the module text.
+fn key(identity: &ContentDigest, spec: &SpecInput) -> io::Result<ContentDigest> {
+    let text = fs::read(&spec.path)?;
+    let reads_files = can_read_files(&text);
+    let mut hasher = ContentHasher::new("spec-data", SCHEMA);
+    hasher.field("options", identity.as_str()).field("name", &spec.name);
+    hasher.field("spec", ContentDigest::of_bytes(&text).as_str());
+    let directory = spec.path.parent().unwrap_or(Path::new(""));
+    hasher.list("neighbours", neighbours(directory, reads_files)?);
+    if spec.source_dir != directory {
+        hasher.list("sources", neighbours(&spec.source_dir, reads_files)?);
+    }
+    Ok(hasher.finish())
+}
+
+/// Returns whether a spec's own text shows a way to read other files while it is parsed.
+fn can_read_files(text: &[u8]) -> bool {
+    let ways: [&[u8]; 5] = [b"%(", b"lua:", b"%include", b"load:", b"uncompress"];
+    ways.iter().any(|way| text.windows(way.len()).any(|window| window == *way))
+}
+
+/// Lists what macros may read in a directory, as name and content, sorted by name.
+fn neighbours(directory: &Path, reads_files: bool) -> io::Result<Vec<String>> {
+    let mut list = Vec::new();
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    for entry in walkdir::WalkDir::new(directory).follow_links(true).sort_by_file_name() {
+        let entry = entry?;
+        if !entry.file_type().is_file() {
+            continue;
+        }
+        let name = entry.path().strip_prefix(directory).unwrap_or(entry.path()).display().to_string();
+        let unread = name.ends_with(".spec") || name.ends_with(".signatures.json");
+        if reads_files || !(unread || entry.metadata()?.len() > LARGE) {
+            list.push(name);
+            list.push(digest_file(entry.path())?.as_str().to_owned());
+        }
+    }
+    Ok(list)
+}
+
+pub(crate) fn digest_file(path: &Path) -> io::Result<ContentDigest> {
+    let mut hash = Sha256::new();
+    io::copy(&mut File::open(path)?, &mut hash)?;
+    Ok(ContentDigest::from_hash(hash.finalize().as_slice()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+
+    use rpm_model::{Evr, Nevra};
+
+    use super::*;
+    use crate::engine::{PackError, PackRequest};
+    use crate::failure::FailureKind;
+
+    /// Answers with the spec's text as the source's name, and notes who was asked for.
+    struct Fake {
+        identity: ContentDigest,
+        asked: Mutex<Vec<String>>,
+    }
+
+    impl SpecEngine for Fake {
+        fn identity(&self) -> &ContentDigest {
+            &self.identity
+        }
+
+        fn read(
+            &self,
+            specs: &[SpecInput],
+            _options: &ReadOptions,
+        ) -> Result<Vec<Result<SpecData, SpecFailure>>, EngineError> {
+            let answer = |spec: &SpecInput| {
+                self.asked.lock().unwrap().push(spec.name.clone());
+                let text = fs::read_to_string(&spec.path).unwrap();
+                let kind = match text.as_str() {
+                    "bad" => FailureKind::Rejected,
+                    "slow" => FailureKind::TimeLimit { seconds: 1 },
+                    _ => return Ok(data(spec, &text)),
+                };
+                let spec_path = spec.path.clone();
+                Err(SpecFailure { name: spec.name.clone(), spec_path, kind, diagnostics: Vec::new() })
+            };
+            Ok(specs.iter().map(answer).collect())
+        }
+
+        fn pack(&self, request: &PackRequest) -> Result<PathBuf, PackError> {
+            Ok(request.spec.clone())
+        }
+    }
+
+    fn data(spec: &SpecInput, text: &str) -> SpecData {
+        SpecData {
+            name: spec.name.clone(),
+            spec_path: spec.path.display().to_string(),
+            source: Nevra::new(text, Evr::new(0, "1", Some("1")), "src"),
+            build_requires: Vec::new(),
+            check_requires: Vec::new(),
+            build_conflicts: Vec::new(),
+            exclusive_arch: Vec::new(),
+            exclude_arch: Vec::new(),
+            sources: Vec::new(),
+            packages: Vec::new(),
+            has_check: false,
+            generates_build_requires: false,
+        }
+    }
+
+    struct Fixture {
+        directory: tempfile::TempDir,
+        engine: Fake,
+        options: ReadOptions,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let engine = Fake { identity: ContentDigest::of_bytes(b"1"), asked: Mutex::new(Vec::new()) };
+            let options = ReadOptions {
+                arch: "x86_64".to_owned(),
+                defines: BTreeMap::new(),
+                macro_files: vec![directory.path().join("macros")],
+            };
+            fs::write(directory.path().join("macros"), "%a b").unwrap();
+            Self { directory, engine, options }
+        }
+
+        fn write(&self, file: &str, text: &str) {
+            let path = self.directory.path().join("tree").join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        /// Reads the specs `names` and returns which of them the engine was asked about.
+        fn asked(&self, names: &[&str]) -> Vec<String> {
+            let input = |name: &&str| SpecInput {
+                name: (*name).to_owned(),
+                path: self.directory.path().join("tree").join(name).join(format!("{name}.spec")),
+                source_dir: self.directory.path().join("tree").join(name),
+            };
+            let specs: Vec<SpecInput> = names.iter().map(input).collect();
+            let reader = CachedReader::new(&self.engine, self.directory.path().join("cache"));
+            let reading = reader.read(&specs, &self.options).unwrap();
+            let asked = std::mem::take(&mut *self.engine.asked.lock().unwrap());
+            assert_eq!(reading.remembered + asked.len(), names.len());
+            for (spec, result) in specs.iter().zip(&reading.results) {
+                let text = fs::read_to_string(&spec.path).unwrap();
+                match result {
+                    Ok(found) => assert_eq!(found, &data(spec, &text)),
+                    Err(failure) => assert!(text == "bad" || text == "slow", "{failure}"),
+                }
+            }
+            asked
+        }
+    }
+
+    #[test]
+    fn only_what_changed_is_asked_again() {
+        let mut fixture = Fixture::new();
+        fixture.write("a/a.spec", "a1");
+        fixture.write("b/b.spec", "b1");
+        assert_eq!(fixture.asked(&["a", "b"]), ["a", "b"]);
+        assert!(fixture.asked(&["b", "a"]).is_empty());
+        fixture.write("a/a.spec", "a2");
+        assert_eq!(fixture.asked(&["a", "b"]), ["a"]);
+        fixture.write("a/a.spec", "a1");
+        assert!(fixture.asked(&["a", "b"]).is_empty());
+        fixture.options.arch = "aarch64".to_owned();
+        assert_eq!(fixture.asked(&["a"]), ["a"]);
+        fixture.options.defines.insert("dist".to_owned(), ".x".to_owned());
+        assert_eq!(fixture.asked(&["a"]), ["a"]);
+        fs::write(fixture.directory.path().join("macros"), "%a c").unwrap();
+        assert_eq!(fixture.asked(&["a"]), ["a"]);
+        fixture.engine.identity = ContentDigest::of_bytes(b"2");
+        assert_eq!(fixture.asked(&["a"]), ["a"]);
+    }
+
+    #[test]
+    fn files_beside_the_spec_count_when_they_can_be_read() {
+        let fixture = Fixture::new();
+        let large = "x".repeat(LARGE as usize + 1);
+        fixture.write("plain/plain.spec", "plain");
+        fixture.write("reader/reader.spec", "%(cat x)");
+        assert_eq!(fixture.asked(&["plain", "reader"]), ["plain", "reader"]);
+        for name in ["plain", "reader"] {
+            fixture.write(&format!("{name}/deep/small.inc"), "1");
+        }
+        assert_eq!(fixture.asked(&["plain", "reader"]), ["plain", "reader"]);
+        for name in ["plain", "reader"] {
+            fixture.write(&format!("{name}/large.tar"), &large);
+            fixture.write(&format!("{name}/other.spec"), "x");
+            fixture.write(&format!("{name}/{name}.signatures.json"), "x");
+        }
+        assert_eq!(fixture.asked(&["plain", "reader"]), ["reader"]);
+    }
+
+    #[test]
+    fn lasting_failures_are_remembered_and_damage_is_a_miss() {
+        let fixture = Fixture::new();
+        fixture.write("bad/bad.spec", "bad");
+        fixture.write("slow/slow.spec", "slow");
+        assert_eq!(fixture.asked(&["bad", "slow"]), ["bad", "slow"]);
+        assert_eq!(fixture.asked(&["bad", "slow"]), ["slow"]);
+        for entry in fs::read_dir(fixture.directory.path().join("cache")).unwrap() {
+            fs::write(entry.unwrap().path(), "{\"schema\":1,").unwrap();
+        }
+        assert_eq!(fixture.asked(&["bad"]), ["bad"]);
+        assert!(fixture.asked(&["bad"]).is_empty());
+    }
+}
