@@ -1,0 +1,12 @@
+//! Reads Debian binary packages: control data, conffiles, maintainer scripts and every file, into memory.
+//!
+//! What it is not: an installer. Nothing is unpacked to disk and no script is run.
+
+mod alternatives;
+mod archive;
+mod control;
+
+pub use alternatives::{Alternative, find_alternatives};
+pub use archive::{Deb, DebFile, DebFileKind};
+pub(crate) use archive::{hex, sha256_of_file};
+pub use control::{DebDependency, Paragraph, parse_dependencies};
