@@ -48,9 +48,23 @@ pub struct RawDirectories {
     pub build: Option<PathBuf>,
     /// The repository (default `out`).
     pub output: Option<PathBuf>,
-    /// RPMs of the toolchain (default `build/toolchain_rpms`).
+    /// Binary packages of the repository (default `<output>/RPMS`).
+    pub rpms: Option<PathBuf>,
+    /// Source packages of the repository (default `<output>/SRPMS`).
+    pub srpms: Option<PathBuf>,
+    /// Packed SRPMs (default `<build>/INTERMEDIATE_SRPMS`).
+    pub intermediate_srpms: Option<PathBuf>,
+    /// Specs taken out of SRPMs (default `<build>/INTERMEDIATE_SPECS`).
+    pub intermediate_specs: Option<PathBuf>,
+    /// Package data, graph and plan (default `<build>/pkg_artifacts`).
+    pub artifacts: Option<PathBuf>,
+    /// Logs (default `<build>/logs`).
+    pub logs: Option<PathBuf>,
+    /// Running builds and kept build roots (default `<build>/worker/chroot`).
+    pub work: Option<PathBuf>,
+    /// RPMs of the toolchain (default `<build>/toolchain_rpms`).
     pub toolchain: Option<PathBuf>,
-    /// RPMs from other repositories (default `build/rpm_cache/cache`).
+    /// RPMs from other repositories (default `<build>/rpm_cache/cache`).
     pub cache: Option<PathBuf>,
     /// ccache's objects (default `ccache`).
     pub ccache: Option<PathBuf>,
@@ -155,7 +169,23 @@ impl RawConfig {
     #[must_use]
     pub fn overlaid_with(mut self, upper: Self) -> Self {
         lay_over!(self.distribution, upper.distribution, dist, release_version, build_number, macros);
-        lay_over!(self.directories, upper.directories, specs, build, output, toolchain, cache, ccache);
+        lay_over!(
+            self.directories,
+            upper.directories,
+            specs,
+            build,
+            output,
+            rpms,
+            srpms,
+            intermediate_srpms,
+            intermediate_specs,
+            artifacts,
+            logs,
+            work,
+            toolchain,
+            cache,
+            ccache,
+        );
         lay_over!(
             self.sources,
             upper.sources,

@@ -32,8 +32,22 @@ pub struct Directories {
     pub specs: Vec<PathBuf>,
     /// Everything that can be made again.
     pub build: PathBuf,
-    /// The repository: `RPMS/` and `SRPMS/`.
+    /// Binary packages of the repository.
+    pub rpms: PathBuf,
+    /// Source packages of the repository.
+    pub srpms: PathBuf,
+    /// The repository's parent: reports go here too.
     pub output: PathBuf,
+    /// Packed SRPMs.
+    pub intermediate_srpms: PathBuf,
+    /// Specs taken out of SRPMs.
+    pub intermediate_specs: PathBuf,
+    /// Package data, graph and plan.
+    pub artifacts: PathBuf,
+    /// Logs.
+    pub logs: PathBuf,
+    /// Running builds and kept build roots.
+    pub work: PathBuf,
     /// Toolchain RPMs.
     pub toolchain: PathBuf,
     /// RPMs from other repositories.
@@ -140,12 +154,6 @@ impl RawConfig {
     pub fn resolve(self, root: &Path, processors: usize) -> Result<Config, ConfigError> {
         let absolute = |path: PathBuf| root.join(path);
         let or = |path: Option<PathBuf>, default: &str| root.join(path.unwrap_or_else(|| default.into()));
-        let directories = self.directories;
-        let build = or(directories.build, "build");
-        let specs = directories.specs.unwrap_or_else(|| vec!["SPECS".into()]);
-        if specs.is_empty() {
-            return Err(value("directories.specs", "[]", "at least one directory"));
-        }
         let workers = match self.build.workers.unwrap_or(0) {
             0 => processors.max(1),
             number => number,
@@ -191,15 +199,7 @@ impl RawConfig {
             ccache: self.build.ccache.unwrap_or(false),
             stop_on_failure: self.build.stop_on_failure.unwrap_or(false),
             macros_file: self.build.macros_file.map(absolute),
-            directories: Directories {
-                root: root.to_owned(),
-                specs: specs.into_iter().map(absolute).collect(),
-                output: or(directories.output, "out"),
-                toolchain: directories.toolchain.map_or_else(|| build.join("toolchain_rpms"), absolute),
-                cache: directories.cache.map_or_else(|| build.join("rpm_cache/cache"), absolute),
-                ccache: or(directories.ccache, "ccache"),
-                build,
-            },
+            directories: resolve_directories(self.directories, root)?,
             defaults,
             packages: self.packages,
         })
@@ -224,6 +224,36 @@ impl Config {
         }
         limits
     }
+}
+
+/// Returns every directory, absolute.
+fn resolve_directories(raw: crate::raw::RawDirectories, root: &Path) -> Result<Directories, ConfigError> {
+    let build = root.join(raw.build.unwrap_or_else(|| "build".into()));
+    let output = root.join(raw.output.unwrap_or_else(|| "out".into()));
+    let specs = raw.specs.unwrap_or_else(|| vec!["SPECS".into()]);
+    if specs.is_empty() {
+        return Err(value("directories.specs", "[]", "at least one directory"));
+    }
+    // Joining an absolute path replaces, so each of these is the stated path or the default's place.
+    let below = |path: Option<PathBuf>, parent: &Path, name: &str| {
+        path.map_or_else(|| parent.join(name), |path| root.join(path))
+    };
+    Ok(Directories {
+        root: root.to_owned(),
+        specs: specs.into_iter().map(|path| root.join(path)).collect(),
+        rpms: below(raw.rpms, &output, "RPMS"),
+        srpms: below(raw.srpms, &output, "SRPMS"),
+        intermediate_srpms: below(raw.intermediate_srpms, &build, "INTERMEDIATE_SRPMS"),
+        intermediate_specs: below(raw.intermediate_specs, &build, "INTERMEDIATE_SPECS"),
+        artifacts: below(raw.artifacts, &build, "pkg_artifacts"),
+        logs: below(raw.logs, &build, "logs"),
+        work: below(raw.work, &build, "worker/chroot"),
+        toolchain: below(raw.toolchain, &build, "toolchain_rpms"),
+        cache: below(raw.cache, &build, "rpm_cache/cache"),
+        ccache: below(raw.ccache, root, "ccache"),
+        build,
+        output,
+    })
 }
 
 /// Returns the macros that every spec sees.
