@@ -235,7 +235,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn parse_url(text: &str) -> Result<Url, TransferFailure> {
+pub(crate) fn parse_url(text: &str) -> Result<Url, TransferFailure> {
     let url = Url::parse(text).map_err(|error| TransferFailure::InvalidUrl { reason: error.to_string() })?;
     match url.scheme() {
         "http" | "https" => Ok(url),

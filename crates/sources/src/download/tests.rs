@@ -76,7 +76,9 @@ fn answers_and_what_comes_of_them() {
     let wrong = || Reply::file(&b"something else"[..]);
     let not_found = |status| Err(TransferFailure::NotFound { status });
     let status = |status| Err(TransferFailure::Status { status, retry_after: None });
-    let cases: Vec<(&str, Vec<Reply>, Result<(), TransferFailure>, usize)> = vec![
+    // What the case is, what the server answers, what comes of it, how often it was asked.
+    type Case = (&'static str, Vec<Reply>, Result<(), TransferFailure>, usize);
+    let cases: Vec<Case> = vec![
         ("right", vec![file()], Ok(()), 1),
         ("absent", vec![Reply::Status(404)], not_found(404), 1),
         ("gone", vec![Reply::Status(410)], not_found(410), 1),
