@@ -1,0 +1,44 @@
+//! Starting cargo and the programs that it made.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::Stop;
+
+/// Compiles all programs of the workspace in release mode and returns their directory.
+pub(crate) fn build_programs(root: &Path) -> Result<PathBuf, Stop> {
+    let status = cargo(root)
+        .args(["build", "--release", "--workspace", "--bins", "--exclude", "xtask", "--quiet"])
+        .stdin(Stdio::null())
+        .status()
+        .map_err(|error| Stop::environment(format!("cannot start cargo: {error}")))?;
+    if !status.success() {
+        return Err(Stop::internal("the workspace does not compile; see cargo's messages above"));
+    }
+    Ok(target_directory(root).join("release"))
+}
+
+/// Returns a cargo command in the workspace.
+pub(crate) fn cargo(root: &Path) -> Command {
+    // cargo sets CARGO for the programs that it runs; without it we were started by hand.
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command.current_dir(root);
+    command
+}
+
+/// Returns where cargo puts what it makes.
+pub(crate) fn target_directory(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |directory| root.join(directory))
+}
+
+/// Runs a program in the tree and returns its exit code.
+pub(crate) fn run_in(root: &Path, program: &Path, arguments: &[OsString]) -> Result<u8, Stop> {
+    let status = Command::new(program)
+        .args(arguments)
+        .current_dir(root)
+        .status()
+        .map_err(|error| Stop::internal(format!("cannot start `{}`: {error}", program.display())))?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(4))
+}
