@@ -1,1 +1,28 @@
-//! Placeholder while the workspace is laid out.
+//! Build roots: unpacked packages stacked into a root directory, and programs run inside it.
+//!
+//! What it is:
+//! - [`LayerStore`]: the content of each RPM, unpacked once per host into a content-addressed store.
+//!   A published layer is never opened for writing again.
+//! - [`SandboxSpec`] and [`Sandbox`]: an overlay of layers as root, new namespaces, limits, one program.
+//!   A specification is plain data; [`MountPlan`] says as data what it means.
+//!
+//! What it is not: it knows nothing of specs, rpmbuild, jobs or repositories, resolves no dependencies
+//! and runs no scriptlets. It executes what its caller has decided.
+//!
+//! The only crate that mounts, and the only library that may hold `unsafe`. Namespaces, mounts and
+//! forks happen in a helper program, `buildroot-init`, which has one thread and one task; the calling
+//! process only spawns it, so it may have any number of threads.
+
+pub mod init;
+mod outcome;
+mod plan;
+mod sandbox;
+mod spec;
+mod wire;
+
+pub use outcome::{End, Limiter, Outcome, SetupFailure, SetupOperation, Usage};
+pub use plan::{MountOperation, MountPlan, PlanError};
+pub use sandbox::{Captured, INIT_PROGRAM, KillHandle, Running, Sandbox, SandboxError, SandboxIo};
+pub use spec::{
+    BUILDER_ID, BindMount, Capabilities, Limits, MAX_LOWERS, Network, SandboxSpec, TmpfsMount, Upper,
+};

@@ -1,0 +1,214 @@
+//! The program `buildroot-init`: one sandbox, from the specification to the outcome.
+//!
+//! Three processes, each with one thread:
+//! - the supervisor, in the host's namespaces: reads the specification, makes pid 1, waits for its
+//!   end, the time limit or the caller's end, whichever is first, and reports the outcome;
+//! - pid 1 of the new pid namespace: unshares the rest, mounts, starts the program, reaps ([`inside`]);
+//! - the program, after it has given up every privilege.
+//!
+//! Nothing survives in any case. When the caller dies the supervisor sees its socket close and kills
+//! pid 1; when the supervisor dies the kernel kills pid 1 (parent death signal); when pid 1 dies the
+//! kernel kills all processes of its namespace, and the last of them takes the mounts along.
+
+mod failure;
+mod inside;
+mod mounts;
+mod overlay;
+mod privileges;
+mod system;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, PipeReader, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use nix::libc;
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{ForkResult, Pid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use self::failure::{Context, Step, failure};
+use self::inside::{Inside, Message};
+use crate::outcome::{End, Limiter, Outcome, SetupFailure, SetupOperation as Op, Usage};
+use crate::plan::MountPlan;
+use crate::spec::SandboxSpec;
+use crate::wire;
+
+/// Runs the sandbox that the socket at standard input asks for, and reports its outcome there.
+///
+/// Returns failure only when there is no caller at the other end to report to.
+pub fn run() -> ExitCode {
+    let started = Instant::now();
+    let Ok(control) = take_control() else { return ExitCode::FAILURE };
+    let outcome = match supervise(&control, started) {
+        Ok(outcome) => outcome,
+        Err(failure) => Outcome {
+            end: End::SetupFailed(failure),
+            usage: Usage { wall_us: microseconds(started), ..Usage::default() },
+            limiter: Limiter::ResourceLimits,
+        },
+    };
+    match wire::send_outcome(&control, &outcome) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Moves the socket away from standard input, which becomes `/dev/null`.
+fn take_control() -> io::Result<UnixStream> {
+    system::close_from(3)?;
+    let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    Ok(UnixStream::from(control))
+}
+
+fn supervise(control: &UnixStream, started: Instant) -> Step<Outcome> {
+    let (spec, stdin) = wire::receive_spec(control).at(Op::ReadSpec)?;
+    let plan =
+        MountPlan::new(&spec).map_err(|error| failure(Op::ReadSpec, None, &io::Error::other(error), ""))?;
+    if spec.interactive {
+        system::ignore_terminal_signals().at(Op::Fork)?;
+    } else {
+        let owner = (nix::unistd::Uid::from_raw(spec.uid), nix::unistd::Gid::from_raw(spec.gid));
+        hand_over_pipes(owner.0, owner.1);
+    }
+    let (messages, report) = io::pipe().at(Op::Fork)?;
+    let pid1 = start_pid1(&spec, &plan, stdin, started, report)?;
+    let forced = watch(&pid1, control, deadline(&spec, started))?;
+    let (status, used) = system::wait_for(pid1.pid).at(Op::Fork)?;
+    let (setup_us, told) = read_messages(messages);
+    let end = match (told, forced) {
+        (Some(end), _) | (None, Some(end)) => end,
+        (None, None) => end_of_pid1(status),
+    };
+    let usage = Usage {
+        wall_us: microseconds(started),
+        setup_us,
+        user_us: used.user_us,
+        system_us: used.system_us,
+        max_rss_kb: used.max_rss_kb,
+        ..Usage::default()
+    };
+    Ok(Outcome { end, usage, limiter: Limiter::ResourceLimits })
+}
+
+/// Pid 1 of the sandbox, seen from the host.
+struct Pid1 {
+    pid: Pid,
+    handle: OwnedFd,
+}
+
+fn start_pid1(
+    spec: &SandboxSpec,
+    plan: &MountPlan,
+    stdin: Option<OwnedFd>,
+    started: Instant,
+    report: io::PipeWriter,
+) -> Step<Pid1> {
+    unshare(CloneFlags::CLONE_NEWPID).at(Op::Namespace)?;
+    match system::fork().at(Op::Fork)? {
+        ForkResult::Child => {
+            let report = File::from(OwnedFd::from(report));
+            Inside { spec, plan, stdin, limiter: Limiter::ResourceLimits, started, report }.live()
+        }
+        ForkResult::Parent { child } => {
+            let raw = rustix::process::Pid::from_raw(child.as_raw());
+            let handle = raw.ok_or(io::Error::from_raw_os_error(libc::ESRCH)).at(Op::Fork)?;
+            let handle = pidfd_open(handle, PidfdFlags::empty()).at(Op::Fork)?;
+            Ok(Pid1 { pid: child, handle })
+        }
+    }
+}
+
+/// Waits for pid 1 to end, and makes it end when the time is up or the caller wants it or is gone.
+/// Returns how it was made to end.
+fn watch(pid1: &Pid1, control: &UnixStream, deadline: Option<Instant>) -> Step<Option<End>> {
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let timeout = left.map(timespec);
+        let mut fds = [
+            PollFd::from_borrowed_fd(pid1.handle.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN),
+        ];
+        match poll(&mut fds, timeout.as_ref()) {
+            Err(rustix::io::Errno::INTR) => continue,
+            polled => polled.at(Op::Fork)?,
+        };
+        let end = if !fds[0].revents().is_empty() {
+            return Ok(None);
+        } else if !fds[1].revents().is_empty() {
+            // The caller says nothing more; whatever happens there means the end.
+            End::Cancelled
+        } else if left == Some(Duration::ZERO) {
+            End::TimedOut
+        } else {
+            continue;
+        };
+        // Fails only when pid 1 has just ended by itself.
+        let _ = pidfd_send_signal(&pid1.handle, Signal::KILL);
+        return Ok(Some(end));
+    }
+}
+
+/// Reads what the processes inside reported, in order: the set-up time and how it ended.
+fn read_messages(messages: PipeReader) -> (u64, Option<End>) {
+    let (mut setup_us, mut end) = (0, None);
+    for line in BufReader::new(messages.take(1 << 20)).lines().map_while(Result::ok) {
+        match serde_json::from_str(&line) {
+            Ok(Message::Executing { setup_us: passed }) => setup_us = passed,
+            Ok(Message::Failed(failure)) => end = Some(End::SetupFailed(failure)),
+            // A program's process that failed before executing has ended, too.
+            Ok(Message::Ended(ended)) => end = end.or(Some(ended)),
+            // Torn by the kill.
+            Err(_) => {}
+        }
+    }
+    (setup_us, end)
+}
+
+/// Returns how the run ended when pid 1 was ended from elsewhere, for example for want of memory.
+fn end_of_pid1(status: i32) -> End {
+    if libc::WIFSIGNALED(status) {
+        End::Signaled { signal: libc::WTERMSIG(status) }
+    } else {
+        End::SetupFailed(SetupFailure {
+            operation: Op::Fork,
+            path: None,
+            errno: 0,
+            message: "pid 1 of the sandbox ended without a report".to_owned(),
+            hint: None,
+        })
+    }
+}
+
+/// Gives the pipes at standard output and error to the program's user: it may then open
+/// `/dev/stdout` and `/dev/stderr`, as scripts do. Files keep their owner.
+fn hand_over_pipes(user: nix::unistd::Uid, group: nix::unistd::Gid) {
+    for stream in [rustix::stdio::stdout(), rustix::stdio::stderr()] {
+        let is_pipe = rustix::fs::fstat(stream).is_ok_and(|attributes| {
+            rustix::fs::FileType::from_raw_mode(attributes.st_mode) == rustix::fs::FileType::Fifo
+        });
+        if is_pipe {
+            // A convenience for scripts; the streams work without it.
+            let _ = nix::unistd::fchown(stream, Some(user), Some(group));
+        }
+    }
+}
+
+fn deadline(spec: &SandboxSpec, started: Instant) -> Option<Instant> {
+    spec.limits.wall_ms.and_then(|limit| started.checked_add(Duration::from_millis(limit)))
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    }
+}
+
+fn microseconds(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)
+}

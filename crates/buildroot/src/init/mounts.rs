@@ -1,0 +1,318 @@
+//! Executes a [`MountPlan`], operation by operation, inside the new mount namespace.
+//!
+//! Uses the mount API of file descriptors (Linux 5.2): nothing inside the new root is reached by a
+//! path that a symbolic link could bend. The overlay has two ways, see [`super::overlay`].
+//!
+//! Runs as pid 1 of the sandbox. Nothing is undone on errors: the process ends, its mount namespace
+//! ends with it, and the kernel takes every mount away.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, symlinkat};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, open_tree,
+    unmount,
+};
+use rustix::process::{chdir, fchdir, pivot_root};
+
+use super::failure::{Context, Step, failure};
+use super::overlay::{Overlay, UpperPaths};
+use super::system;
+use crate::outcome::{SetupFailure, SetupOperation as Op};
+use crate::plan::{MountOperation, MountPlan};
+
+/// Host directories that the staging tmpfs may cover, in this private namespace only. Everything of
+/// the host has been opened by then, so it does not matter what is below.
+const STAGING_POINTS: [&str; 4] = ["/tmp", "/mnt", "/run", "/var"];
+
+/// Executes every operation of `plan`; afterwards this process is inside the new root.
+pub(super) fn execute(plan: &MountPlan) -> Step<()> {
+    let mut mounter = Mounter::default();
+    plan.operations.iter().try_for_each(|operation| mounter.perform(operation))
+}
+
+#[derive(Default)]
+struct Mounter {
+    /// Detached copies of host mount points, by slot.
+    clones: Vec<OwnedFd>,
+    overlay: Option<Overlay>,
+    upper: Option<UpperPaths>,
+    /// Where the staging tmpfs is.
+    staging: Option<&'static Path>,
+    /// The root of the overlay.
+    root: Option<OwnedFd>,
+}
+
+impl Mounter {
+    fn perform(&mut self, operation: &MountOperation) -> Step<()> {
+        match operation {
+            MountOperation::MakePrivate => {
+                let flags = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
+                mount_change("/", flags).at_path(Op::Mount, Path::new("/"))
+            }
+            MountOperation::CloneTree { slot, source } => self.clone_tree(*slot, source),
+            MountOperation::OpenLowers { lowers } => {
+                self.overlay = Some(Overlay::open(lowers)?);
+                Ok(())
+            }
+            MountOperation::OpenDiskUpper { dir } => {
+                self.upper = Some(disk_upper(dir)?);
+                Ok(())
+            }
+            MountOperation::MountStaging { size_mb, with_upper } => self.mount_staging(*size_mb, *with_upper),
+            MountOperation::MakeSkeleton { points } => self.make_skeleton(points),
+            MountOperation::MountOverlay { read_only, volatile } => self.mount_overlay(*read_only, *volatile),
+            MountOperation::MountTmpfs { target, size_mb, mode } => {
+                let mount = tmpfs(*size_mb, *mode).at_path(Op::Mount, target)?;
+                self.attach(&mount, target, false)
+            }
+            MountOperation::MountProc => self.mount_proc(),
+            MountOperation::MountDevpts => self.mount_devpts(),
+            MountOperation::AttachTree { slot, target, read_only } => {
+                self.attach_tree(*slot, target, *read_only)
+            }
+            MountOperation::Symlink { link, points_to } => self.symlink(link, points_to),
+            MountOperation::ProtectPath { path } => self.protect(path),
+            MountOperation::EnterRoot => self.enter_root(),
+        }
+    }
+
+    fn clone_tree(&mut self, slot: usize, source: &Path) -> Step<()> {
+        debug_assert_eq!(slot, self.clones.len(), "slots are taken in order");
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        self.clones.push(open_tree(CWD, source, flags).at_path(Op::OpenBind, source)?);
+        Ok(())
+    }
+
+    fn mount_staging(&mut self, size_mb: u64, with_upper: bool) -> Step<()> {
+        let mount = tmpfs(size_mb, 0o755).at(Op::PrepareUpper)?;
+        let place = |point: &&str| {
+            move_mount(&mount, "", CWD, *point, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).is_ok()
+        };
+        let Some(staging) = STAGING_POINTS.iter().find(|point| place(point)).map(Path::new) else {
+            let error = io::Error::from(io::ErrorKind::NotFound);
+            return Err(failure(Op::PrepareUpper, Some(Path::new(STAGING_POINTS[0])), &error, ""));
+        };
+        self.staging = Some(staging);
+        for name in ["skeleton", "root"] {
+            make_directory(&mount, Path::new(name)).at_path(Op::PrepareUpper, Path::new(name))?;
+        }
+        if with_upper {
+            for name in ["upper", "work"] {
+                make_directory(&mount, Path::new(name)).at_path(Op::PrepareUpper, Path::new(name))?;
+            }
+            self.upper = Some(UpperPaths {
+                shown: staging.join("upper"),
+                upper: format!("{}/upper", staging.display()),
+                work: format!("{}/work", staging.display()),
+                _held: Vec::new(),
+            });
+        }
+        Ok(())
+    }
+
+    fn make_skeleton(&self, points: &[(PathBuf, Option<usize>)]) -> Step<()> {
+        let skeleton = self.staging()?.join("skeleton");
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let skeleton = openat(CWD, &skeleton, flags, Mode::empty()).at_path(Op::MountPoint, &skeleton)?;
+        for (target, slot) in points {
+            let is_directory = match slot {
+                Some(slot) => is_directory(self.clone_of(*slot)?).at_path(Op::OpenBind, target)?,
+                None => true,
+            };
+            make_mount_point(skeleton.as_fd(), target, is_directory).at_path(Op::MountPoint, target)?;
+        }
+        Ok(())
+    }
+
+    fn mount_overlay(&mut self, read_only: bool, volatile: bool) -> Step<()> {
+        let staging = self.staging()?.to_path_buf();
+        let overlay = self.overlay.take().ok_or_else(|| out_of_order(Op::MountOverlay))?;
+        if let Some(paths) = &self.upper {
+            copy_attributes(&overlay.top, &paths.upper).at_path(Op::PrepareUpper, &paths.shown)?;
+        }
+        let target = staging.join("root");
+        let root =
+            overlay.mount(&staging.join("skeleton"), self.upper.as_ref(), &target, read_only, volatile)?;
+        self.root = Some(root);
+        Ok(())
+    }
+
+    fn mount_proc(&self) -> Step<()> {
+        let target = Path::new("/proc");
+        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let mount = filesystem("proc", &[], attributes).at_path(Op::Mount, target)?;
+        self.attach(&mount, target, false)
+    }
+
+    fn mount_devpts(&self) -> Step<()> {
+        let target = Path::new("/dev/pts");
+        let options = [("mode", "0620"), ("ptmxmode", "0666")];
+        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let mount = filesystem("devpts", &options, attributes).at_path(Op::Mount, target)?;
+        self.attach(&mount, target, false)
+    }
+
+    fn attach_tree(&self, slot: usize, target: &Path, read_only: bool) -> Step<()> {
+        let mount = self.clone_of(slot)?;
+        if read_only {
+            system::set_mount_read_only(mount.as_fd()).at_path(Op::Mount, target)?;
+        }
+        let is_file = !is_directory(mount).at_path(Op::OpenBind, target)?;
+        self.attach(mount, target, is_file)
+    }
+
+    /// Attaches a detached mount at `target` beneath the new root, which is made when missing.
+    fn attach(&self, mount: &OwnedFd, target: &Path, is_file: bool) -> Step<()> {
+        let root = self.root()?;
+        let point = match open_inside(root, target) {
+            Err(Errno::NOENT) => make_mount_point(root, target, !is_file).at_path(Op::MountPoint, target)?,
+            opened => opened.at_path(Op::MountPoint, target)?,
+        };
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        move_mount(mount, "", &point, "", flags).at_path(Op::Mount, target)
+    }
+
+    fn symlink(&self, link: &Path, points_to: &Path) -> Step<()> {
+        let (Some(parent), Some(name)) = (link.parent(), link.file_name()) else {
+            return Err(out_of_order(Op::MountPoint));
+        };
+        let parent = open_inside(self.root()?, parent).at_path(Op::MountPoint, parent)?;
+        symlinkat(points_to, &parent, name).at_path(Op::MountPoint, link)
+    }
+
+    fn protect(&self, path: &Path) -> Step<()> {
+        let place = match open_inside(self.root()?, path) {
+            Err(Errno::NOENT) => return Ok(()),
+            opened => opened.at_path(Op::Mount, path)?,
+        };
+        let flags =
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        let copy = open_tree(&place, "", flags).at_path(Op::Mount, path)?;
+        system::set_mount_read_only(copy.as_fd()).at_path(Op::Mount, path)?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        move_mount(&copy, "", &place, "", flags).at_path(Op::Mount, path)
+    }
+
+    fn enter_root(&mut self) -> Step<()> {
+        let root = self.root.take().ok_or_else(|| out_of_order(Op::PivotRoot))?;
+        fchdir(&root).at(Op::PivotRoot)?;
+        // Old and new root stack on the same place; the upper one of the two is then the old one.
+        pivot_root(".", ".").at(Op::PivotRoot)?;
+        unmount(".", UnmountFlags::DETACH).at(Op::PivotRoot)?;
+        chdir("/").at(Op::PivotRoot)
+    }
+
+    fn staging(&self) -> Step<&'static Path> {
+        self.staging.ok_or_else(|| out_of_order(Op::MountPoint))
+    }
+
+    fn root(&self) -> Step<BorrowedFd<'_>> {
+        self.root.as_ref().map(AsFd::as_fd).ok_or_else(|| out_of_order(Op::MountPoint))
+    }
+
+    fn clone_of(&self, slot: usize) -> Step<&OwnedFd> {
+        self.clones.get(slot).ok_or_else(|| out_of_order(Op::OpenBind))
+    }
+}
+
+/// Returns the failure of a plan whose operations are in an impossible order.
+fn out_of_order(operation: Op) -> SetupFailure {
+    failure(operation, None, &io::Error::other("the mount plan is out of order"), "")
+}
+
+/// Returns a new, detached file system.
+fn filesystem(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> io::Result<OwnedFd> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in options {
+        fsconfig_set_string(&context, *key, *value)?;
+    }
+    fsconfig_create(&context)?;
+    Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+}
+
+fn tmpfs(size_mb: u64, mode: u32) -> io::Result<OwnedFd> {
+    let (size, mode) = (format!("{size_mb}m"), format!("{mode:o}"));
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID;
+    filesystem("tmpfs", &[("size", size.as_str()), ("mode", mode.as_str())], attributes)
+}
+
+/// Makes the directories of a kept upper. The work directory is always fresh: a `volatile` mount
+/// leaves a mark in it that makes the next mount fail.
+fn disk_upper(dir: &Path) -> Step<UpperPaths> {
+    let (upper, work) = (dir.join("upper"), dir.join("work"));
+    fs::create_dir_all(&upper).at_path(Op::PrepareUpper, &upper)?;
+    match fs::remove_dir_all(&work) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        removed => removed.at_path(Op::PrepareUpper, &work)?,
+    }
+    fs::create_dir(&work).at_path(Op::PrepareUpper, &work)?;
+    let open = |path: &Path| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat(CWD, path, flags, Mode::empty()).at_path(Op::PrepareUpper, path)
+    };
+    let held = vec![open(&upper)?, open(&work)?];
+    let through = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
+    Ok(UpperPaths { upper: through(&held[0]), work: through(&held[1]), shown: upper, _held: held })
+}
+
+/// Gives the upper directory the owner and mode of the topmost lower: the root directory of an
+/// overlay has those of its upper.
+fn copy_attributes(top: &OwnedFd, upper: &str) -> io::Result<()> {
+    let attributes = fstat(top)?;
+    std::os::unix::fs::chown(upper, Some(attributes.st_uid), Some(attributes.st_gid))?;
+    let mode = Mode::from_raw_mode(attributes.st_mode);
+    Ok(rustix::fs::chmod(upper, mode)?)
+}
+
+fn is_directory(fd: &OwnedFd) -> io::Result<bool> {
+    Ok(FileType::from_raw_mode(fstat(fd)?.st_mode) == FileType::Directory)
+}
+
+fn make_directory(parent: impl AsFd, name: &Path) -> rustix::io::Result<()> {
+    match mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
+        Err(Errno::EXIST) => Ok(()),
+        made => made,
+    }
+}
+
+/// Opens a path inside the root, with every symbolic link on the way resolved inside it.
+fn open_inside(root: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+}
+
+/// Makes `target` and its parents beneath `root` and opens it.
+fn make_mount_point(root: BorrowedFd<'_>, target: &Path, is_directory: bool) -> rustix::io::Result<OwnedFd> {
+    let mut path = PathBuf::from("/");
+    let mut parent = open_inside(root, &path)?;
+    let mut names = target.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name),
+        _ => None,
+    });
+    let mut next = names.next();
+    while let Some(name) = next {
+        path.push(name);
+        next = names.next();
+        parent = match open_inside(root, &path) {
+            Err(Errno::NOENT) => {
+                if next.is_some() || is_directory {
+                    make_directory(&parent, Path::new(name))?;
+                } else {
+                    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+                    openat(&parent, name, flags, Mode::from_raw_mode(0o644))?;
+                }
+                open_inside(root, &path)?
+            }
+            opened => opened?,
+        };
+    }
+    Ok(parent)
+}

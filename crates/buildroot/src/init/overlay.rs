@@ -1,0 +1,187 @@
+//! Mounts one overlay, by the kernel's new or its old interface.
+//!
+//! New (Linux 6.5): one `lowerdir+` per directory; on failure the kernel's own text can be read.
+//! Old: `mount(2)` takes all names in one page of options, far too little for hundreds of layers
+//! (it is cut at 4095 bytes and the error is a misleading `ENOENT`). So every directory gets a
+//! symbolic link with a short name in a staging directory, which is made the working directory.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, move_mount, open_tree,
+};
+use rustix::process::chdir;
+
+use super::failure::{Context, Step, failure};
+use crate::outcome::{SetupFailure, SetupOperation as Op};
+
+/// The two directories of an upper; both on one file system.
+pub(super) struct UpperPaths {
+    /// What to call it in messages.
+    pub(super) shown: PathBuf,
+    /// A path that leads to the upper directory now: short, and without characters that the
+    /// options of the overlay would take for their own.
+    pub(super) upper: String,
+    /// The same for the work directory.
+    pub(super) work: String,
+    /// Keeps paths through `/proc/self/fd` alive.
+    pub(super) _held: Vec<OwnedFd>,
+}
+
+/// An overlay whose host directories are open and which is not mounted yet.
+pub(super) struct Overlay {
+    /// The topmost lower directory.
+    pub(super) top: OwnedFd,
+    lowers: Lowers,
+}
+
+enum Lowers {
+    /// A context of the new interface, which holds the directories.
+    Context(OwnedFd),
+    /// The directories, for the old interface.
+    Directories(Vec<OwnedFd>),
+}
+
+impl Overlay {
+    /// Opens the lower directories, topmost first.
+    pub(super) fn open(lowers: &[PathBuf]) -> Step<Self> {
+        let top = lowers.first().map_or(Path::new("/"), PathBuf::as_path);
+        let top = open_directory(top)?;
+        let lowers = match open_context(lowers)? {
+            Some(context) => Lowers::Context(context),
+            None => Lowers::Directories(lowers.iter().map(|path| open_directory(path)).collect::<Step<_>>()?),
+        };
+        Ok(Self { top, lowers })
+    }
+
+    /// Mounts the overlay at `target`, with `skeleton` as the lowest of all; returns its root.
+    pub(super) fn mount(
+        self,
+        skeleton: &Path,
+        upper: Option<&UpperPaths>,
+        target: &Path,
+        read_only: bool,
+        volatile: bool,
+    ) -> Step<OwnedFd> {
+        match self.lowers {
+            Lowers::Context(context) => mount_context(&context, skeleton, upper, target, read_only, volatile),
+            Lowers::Directories(directories) => {
+                let link = |(index, directory): (usize, &OwnedFd)| {
+                    let source = format!("/proc/self/fd/{}", directory.as_raw_fd());
+                    symlink(source, short_name(skeleton, index)).at_path(Op::AddLower, skeleton)
+                };
+                directories.iter().enumerate().try_for_each(link)?;
+                mount_by_options(directories.len(), skeleton, upper, target, read_only, volatile)
+            }
+        }
+    }
+}
+
+fn open_directory(path: &Path) -> Step<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::empty()).at_path(Op::AddLower, path)
+}
+
+/// Returns a context that holds `lowers`; `None` when the kernel does not know `lowerdir+`.
+fn open_context(lowers: &[PathBuf]) -> Step<Option<OwnedFd>> {
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).at(Op::MountOverlay)?;
+    for (index, lower) in lowers.iter().enumerate() {
+        match fsconfig_set_string(&context, "lowerdir+", lower) {
+            Ok(()) => {}
+            // An unknown option; a directory that is at fault gives another error.
+            Err(Errno::INVAL) if index == 0 => {
+                let text = kernel_text(&context);
+                return if text.is_empty() || text.contains("nknown parameter") {
+                    Ok(None)
+                } else {
+                    Err(failure(Op::AddLower, Some(lower), &Errno::INVAL.into(), &text))
+                };
+            }
+            Err(error) => {
+                return Err(failure(Op::AddLower, Some(lower), &error.into(), &kernel_text(&context)));
+            }
+        }
+    }
+    Ok(Some(context))
+}
+
+fn mount_context(
+    context: &OwnedFd,
+    skeleton: &Path,
+    upper: Option<&UpperPaths>,
+    target: &Path,
+    read_only: bool,
+    volatile: bool,
+) -> Step<OwnedFd> {
+    let explain = |operation, path: &Path, error: Errno| -> SetupFailure {
+        failure(operation, Some(path), &error.into(), &kernel_text(context))
+    };
+    fsconfig_set_string(context, "lowerdir+", skeleton)
+        .map_err(|error| explain(Op::AddLower, skeleton, error))?;
+    if let Some(paths) = upper {
+        for (key, path) in [("upperdir", &paths.upper), ("workdir", &paths.work)] {
+            fsconfig_set_string(context, key, path.as_str())
+                .map_err(|error| explain(Op::PrepareUpper, &paths.shown, error))?;
+        }
+        if volatile {
+            fsconfig_set_flag(context, "volatile")
+                .map_err(|error| explain(Op::MountOverlay, target, error))?;
+        }
+    }
+    fsconfig_create(context).map_err(|error| explain(Op::MountOverlay, target, error))?;
+    let attributes = if read_only { MountAttrFlags::MOUNT_ATTR_RDONLY } else { MountAttrFlags::empty() };
+    let root = fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+        .map_err(|error| explain(Op::MountOverlay, target, error))?;
+    move_mount(&root, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .at_path(Op::MountOverlay, target)?;
+    Ok(root)
+}
+
+fn mount_by_options(
+    count: usize,
+    skeleton: &Path,
+    upper: Option<&UpperPaths>,
+    target: &Path,
+    read_only: bool,
+    volatile: bool,
+) -> Step<OwnedFd> {
+    let links = skeleton.parent().unwrap_or(skeleton);
+    let mut names: Vec<String> = (0..count).map(|index| index.to_string()).collect();
+    names.push("skeleton".to_owned());
+    let mut options = format!("lowerdir={}", names.join(":"));
+    if let Some(paths) = upper {
+        options.push_str(&format!(",upperdir={},workdir={}", paths.upper, paths.work));
+        if volatile {
+            options.push_str(",volatile");
+        }
+    }
+    chdir(links).at_path(Op::MountOverlay, links)?;
+    let flags = if read_only { MountFlags::RDONLY } else { MountFlags::empty() };
+    let text = std::ffi::CString::new(options).unwrap_or_default();
+    mount("overlay", target, "overlay", flags, text.as_c_str()).at_path(Op::MountOverlay, target)?;
+    chdir("/").at(Op::MountOverlay)?;
+    open_tree(CWD, target, OpenTreeFlags::OPEN_TREE_CLOEXEC).at_path(Op::MountOverlay, target)
+}
+
+/// Returns the place of the short link to a lower directory.
+fn short_name(skeleton: &Path, index: usize) -> PathBuf {
+    skeleton.with_file_name(index.to_string())
+}
+
+/// Reads what the kernel has to say about the last error of a file system context.
+fn kernel_text(context: &OwnedFd) -> String {
+    let mut texts = Vec::new();
+    let mut buffer = [0u8; 1024];
+    while let Ok(length @ 1..) = rustix::io::read(context, &mut buffer) {
+        let text = String::from_utf8_lossy(&buffer[..length]);
+        // Each message begins with its level (`e`, `w` or `i`) and a space.
+        let text = text.trim_end();
+        texts.push(text.get(2..).unwrap_or(text).to_owned());
+    }
+    texts.join("; ")
+}

@@ -1,0 +1,308 @@
+//! The ordered list of mounts that a specification means: a pure function, tested without root.
+//!
+//! The executor (`crate::init::mounts`) does these operations one by one and decides nothing that
+//! could be decided here. Every host path is opened before the staging file system covers a host
+//! directory, so no source can be hidden by it; every path inside is resolved beneath the new root,
+//! so a symbolic link in a layer cannot lead a mount out of it.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+
+use crate::spec::{Capabilities, MAX_LOWERS, SandboxSpec, Upper};
+
+/// Device nodes of the host that every sandbox sees.
+const DEVICES: [&str; 6] = ["full", "null", "random", "tty", "urandom", "zero"];
+
+/// Symbolic links in `/dev`, with what they point to.
+const DEVICE_LINKS: [(&str, &str); 5] = [
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/ptmx", "pts/ptmx"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+];
+
+/// Parts of `/proc` through which user id 0 could change the host without any capability.
+const PROC_READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// Size in MiB of the staging file system when it holds nothing but mount points.
+const STAGING_MB: u64 = 16;
+
+/// Size in MiB of `/dev`, which holds only mount points and links.
+const DEV_MB: u64 = 1;
+
+/// Size in MiB of `/dev/shm`.
+const SHM_MB: u64 = 512;
+
+/// The mounts of one sandbox in the order in which they are done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountPlan {
+    /// The operations; the last one is [`MountOperation::EnterRoot`].
+    pub operations: Vec<MountOperation>,
+}
+
+/// One step of setting up the file systems.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountOperation {
+    /// Cuts the new mount namespace off from the host's mount events.
+    MakePrivate,
+    /// Takes a detached copy of a host mount point, for a later [`Self::AttachTree`].
+    CloneTree {
+        /// Number by which the copy is attached later; counts from 0.
+        slot: usize,
+        /// Absolute host path.
+        source: PathBuf,
+    },
+    /// Opens the lower directories on the host, topmost first.
+    OpenLowers {
+        /// Absolute host paths.
+        lowers: Vec<PathBuf>,
+    },
+    /// Makes `<dir>/upper` when missing and a fresh `<dir>/work`, and opens them.
+    OpenDiskUpper {
+        /// Absolute host path.
+        dir: PathBuf,
+    },
+    /// Mounts the private tmpfs that holds the mount points and, when asked, the upper.
+    MountStaging {
+        /// Size limit in MiB.
+        size_mb: u64,
+        /// Makes an upper and a work directory in it.
+        with_upper: bool,
+    },
+    /// Makes the bottom lower directory: nothing but mount points, so that a read-only root and a
+    /// kept upper need none of their own.
+    MakeSkeleton {
+        /// Absolute paths inside, each with the slot whose kind (file or directory) it takes.
+        points: Vec<(PathBuf, Option<usize>)>,
+    },
+    /// Mounts the overlay of everything opened so far.
+    MountOverlay {
+        /// Refuses writes to the root.
+        read_only: bool,
+        /// Never syncs the upper; for uppers that are not kept across a power loss.
+        volatile: bool,
+    },
+    /// Mounts an empty tmpfs.
+    MountTmpfs {
+        /// Absolute path inside.
+        target: PathBuf,
+        /// Size limit in MiB.
+        size_mb: u64,
+        /// Permission bits of its root.
+        mode: u32,
+    },
+    /// Mounts the process file system of the new pid namespace.
+    MountProc,
+    /// Mounts a new instance of the pseudo terminals.
+    MountDevpts,
+    /// Attaches a copy taken earlier.
+    AttachTree {
+        /// Its number.
+        slot: usize,
+        /// Absolute path inside.
+        target: PathBuf,
+        /// Refuses writes through it.
+        read_only: bool,
+    },
+    /// Makes a symbolic link.
+    Symlink {
+        /// Absolute path inside of the link.
+        link: PathBuf,
+        /// Its content.
+        points_to: PathBuf,
+    },
+    /// Makes a path inside read-only in place; one that does not exist is passed over.
+    ProtectPath {
+        /// Absolute path inside.
+        path: PathBuf,
+    },
+    /// Makes the overlay the root and lets go of everything of the host.
+    EnterRoot,
+}
+
+/// Reasons why a specification cannot be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// There is no lower directory.
+    #[error("a sandbox needs at least one lower directory")]
+    NoLowers,
+    /// There are more lower directories than the kernel stacks.
+    #[error(
+        "{count} lower directories, but the kernel stacks at most 500 and one of them holds the mount \
+         points; merge some of them (`LayerStore::root_plan` does)"
+    )]
+    TooManyLowers {
+        /// Number asked for.
+        count: usize,
+    },
+    /// A path is relative, contains `..` or a NUL, or is not where such a path may be.
+    #[error("{what} `{}` must be an absolute path without `.` and `..`", .path.display())]
+    BadPath {
+        /// Which path of the specification.
+        what: &'static str,
+        /// The path.
+        path: PathBuf,
+    },
+    /// There is no program to run.
+    #[error("a sandbox needs a program to run")]
+    NoProgram,
+    /// An argument or an environment entry cannot be passed to a program.
+    #[error("{what} `{value}` contains a NUL byte, or is empty or has `=` where a name is needed")]
+    BadText {
+        /// Argument or environment.
+        what: &'static str,
+        /// The text.
+        value: String,
+    },
+    /// The host name is not one.
+    #[error("`{0}` is no host name (1 to 64 letters, digits, `-` and `.`)")]
+    BadHostname(String),
+}
+
+impl MountPlan {
+    /// Returns the mounts that `spec` means, or why it means nothing.
+    pub fn new(spec: &SandboxSpec) -> Result<Self, PlanError> {
+        check(spec)?;
+        let mut operations = vec![MountOperation::MakePrivate];
+        let devices = DEVICES.map(|name| Path::new("/dev").join(name));
+        let first_bind = devices.len();
+        let sources = devices.iter().chain(spec.binds.iter().map(|bind| &bind.source));
+        operations.extend(
+            sources
+                .enumerate()
+                .map(|(slot, source)| MountOperation::CloneTree { slot, source: source.clone() }),
+        );
+        operations.push(MountOperation::OpenLowers { lowers: spec.lowers.clone() });
+        operations.extend(root(spec, first_bind));
+        operations.push(MountOperation::MountProc);
+        operations.extend(device_directory(&devices));
+        operations.extend(spec.tmpfs.iter().map(|tmpfs| MountOperation::MountTmpfs {
+            target: tmpfs.target.clone(),
+            size_mb: tmpfs.size_mb,
+            mode: tmpfs.mode,
+        }));
+        operations.extend(spec.binds.iter().enumerate().map(|(index, bind)| MountOperation::AttachTree {
+            slot: first_bind + index,
+            target: bind.target.clone(),
+            read_only: bind.read_only,
+        }));
+        if spec.uid == 0 || spec.capabilities != Capabilities::None {
+            let protect = |path: &&str| MountOperation::ProtectPath { path: PathBuf::from(path) };
+            operations.extend(PROC_READ_ONLY.iter().map(protect));
+        }
+        operations.push(MountOperation::EnterRoot);
+        Ok(Self { operations })
+    }
+}
+
+/// Returns the operations between opening the lowers and having a root.
+fn root(spec: &SandboxSpec, first_bind: usize) -> Vec<MountOperation> {
+    let mut operations = Vec::new();
+    if let Upper::Disk { dir } = &spec.upper {
+        operations.push(MountOperation::OpenDiskUpper { dir: dir.clone() });
+    }
+    operations.push(match spec.upper {
+        Upper::Tmpfs { size_mb } => MountOperation::MountStaging { size_mb, with_upper: true },
+        Upper::None | Upper::Disk { .. } => {
+            MountOperation::MountStaging { size_mb: STAGING_MB, with_upper: false }
+        }
+    });
+    let fixed = ["/dev", "/proc"].into_iter().map(|path| (PathBuf::from(path), None));
+    let tmpfs = spec.tmpfs.iter().map(|tmpfs| (tmpfs.target.clone(), None));
+    let binds =
+        spec.binds.iter().enumerate().map(|(index, bind)| (bind.target.clone(), Some(first_bind + index)));
+    let points: BTreeSet<(PathBuf, Option<usize>)> = fixed.chain(tmpfs).chain(binds).collect();
+    operations.push(MountOperation::MakeSkeleton { points: points.into_iter().collect() });
+    operations.push(MountOperation::MountOverlay {
+        read_only: spec.read_only_root || spec.upper == Upper::None,
+        volatile: matches!(spec.upper, Upper::Disk { .. }),
+    });
+    operations
+}
+
+/// Returns the operations that make the minimal `/dev`.
+fn device_directory(devices: &[PathBuf]) -> Vec<MountOperation> {
+    let tmpfs = |target: &str, size_mb, mode| MountOperation::MountTmpfs {
+        target: PathBuf::from(target),
+        size_mb,
+        mode,
+    };
+    let mut operations = vec![tmpfs("/dev", DEV_MB, 0o755)];
+    operations.extend(devices.iter().enumerate().map(|(slot, path)| MountOperation::AttachTree {
+        slot,
+        target: path.clone(),
+        read_only: false,
+    }));
+    operations.push(MountOperation::MountDevpts);
+    operations.push(tmpfs("/dev/shm", SHM_MB, 0o1777));
+    operations.extend(DEVICE_LINKS.iter().map(|(link, points_to)| MountOperation::Symlink {
+        link: PathBuf::from(link),
+        points_to: PathBuf::from(points_to),
+    }));
+    operations
+}
+
+fn check(spec: &SandboxSpec) -> Result<(), PlanError> {
+    match spec.lowers.len() {
+        0 => return Err(PlanError::NoLowers),
+        count if count > MAX_LOWERS => return Err(PlanError::TooManyLowers { count }),
+        _ => {}
+    }
+    for lower in &spec.lowers {
+        check_path("lower directory", lower, true)?;
+    }
+    if let Upper::Disk { dir } = &spec.upper {
+        check_path("upper directory", dir, false)?;
+    }
+    for bind in &spec.binds {
+        check_path("bind source", &bind.source, true)?;
+        check_path("bind target", &bind.target, false)?;
+    }
+    for tmpfs in &spec.tmpfs {
+        check_path("tmpfs target", &tmpfs.target, false)?;
+    }
+    check_path("working directory", &spec.working_directory, true)?;
+    check_texts(spec)
+}
+
+fn check_texts(spec: &SandboxSpec) -> Result<(), PlanError> {
+    if spec.arguments.first().is_none_or(String::is_empty) {
+        return Err(PlanError::NoProgram);
+    }
+    let bad = |what, value: &str| Err(PlanError::BadText { what, value: value.to_owned() });
+    if let Some(argument) = spec.arguments.iter().find(|argument| argument.contains('\0')) {
+        return bad("argument", argument);
+    }
+    for (name, value) in &spec.environment {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return bad("environment name", name);
+        }
+        if value.contains('\0') {
+            return bad("environment value", value);
+        }
+    }
+    let name = &spec.hostname;
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    if name.is_empty() || name.len() > 64 || !name.chars().all(legal) {
+        return Err(PlanError::BadHostname(name.clone()));
+    }
+    Ok(())
+}
+
+/// Checks that a path is absolute and plain, and not the root itself unless that makes sense.
+fn check_path(what: &'static str, path: &Path, may_be_root: bool) -> Result<(), PlanError> {
+    let mut components = path.components();
+    let absolute = components.next() == Some(Component::RootDir);
+    let mut names = 0;
+    let plain = components.all(|component| {
+        names += 1;
+        matches!(component, Component::Normal(_))
+    });
+    let text = path.as_os_str().as_encoded_bytes();
+    if absolute && plain && (may_be_root || names > 0) && !text.contains(&0) {
+        Ok(())
+    } else {
+        Err(PlanError::BadPath { what, path: path.to_path_buf() })
+    }
+}

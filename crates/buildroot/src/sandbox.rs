@@ -1,0 +1,251 @@
+//! The caller's side of a sandbox: starts `buildroot-init`, hands it the specification, waits.
+//!
+//! Safe to use from any number of threads: it only spawns a process, and every namespace, mount and
+//! fork happens in that single-threaded helper (`crate::init`).
+//!
+//! The helper's standard input is one end of a socket pair. The specification goes in through it and
+//! the [`Outcome`] comes back; between the two it is the lifeline: when this end closes (a call of
+//! [`KillHandle::kill`], a dropped [`Running`], or the death of the calling process by any signal)
+//! the helper kills everything inside, and the kernel takes the mounts away with the processes.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::sync::Arc;
+use std::thread;
+
+use crate::wire;
+use crate::{MountPlan, Outcome, PlanError, SandboxSpec};
+
+/// File name of the helper program.
+pub const INIT_PROGRAM: &str = "buildroot-init";
+
+/// Runs sandboxes with one helper program.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    init: PathBuf,
+}
+
+/// Where the standard streams of the program inside go.
+#[derive(Debug)]
+pub struct SandboxIo {
+    /// Standard input; `None` is `/dev/null`.
+    pub stdin: Option<OwnedFd>,
+    /// Standard output: an open file, a pipe's writing end, a terminal.
+    pub stdout: OwnedFd,
+    /// Standard error.
+    pub stderr: OwnedFd,
+}
+
+/// A sandbox that has been started. Dropping it kills everything inside and waits for that.
+#[derive(Debug)]
+pub struct Running {
+    helper: Option<Child>,
+    control: Arc<UnixStream>,
+}
+
+/// Kills a running sandbox from another thread or a signal watcher.
+#[derive(Debug, Clone)]
+pub struct KillHandle {
+    control: Arc<UnixStream>,
+}
+
+/// An outcome together with what the program wrote.
+#[derive(Debug, Clone)]
+pub struct Captured {
+    /// How the run ended.
+    pub outcome: Outcome,
+    /// Everything written to standard output.
+    pub stdout: Vec<u8>,
+    /// Everything written to standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// Reasons why a sandbox could not be started or its end not be learned.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The helper program is nowhere near the current program.
+    #[error(
+        "helper program `{INIT_PROGRAM}` not found in {}; build it with `cargo build -p buildroot`",
+        .searched.iter().map(|dir| format!("`{}`", dir.display())).collect::<Vec<_>>().join(", ")
+    )]
+    InitNotFound {
+        /// Directories that were searched.
+        searched: Vec<PathBuf>,
+    },
+    /// The path of the running program is unknown.
+    #[error("cannot tell the path of the running program")]
+    CurrentProgram(#[source] io::Error),
+    /// The specification cannot be carried out.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The helper program could not be started.
+    #[error("cannot start `{}`", .program.display())]
+    Start {
+        /// Helper program.
+        program: PathBuf,
+        /// Cause.
+        source: io::Error,
+    },
+    /// Talking to the helper failed.
+    #[error("cannot {operation} `{INIT_PROGRAM}`")]
+    Control {
+        /// What was being done.
+        operation: &'static str,
+        /// Cause.
+        source: io::Error,
+    },
+    /// The helper ended without telling how the run ended.
+    #[error("`{INIT_PROGRAM}` ended ({status}) without reporting an outcome")]
+    NoOutcome {
+        /// Exit status of the helper.
+        status: ExitStatus,
+    },
+    /// The helper's report is not understood; helper and library are of different versions.
+    #[error("`{INIT_PROGRAM}` reported something unreadable; is it of the same version?")]
+    UnreadableOutcome(#[source] serde_json::Error),
+}
+
+impl Sandbox {
+    /// Finds the helper program beside the running program, or in its parent directory (where the
+    /// programs are when a test runs from `target/<profile>/deps`).
+    pub fn discover() -> Result<Self, SandboxError> {
+        let program = std::env::current_exe().map_err(SandboxError::CurrentProgram)?;
+        let searched: Vec<PathBuf> = program.ancestors().skip(1).take(2).map(Path::to_path_buf).collect();
+        match searched.iter().map(|dir| dir.join(INIT_PROGRAM)).find(|path| path.is_file()) {
+            Some(init) => Ok(Self { init }),
+            None => Err(SandboxError::InitNotFound { searched }),
+        }
+    }
+
+    /// Uses the helper program at `path`.
+    pub fn with_init(path: &Path) -> Self {
+        Self { init: path.to_path_buf() }
+    }
+
+    /// Starts a sandbox and returns at once.
+    ///
+    /// The specification is checked first, so that an impossible one is an error here and not an
+    /// outcome.
+    pub fn spawn(&self, spec: &SandboxSpec, io: SandboxIo) -> Result<Running, SandboxError> {
+        MountPlan::new(spec)?;
+        let (ours, theirs) = UnixStream::pair()
+            .map_err(|source| SandboxError::Control { operation: "make a socket for", source })?;
+        let mut command = Command::new(&self.init);
+        command.env_clear().stdin(OwnedFd::from(theirs)).stdout(io.stdout).stderr(io.stderr);
+        if !spec.interactive {
+            // A Ctrl-C at the terminal reaches the caller, who decides; not the helper.
+            command.process_group(0);
+        }
+        let helper =
+            command.spawn().map_err(|source| SandboxError::Start { program: self.init.clone(), source })?;
+        // The command still holds the helper's ends of the socket and of the caller's pipes.
+        drop(command);
+        let running = Running { helper: Some(helper), control: Arc::new(ours) };
+        wire::send_spec(&running.control, spec, io.stdin.as_ref().map(AsFd::as_fd))
+            .map_err(|source| SandboxError::Control { operation: "send the specification to", source })?;
+        Ok(running)
+    }
+
+    /// Runs a sandbox to its end.
+    pub fn run(&self, spec: &SandboxSpec, io: SandboxIo) -> Result<Outcome, SandboxError> {
+        self.spawn(spec, io)?.wait()
+    }
+
+    /// Runs a sandbox to its end and collects what it wrote, in memory.
+    pub fn capture(&self, spec: &SandboxSpec) -> Result<Captured, SandboxError> {
+        let pipe =
+            || io::pipe().map_err(|source| SandboxError::Control { operation: "make a pipe for", source });
+        let ((stdout, stdout_writer), (stderr, stderr_writer)) = (pipe()?, pipe()?);
+        let io = SandboxIo { stdin: None, stdout: stdout_writer.into(), stderr: stderr_writer.into() };
+        let running = self.spawn(spec, io)?;
+        let reader = |mut pipe: io::PipeReader| {
+            move || {
+                let mut bytes = Vec::new();
+                pipe.read_to_end(&mut bytes).map(|_| bytes)
+            }
+        };
+        let collected = thread::scope(|scope| {
+            let errors = scope.spawn(reader(stderr));
+            let output = reader(stdout)();
+            (output, errors.join())
+        });
+        let outcome = running.wait()?;
+        let failed = |source| SandboxError::Control { operation: "read the output of", source };
+        let (output, errors) = collected;
+        let errors = errors.unwrap_or_else(|_| Err(io::Error::other("the reading thread panicked")));
+        Ok(Captured { outcome, stdout: output.map_err(failed)?, stderr: errors.map_err(failed)? })
+    }
+}
+
+impl SandboxIo {
+    /// Sends both output streams to one open file, in the order of the writes.
+    pub fn to_file(file: File) -> io::Result<Self> {
+        let stdout = file.try_clone()?;
+        Ok(Self { stdin: None, stdout: stdout.into(), stderr: file.into() })
+    }
+
+    /// Throws both output streams away.
+    pub fn null() -> io::Result<Self> {
+        Self::to_file(File::options().write(true).open("/dev/null")?)
+    }
+}
+
+impl Running {
+    /// Returns a handle that can kill this sandbox while another thread waits for it.
+    pub fn kill_handle(&self) -> KillHandle {
+        KillHandle { control: Arc::clone(&self.control) }
+    }
+
+    /// Kills everything inside; [`Self::wait`] then returns [`End::Cancelled`](crate::End::Cancelled),
+    /// unless the program had already ended.
+    pub fn kill(&self) {
+        shut(&self.control);
+    }
+
+    /// Waits until nothing of the sandbox is left and returns how it ended.
+    pub fn wait(mut self) -> Result<Outcome, SandboxError> {
+        let report = wire::receive_report(&self.control)
+            .map_err(|source| SandboxError::Control { operation: "hear from", source });
+        // Always reaped, also when the report could not be read.
+        let status = self.reap();
+        let report = report?;
+        match status {
+            Some(Ok(status)) if report.is_empty() => Err(SandboxError::NoOutcome { status }),
+            Some(Err(source)) => Err(SandboxError::Control { operation: "wait for", source }),
+            _ => serde_json::from_slice(&report).map_err(SandboxError::UnreadableOutcome),
+        }
+    }
+
+    fn reap(&mut self) -> Option<io::Result<ExitStatus>> {
+        Some(self.helper.take()?.wait())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.helper.is_some() {
+            shut(&self.control);
+            // The helper kills, waits and ends; there is nobody to tell if waiting failed.
+            let _ = self.reap();
+        }
+    }
+}
+
+impl KillHandle {
+    /// Kills everything inside the sandbox; harmless when it has ended already.
+    pub fn kill(&self) {
+        shut(&self.control);
+    }
+}
+
+/// Closes the writing direction of the lifeline, which the helper takes as the order to kill.
+fn shut(control: &UnixStream) {
+    // Fails only when the helper has ended already, which is what was wanted.
+    let _ = control.shutdown(Shutdown::Write);
+}

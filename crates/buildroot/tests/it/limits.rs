@@ -1,0 +1,174 @@
+//! Time, numbers and the ends of callers: nothing may be left.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use buildroot::{End, SandboxIo, Upper};
+
+use crate::support::{
+    HostRoot, can_sandbox, capture, eventually, example, mounts_with, output, processes_with, sandbox,
+};
+
+/// Shell text that starts `count` processes, each forked twice and in a session of its own, which
+/// sleep under a name to be found by, and then says so and hangs.
+fn swarm(name: &str, count: u32) -> String {
+    format!(
+        "i=0; while [ $i -lt {count} ]; do (setsid sh -c 'exec -a {name} sleep 1000' & ) ; i=$((i+1)); done; \
+         while [ $(grep -l {name} /proc/[0-9]*/cmdline 2>/dev/null | wc -l) -lt {count} ]; do sleep 0.1; done; \
+         echo swarming; sleep 1000"
+    )
+}
+
+#[test]
+fn time_limit_kills_200_double_forked_children() {
+    if !can_sandbox("time_limit_kills_200_double_forked_children") {
+        return;
+    }
+    let root = HostRoot::new();
+    let name = format!("swarm-timeout-{}", std::process::id());
+    let mut spec = root.command(&["/bin/bash", "-c", &swarm(&name, 200).replace("setsid sh", "setsid bash")]);
+    spec.limits.wall_ms = Some(8_000);
+    let (outcome, stdout, stderr) = capture(&spec);
+    assert_eq!(outcome.end, End::TimedOut, "{stderr}");
+    assert_eq!(stdout, "swarming\n", "the children had started");
+    assert_eq!(processes_with(&name), [""; 0]);
+    assert_eq!(mounts_with(&root.dir.path().display().to_string()), [""; 0]);
+    assert!(outcome.usage.wall_us >= 8_000_000);
+}
+
+#[test]
+fn background_processes_end_with_the_program() {
+    if !can_sandbox("background_processes_end_with_the_program") {
+        return;
+    }
+    let root = HostRoot::new();
+    let name = format!("left-behind-{}", std::process::id());
+    let spec = root.command(&["/bin/bash", "-c", &format!("(exec -a {name} setsid sleep 1000) & exit 3")]);
+    assert_eq!(capture(&spec).0.end, End::Exited { code: 3 });
+    assert_eq!(processes_with(&name), [""; 0]);
+}
+
+#[test]
+fn killing_and_dropping_leave_nothing() {
+    if !can_sandbox("killing_and_dropping_leave_nothing") {
+        return;
+    }
+    let root = HostRoot::new();
+    let name = format!("to-be-killed-{}", std::process::id());
+    let spec = root.command(&["/bin/bash", "-c", &format!("exec -a {name} sleep 1000")]);
+    let start = || sandbox().spawn(&spec, SandboxIo::null().expect("/dev/null")).expect("start");
+
+    let running = start();
+    let handle = running.kill_handle();
+    let killer = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(200));
+        handle.kill();
+    });
+    assert_eq!(running.wait().expect("outcome").end, End::Cancelled);
+    killer.join().expect("killer");
+    assert_eq!(processes_with(&name), [""; 0]);
+
+    let running = start();
+    assert!(eventually(|| !processes_with(&name).is_empty()));
+    drop(running);
+    assert_eq!(processes_with(&name), [""; 0]);
+}
+
+#[test]
+fn killing_after_the_end_changes_nothing() {
+    if !can_sandbox("killing_after_the_end_changes_nothing") {
+        return;
+    }
+    let root = HostRoot::new();
+    let running =
+        sandbox().spawn(&root.command(&["true"]), SandboxIo::null().expect("/dev/null")).expect("start");
+    thread::sleep(Duration::from_millis(500));
+    running.kill();
+    assert_eq!(running.wait().expect("outcome").end, End::Exited { code: 0 });
+}
+
+#[test]
+fn sigkill_of_the_caller_or_the_helper_leaves_nothing() {
+    if !can_sandbox("sigkill_of_the_caller_or_the_helper_leaves_nothing") {
+        return;
+    }
+    for victim in ["caller", "helper"] {
+        let root = HostRoot::new();
+        let name = format!("orphan-of-{victim}-{}", std::process::id());
+        let script = swarm(&name, 5).replace("setsid sh", "setsid bash");
+        let mut spec = root.command(&["/bin/bash", "-c", &script]);
+        spec.upper = Upper::Disk { dir: root.dir.path().join("kept") };
+        let file = root.dir.path().join("spec.json");
+        fs::write(&file, serde_json::to_vec(&spec).expect("JSON")).expect("specification");
+        let mut caller = Command::new(example("run_sandbox"))
+            .arg(&file)
+            .arg(env!("CARGO_BIN_EXE_buildroot-init"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("caller");
+        let started = eventually(|| processes_with(&name).len() >= 5);
+        if victim == "caller" {
+            caller.kill().expect("kill");
+            assert_eq!(caller.wait().expect("wait").signal(), Some(9));
+        } else {
+            let children = format!("/proc/{0}/task/{0}/children", caller.id());
+            let helper = fs::read_to_string(children).expect("children");
+            let helper = nix::unistd::Pid::from_raw(helper.trim().parse().expect("one child"));
+            nix::sys::signal::kill(helper, nix::sys::signal::Signal::SIGKILL).expect("kill");
+            assert!(!caller.wait().expect("wait").success(), "the caller is told");
+        }
+        assert!(started, "{victim}: the five sleepers did not start");
+        assert!(eventually(|| processes_with(&name).is_empty()), "{victim}: processes left");
+        assert!(eventually(|| mounts_with("kept").is_empty()), "{victim}: mounts left");
+        // The upper is free again.
+        spec.arguments[2] = "true".to_owned();
+        output(&spec);
+    }
+}
+
+#[test]
+fn a_full_upper_is_the_programs_problem() {
+    if !can_sandbox("a_full_upper_is_the_programs_problem") {
+        return;
+    }
+    let root = HostRoot::new();
+    let mut spec =
+        root.script("head -c 20000000 /dev/zero > /big; echo code $?; df --output=pcent / | tail -1");
+    (spec.uid, spec.upper) = (0, Upper::Tmpfs { size_mb: 4 });
+    let (outcome, stdout, stderr) = capture(&spec);
+    assert_eq!(outcome.end, End::Exited { code: 0 });
+    assert_eq!(stdout, "code 1\n100%\n");
+    assert!(stderr.contains("No space left on device"), "{stderr}");
+}
+
+#[test]
+fn resource_limits_hold() {
+    if !can_sandbox("resource_limits_hold") {
+        return;
+    }
+    let root = HostRoot::new();
+    let mut spec = root
+        .script("ulimit -n; ulimit -f; ulimit -c; ulimit -s; head -c 3000000 /dev/zero > /tmp/x; echo $?");
+    spec.limits.open_files = Some(77);
+    spec.limits.file_size_bytes = Some(1 << 20);
+    // 153 is 128 + SIGXFSZ.
+    assert_eq!(output(&spec), "77\n2048\n0\n8192\n153\n");
+}
+
+#[test]
+fn cpu_time_of_reaped_and_killed_processes_is_counted() {
+    if !can_sandbox("cpu_time_of_reaped_and_killed_processes_is_counted") {
+        return;
+    }
+    let root = HostRoot::new();
+    let busy = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done";
+    let idle = capture(&root.script("true")).0.usage;
+    let orphan = capture(&root.script(&format!("({busy}) & wait"))).0.usage;
+    assert!(orphan.user_us > idle.user_us + 10_000, "{orphan:?} against {idle:?}");
+    assert!(orphan.max_rss_kb > 0 && orphan.setup_us > 0 && orphan.wall_us > orphan.setup_us);
+}

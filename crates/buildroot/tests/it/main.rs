@@ -1,0 +1,8 @@
+//! Tests with real sandboxes. They need root (or say loudly that they were skipped) and unmount
+//! nothing, because nothing must be left to unmount.
+
+#![expect(clippy::print_stderr, reason = "a skipped test says so")]
+
+mod limits;
+mod sandbox;
+mod support;
