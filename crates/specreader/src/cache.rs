@@ -39,6 +39,9 @@ pub struct CachedReader<'a> {
 pub struct Reading {
     /// One result per spec, in the order asked.
     pub results: Vec<Result<SpecData, SpecFailure>>,
+    /// The key of each spec, by which a result is remembered: equal keys, equal content and macros. `None`
+    /// where the spec's files could not be read.
+    pub keys: Vec<Option<ContentDigest>>,
     /// How many of them were remembered; the engine was asked about the others.
     pub remembered: usize,
 }
@@ -106,7 +109,7 @@ impl<'a> CachedReader<'a> {
             })
         };
         let results = specs.iter().zip(results).map(complete).collect::<Result<_, _>>()?;
-        Ok(Reading { results, remembered })
+        Ok(Reading { results, keys, remembered })
     }
 
     fn path(&self, key: &ContentDigest) -> PathBuf {
