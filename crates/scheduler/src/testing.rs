@@ -1,7 +1,9 @@
 //! Stand-ins for workers and the repository in tests of the loop.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use report::{Event, Reporter};
 use rpm_model::{
@@ -11,6 +13,7 @@ use rpm_model::{
 
 use crate::queue::Task;
 use crate::run::{Acceptance, Acceptor, Attempt, Builder};
+use crate::task::PackageTask;
 
 /// Says nothing.
 pub(crate) struct Silent;
@@ -120,5 +123,109 @@ impl Acceptor for FakeAcceptor {
             changed: !self.identical.contains(package),
             cascade: cascade.map(|name| (task(name, &[package]), vec![BuildReason::Requested])).collect(),
         })
+    }
+}
+
+/// Returns a package of `/repo/x86_64` with these provides besides its own name.
+pub(crate) fn indexed(name: &str, evr: &str, origin: PackageOrigin, provides: &[&str]) -> IndexedPackage {
+    let nevra: Nevra = format!("{name}-{evr}.x86_64").parse().unwrap();
+    let own = format!("{name} = {evr}");
+    IndexedPackage {
+        path: Path::new("/repo/x86_64").join(nevra.file_name()),
+        sha256: ContentDigest::of_bytes(nevra.to_string().as_bytes()),
+        size: 1,
+        origin,
+        facts: PackageFacts::default(),
+        header: PackageHeader {
+            nevra,
+            source_rpm: None,
+            provides: provides
+                .iter()
+                .copied()
+                .chain([own.as_str()])
+                .map(|text| text.parse().unwrap())
+                .collect(),
+            requires: Vec::new(),
+            conflicts: Vec::new(),
+            obsoletes: Vec::new(),
+            recommends: Vec::new(),
+            supplements: Vec::new(),
+            files: Vec::new(),
+        },
+    }
+}
+
+/// Returns the record of a spec that made these packages.
+pub(crate) fn record_of(spec: &str, packages: &[IndexedPackage]) -> BuildRecord {
+    let digest = ContentDigest::of_bytes(spec.as_bytes());
+    let artifact = |nevra: &Nevra, path: String, sha256: &ContentDigest| PackageArtifact {
+        nevra: nevra.clone(),
+        path,
+        sha256: sha256.clone(),
+        size: 1,
+    };
+    let source: Nevra = format!("{spec}-1-1.src").parse().unwrap();
+    BuildRecord {
+        schema: BuildRecord::SCHEMA,
+        package: spec.into(),
+        source: source.clone(),
+        inputs: digest.clone(),
+        identity: digest.clone(),
+        worker: digest.clone(),
+        lock: BuildrootLock::new(Vec::new()),
+        checked: false,
+        reasons: Vec::new(),
+        rpms: packages
+            .iter()
+            .map(|package| RecordedPackage {
+                artifact: artifact(
+                    &package.header.nevra,
+                    format!("x86_64/{}", package.header.nevra.file_name()),
+                    &package.sha256,
+                ),
+                provides: package.header.provides.clone(),
+                requires: package.header.requires.clone(),
+            })
+            .collect(),
+        srpm: artifact(&source, format!("{spec}-1-1.src.rpm"), &digest),
+        usage: ResourceUsage::default(),
+    }
+}
+
+/// Returns the task of a spec with one binary package.
+pub(crate) fn package_task(name: &str) -> PackageTask {
+    let nevra: Nevra = format!("{name}-1-1.x86_64").parse().unwrap();
+    PackageTask {
+        spec: SpecData {
+            name: name.into(),
+            spec_path: format!("{name}.spec"),
+            source: format!("{name}-1-1.src").parse().unwrap(),
+            build_requires: Vec::new(),
+            check_requires: Vec::new(),
+            build_conflicts: Vec::new(),
+            exclusive_arch: Vec::new(),
+            exclude_arch: Vec::new(),
+            sources: Vec::new(),
+            packages: vec![SpecPackage {
+                nevra,
+                provides: Vec::new(),
+                requires: Vec::new(),
+                conflicts: Vec::new(),
+                obsoletes: Vec::new(),
+                recommends: Vec::new(),
+                supplements: Vec::new(),
+            }],
+            has_check: false,
+            generates_build_requires: false,
+        },
+        srpm: format!("{name}.src.rpm").into(),
+        srpm_sha256: ContentDigest::of_bytes(name.as_bytes()),
+        inputs: ContentDigest::of_bytes(name.as_bytes()),
+        root_specs: BTreeSet::new(),
+        run_check: false,
+        timeout: Duration::from_secs(1),
+        disk_limit_bytes: 1,
+        max_cpu: 1,
+        policy: RebuildPolicy::Relevant,
     }
 }

@@ -1,0 +1,305 @@
+//! The command line: what the user typed, laid over the configuration file.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use config::{
+    RawBuild, RawConfig, RawDirectories, RawDistribution, RawSources, SignatureHandling,
+};
+
+/// Turn a tree of RPM specs into a repository of RPMs
+///
+/// Everything is decided by content: run any command again and it does only what a change requires. Start
+/// with `millwright plan`, which shows what would be built and why.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 done, 1 some goals failed, 2 usage or configuration, 3 the host lacks something, 4 a defect of Millwright"
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build packages and what they need, and publish them
+    Build(Goals),
+    /// Build packages again although they are up to date
+    Rebuild(Goals),
+    /// Show what would be built, in which order and why; build nothing
+    Plan(Goals),
+    /// Make the toolchain repository from the base distribution
+    Toolchain {
+        /// Ask the base distribution for newer packages
+        #[arg(long)]
+        refresh: bool,
+    },
+    /// Make the worker: the packages that every build root starts from
+    Worker {
+        /// Make a new generation from the toolchain's present packages; every build root changes
+        #[arg(long)]
+        refresh: bool,
+        /// Also write it as an archive below the build directory's `worker/` (.tar.gz or .tar.zst)
+        #[arg(long, value_name = "FILE")]
+        export: Option<PathBuf>,
+    },
+    /// Fetch and verify the sources of specs into the source store
+    Fetch(Goals),
+    /// Pack specs into SRPMs
+    Pack(Goals),
+    /// Take the specs out of the packed SRPMs
+    Expand(Goals),
+    /// Read the specs and write specs.json and packages.json
+    Read(Goals),
+    /// Draw the dependency graph and write graph.dot and graph.json
+    Graph(Goals),
+    /// Remove what can be made again
+    Clean {
+        /// Which part
+        #[arg(required = true)]
+        what: Vec<CleanPart>,
+    },
+}
+
+/// What `clean` removes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CleanPart {
+    /// Everything below the build and output directories
+    All,
+    /// The repository and the build records
+    BuildPackages,
+    /// Running jobs' directories and kept build roots
+    BuildPackagesWorkers,
+    /// RPMs from other repositories, unpacked packages and remembered results
+    Cache,
+    /// ccache's objects
+    Ccache,
+    /// The worker
+    ChrootTools,
+    /// Specs taken out of SRPMs
+    ExpandSpecs,
+    /// Packed SRPMs
+    InputSrpms,
+    /// Package data
+    SpecParse,
+    /// The toolchain and the worker made from it
+    Toolchain,
+    /// The toolchain's RPMs
+    ToolchainRpms,
+    /// Graph and plan
+    Workplan,
+}
+
+/// Which packages a command is about.
+#[derive(Debug, Args)]
+pub(crate) struct Goals {
+    /// Specs or packages; none means all
+    pub(crate) names: Vec<String>,
+    /// More of them, separated by blanks
+    #[arg(long, value_name = "LIST", env = "PACKAGE_BUILD_LIST", hide_env_values = true)]
+    pub(crate) build_list: Option<String>,
+    /// Specs to build again although they are up to date, separated by blanks
+    #[arg(long, value_name = "LIST", env = "PACKAGE_REBUILD_LIST", hide_env_values = true)]
+    pub(crate) rebuild_list: Option<String>,
+    /// Specs not to build, separated by blanks; what is published of them is used
+    #[arg(long, value_name = "LIST", env = "PACKAGE_IGNORE_LIST", hide_env_values = true)]
+    pub(crate) ignore_list: Option<String>,
+    /// Show what would be done and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+impl Goals {
+    /// Returns the names asked for, in the order typed.
+    pub(crate) fn wanted(&self) -> Vec<String> {
+        self.names.iter().cloned().chain(words(self.build_list.as_deref())).collect()
+    }
+}
+
+/// Returns the words of a list.
+pub(crate) fn words(list: Option<&str>) -> Vec<String> {
+    list.unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+}
+
+/// What every command takes; each option wins over its key in the configuration file.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct Common {
+    /// Configuration file [default: configs/millwright.toml, if there is one]
+    #[arg(long, global = true, value_name = "FILE", env = "MILLWRIGHT_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// The tree's root [default: the current directory or the nearest one above it that holds configs/millwright.toml]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// Print events as JSON lines on standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Tell only of failures
+    #[arg(long, global = true)]
+    pub(crate) quiet: bool,
+    /// Look only at these specs, separated by blanks
+    #[arg(long, global = true, value_name = "LIST", env = "SRPM_PACK_LIST", hide_env_values = true)]
+    pub(crate) pack_list: Option<String>,
+    /// Directory of specs (can be repeated; earlier ones are preferred)
+    #[arg(long, global = true, value_name = "DIR")]
+    specs_dir: Vec<PathBuf>,
+    /// Everything that can be made again
+    #[arg(long, global = true, value_name = "DIR")]
+    build_dir: Option<PathBuf>,
+    /// The repository and reports
+    #[arg(long, global = true, value_name = "DIR")]
+    out_dir: Option<PathBuf>,
+    /// Binary packages of the repository
+    #[arg(long, global = true, value_name = "DIR")]
+    rpms_dir: Option<PathBuf>,
+    /// Source packages of the repository
+    #[arg(long, global = true, value_name = "DIR")]
+    srpms_dir: Option<PathBuf>,
+    /// Packed SRPMs
+    #[arg(long, global = true, value_name = "DIR")]
+    build_srpms_dir: Option<PathBuf>,
+    /// Specs taken out of SRPMs
+    #[arg(long, global = true, value_name = "DIR")]
+    build_specs_dir: Option<PathBuf>,
+    /// Package data, graph and plan
+    #[arg(long, global = true, value_name = "DIR")]
+    artifacts_dir: Option<PathBuf>,
+    /// Logs
+    #[arg(long, global = true, value_name = "DIR")]
+    logs_dir: Option<PathBuf>,
+    /// Running builds and kept build roots
+    #[arg(long, global = true, value_name = "DIR")]
+    work_dir: Option<PathBuf>,
+    /// Toolchain RPMs
+    #[arg(long, global = true, value_name = "DIR")]
+    toolchain_rpms_dir: Option<PathBuf>,
+    /// RPMs from other repositories
+    #[arg(long, global = true, value_name = "DIR")]
+    cached_rpms_dir: Option<PathBuf>,
+    /// ccache's objects
+    #[arg(long, global = true, value_name = "DIR")]
+    ccache_dir: Option<PathBuf>,
+    /// Appended to every release
+    #[arg(long, global = true, value_name = "TAG")]
+    dist_tag: Option<String>,
+    /// %distro_release_version
+    #[arg(long, global = true, value_name = "VERSION")]
+    release_version: Option<String>,
+    /// %distro_build_number
+    #[arg(long, global = true, value_name = "NUMBER")]
+    build_number: Option<String>,
+    /// What is done about *.signatures.json
+    #[arg(long, global = true, value_name = "MODE")]
+    signature_handling: Option<Handling>,
+    /// Source servers, separated by blanks, asked in order for <url>/<file> (can be repeated)
+    #[arg(long, global = true, value_name = "URL")]
+    source_url: Vec<String>,
+    /// A certificate authority to trust, PEM
+    #[arg(long, global = true, value_name = "FILE")]
+    ca_cert: Option<PathBuf>,
+    /// The client certificate for source servers, PEM
+    #[arg(long, global = true, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The client certificate's key, PEM
+    #[arg(long, global = true, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Fetch nothing; use the tree and the source store alone
+    #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    offline: Option<bool>,
+    /// Run %check
+    #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    run_check: Option<bool>,
+    /// Packages built at the same time; 0 means one per processor
+    #[arg(long, short = 'j', global = true, value_name = "NUMBER")]
+    workers: Option<usize>,
+    /// Processors that one build may use; 0 means its share
+    #[arg(long, global = true, value_name = "NUMBER")]
+    max_cpu: Option<u32>,
+    /// Further attempts after an infrastructure failure
+    #[arg(long, global = true, value_name = "NUMBER")]
+    retries: Option<u32>,
+    /// Time limit of one build, for example 2h
+    #[arg(long, global = true, value_name = "DURATION")]
+    timeout: Option<String>,
+    /// When the build root of a finished build is removed: never, on-success or always
+    #[arg(long, global = true, value_name = "WHEN")]
+    clean: Option<String>,
+    /// Stop at the first failure instead of going on with independent packages
+    #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    stop_on_failure: Option<bool>,
+    /// Compile through ccache
+    #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    use_ccache: Option<bool>,
+    /// A file of macros that every build reads
+    #[arg(long, global = true, value_name = "FILE")]
+    macros_file: Option<PathBuf>,
+}
+
+/// The signature modes as typed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Handling {
+    Enforce,
+    Skip,
+    Update,
+}
+
+impl Common {
+    /// Returns the configuration that the flags state; paths become absolute against the current directory.
+    pub(crate) fn overlay(&self) -> std::io::Result<RawConfig> {
+        let absolute = |path: &Option<PathBuf>| path.as_ref().map(std::path::absolute).transpose();
+        let specs: Vec<PathBuf> = self.specs_dir.iter().map(std::path::absolute).collect::<Result<_, _>>()?;
+        let urls: Vec<String> = self.source_url.iter().flat_map(|list| words(Some(list))).collect();
+        Ok(RawConfig {
+            distribution: RawDistribution {
+                dist: self.dist_tag.clone(),
+                release_version: self.release_version.clone(),
+                build_number: self.build_number.clone(),
+                macros: None,
+            },
+            directories: RawDirectories {
+                specs: (!specs.is_empty()).then_some(specs),
+                build: absolute(&self.build_dir)?,
+                output: absolute(&self.out_dir)?,
+                rpms: absolute(&self.rpms_dir)?,
+                srpms: absolute(&self.srpms_dir)?,
+                intermediate_srpms: absolute(&self.build_srpms_dir)?,
+                intermediate_specs: absolute(&self.build_specs_dir)?,
+                artifacts: absolute(&self.artifacts_dir)?,
+                logs: absolute(&self.logs_dir)?,
+                work: absolute(&self.work_dir)?,
+                toolchain: absolute(&self.toolchain_rpms_dir)?,
+                cache: absolute(&self.cached_rpms_dir)?,
+                ccache: absolute(&self.ccache_dir)?,
+            },
+            sources: RawSources {
+                urls: (!urls.is_empty()).then_some(urls),
+                signature_handling: self.signature_handling.map(|handling| match handling {
+                    Handling::Enforce => SignatureHandling::Enforce,
+                    Handling::Skip => SignatureHandling::Skip,
+                    Handling::Update => SignatureHandling::Update,
+                }),
+                ca_cert: absolute(&self.ca_cert)?,
+                tls_cert: absolute(&self.tls_cert)?,
+                tls_key: absolute(&self.tls_key)?,
+                offline: self.offline,
+                ..RawSources::default()
+            },
+            build: RawBuild {
+                workers: self.workers,
+                max_cpu: self.max_cpu,
+                run_check: self.run_check,
+                timeout: self.timeout.clone(),
+                retries: self.retries,
+                disk_limit_mib: None,
+                clean: self.clean.clone(),
+                ccache: self.use_ccache,
+                stop_on_failure: self.stop_on_failure,
+                macros_file: absolute(&self.macros_file)?,
+            },
+            ..RawConfig::default()
+        })
+    }
+}

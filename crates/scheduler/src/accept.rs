@@ -1,0 +1,295 @@
+//! Acceptance: the one place that believes a worker, after looking.
+//!
+//! A result becomes part of the repository in this order: every file is read again and compared with what
+//! the worker said and the plan announced; files that differ from the published ones are moved in by rename;
+//! the record is replaced; then files of the spec that it no longer makes are removed. A crash between any
+//! two steps leaves a state that the next run repairs by building again, never one that it mistakes for
+//! good: the record is the only thing that vouches for a file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use rebuild::{PresentFacts, build_identity, build_reasons};
+use repository::{IndexedPackage, read_package};
+use rpm_model::{
+    BuildReason, BuildRecord, ContentDigest, JobDocument, Nevra, PackageArtifact, PackageOrigin,
+    RecordedPackage, ResultDocument,
+};
+
+use crate::queue::Task;
+use crate::records::{RecordError, RecordStore};
+use crate::run::{Acceptance, Acceptor};
+use crate::task::PackageTask;
+use crate::universe::Universe;
+
+/// Why a result is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// The file is not what the worker said.
+    #[error("`{path}` is not the package that the worker reported")]
+    Differs {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is no package.
+    #[error(transparent)]
+    Package(#[from] repository::RepositoryError),
+    /// Another spec has published a package of this identity.
+    #[error("{nevra} is already published by `{owner}`")]
+    Foreign {
+        /// The package.
+        nevra: Nevra,
+        /// The spec that made it before.
+        owner: String,
+    },
+    /// Moving a file failed.
+    #[error("cannot {operation} `{path}`")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The record could not be written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+/// The repository as acceptance writes it.
+pub struct RepositoryAcceptor<'a> {
+    /// Binary packages, `<arch>/<file>`.
+    pub rpms: PathBuf,
+    /// Source packages.
+    pub srpms: PathBuf,
+    /// Where records are kept.
+    pub store: &'a RecordStore,
+    /// The records as they are now.
+    pub records: BTreeMap<String, BuildRecord>,
+    /// What is known of each spec.
+    pub tasks: &'a BTreeMap<String, PackageTask>,
+    /// The goals and what they need: only these join a cascade.
+    pub in_scope: &'a BTreeSet<String>,
+    /// The worker generation.
+    pub worker: ContentDigest,
+    /// The packages that exist.
+    pub universe: &'a RwLock<Universe>,
+    /// Estimates for packages that join, in seconds.
+    pub estimate: &'a dyn Fn(&str) -> f64,
+}
+
+impl Acceptor for RepositoryAcceptor<'_> {
+    fn accept(
+        &mut self,
+        package: &str,
+        reasons: &[BuildReason],
+        job: &JobDocument,
+        result: &ResultDocument,
+    ) -> Result<Acceptance, String> {
+        self.take(package, reasons, job, result).map_err(|error| {
+            let cause =
+                std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            format!("{error}{cause}")
+        })
+    }
+}
+
+impl RepositoryAcceptor<'_> {
+    fn take(
+        &mut self,
+        package: &str,
+        reasons: &[BuildReason],
+        job: &JobDocument,
+        result: &ResultDocument,
+    ) -> Result<Acceptance, AcceptError> {
+        let mut made = verify(result)?;
+        self.refuse_foreign(package, &made)?;
+        let before = self.records.get(package).map(contents).unwrap_or_default();
+        for built in &mut made {
+            let relative = relative_path(&built.header.nevra);
+            let target = self.rpms.join(&relative);
+            let same =
+                before.get(&relative) == Some(&built.sha256) && self.is_published(&target, &built.sha256);
+            if !same {
+                put(&built.path, &target)?;
+            }
+            built.path = target;
+        }
+        let record = self.record(package, reasons, job, result, &made)?;
+        self.store.write(&record)?;
+        let after = contents(&record);
+        for path in before.keys().filter(|path| !after.contains_key(*path)) {
+            remove(&self.rpms.join(path))?;
+        }
+        self.records.insert(package.to_owned(), record);
+        self.universe.write().unwrap_or_else(PoisonError::into_inner).replace(package, made);
+        let changed = before != after;
+        Ok(Acceptance { changed, cascade: if changed { self.cascade(package) } else { Vec::new() } })
+    }
+
+    /// Returns whether a file of the repository is known to have this content.
+    fn is_published(&self, path: &Path, content: &ContentDigest) -> bool {
+        let universe = self.universe.read().unwrap_or_else(PoisonError::into_inner);
+        universe.packages().iter().any(|known| known.path == path && known.sha256 == *content)
+    }
+
+    fn refuse_foreign(&self, package: &str, made: &[IndexedPackage]) -> Result<(), AcceptError> {
+        for (owner, record) in self.records.iter().filter(|(owner, _)| *owner != package) {
+            let theirs: BTreeSet<&Nevra> = record.rpms.iter().map(|rpm| &rpm.artifact.nevra).collect();
+            if let Some(built) = made.iter().find(|built| theirs.contains(&built.header.nevra)) {
+                return Err(AcceptError::Foreign { nevra: built.header.nevra.clone(), owner: owner.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    fn record(
+        &self,
+        package: &str,
+        reasons: &[BuildReason],
+        job: &JobDocument,
+        result: &ResultDocument,
+        made: &[IndexedPackage],
+    ) -> Result<BuildRecord, AcceptError> {
+        let task = self.tasks.get(package);
+        let source = Path::new(&job.srpm_path);
+        let name = source.file_name().unwrap_or_default();
+        put_copy(source, &self.srpms.join(name))?;
+        let nevra = result.srpm.as_ref().map(|srpm| srpm.nevra.clone());
+        let nevra = nevra.or_else(|| task.map(|task| task.spec.source.clone()));
+        let source_nevra = nevra.ok_or_else(|| AcceptError::Differs { path: source.to_owned() })?;
+        let inputs = task.map_or_else(|| job.srpm_sha256.clone(), |task| task.inputs.clone());
+        let size = fs::metadata(source).map_or(0, |metadata| metadata.len());
+        let mut rpms: Vec<RecordedPackage> = made.iter().map(recorded).collect();
+        rpms.sort_by(|a, b| a.artifact.cmp(&b.artifact));
+        Ok(BuildRecord {
+            schema: BuildRecord::SCHEMA,
+            package: package.to_owned(),
+            source: source_nevra.clone(),
+            identity: build_identity(&inputs, job.run_check, &job.lock.digest()),
+            inputs,
+            worker: self.worker.clone(),
+            lock: job.lock.clone(),
+            checked: job.run_check,
+            reasons: reasons.to_vec(),
+            rpms,
+            srpm: PackageArtifact {
+                nevra: source_nevra,
+                path: name.to_string_lossy().into_owned(),
+                sha256: job.srpm_sha256.clone(),
+                size,
+            },
+            usage: result.usage.clone(),
+        })
+    }
+
+    /// Returns what must be built because the packages of `changed` are not what they were.
+    fn cascade(&self, changed: &str) -> Vec<(Task, Vec<BuildReason>)> {
+        let universe = self.universe.read().unwrap_or_else(PoisonError::into_inner);
+        let state = universe.state();
+        let mut cascade = Vec::new();
+        for name in self.in_scope.iter().filter(|name| *name != changed) {
+            let (Some(task), Some(record)) = (self.tasks.get(name), self.records.get(name)) else { continue };
+            let present = PresentFacts {
+                inputs: &task.inputs,
+                run_check: task.run_check,
+                worker: &self.worker,
+                requested: false,
+                policy: task.policy,
+                build_requires: task.spec.requirements(task.run_check),
+            };
+            let reasons = build_reasons(Some(record), &present, &state);
+            if !reasons.is_empty() {
+                let waits_for = task.root_specs.clone();
+                let estimate = (self.estimate)(name);
+                cascade.push((Task { package: name.clone(), waits_for, estimate }, reasons));
+            }
+        }
+        cascade
+    }
+}
+
+/// Reads every file again and compares it with what the worker said.
+fn verify(result: &ResultDocument) -> Result<Vec<IndexedPackage>, AcceptError> {
+    let mut made = Vec::new();
+    for artifact in &result.rpms {
+        let path = PathBuf::from(&artifact.path);
+        let package = read_package(&path, PackageOrigin::Tree)?;
+        if package.header.nevra != artifact.nevra || package.sha256 != artifact.sha256 {
+            return Err(AcceptError::Differs { path });
+        }
+        made.push(package);
+    }
+    Ok(made)
+}
+
+fn recorded(package: &IndexedPackage) -> RecordedPackage {
+    RecordedPackage {
+        artifact: PackageArtifact {
+            nevra: package.header.nevra.clone(),
+            path: relative_path(&package.header.nevra),
+            sha256: package.sha256.clone(),
+            size: package.size,
+        },
+        provides: package.header.provides.clone(),
+        requires: package.header.requires.clone(),
+    }
+}
+
+fn contents(record: &BuildRecord) -> BTreeMap<String, ContentDigest> {
+    record.rpms.iter().map(|rpm| (rpm.artifact.path.clone(), rpm.artifact.sha256.clone())).collect()
+}
+
+fn relative_path(nevra: &Nevra) -> String {
+    format!("{}/{}", nevra.arch, nevra.file_name())
+}
+
+/// Moves a file into the repository: by rename, after its content is on disk.
+fn put(from: &Path, to: &Path) -> Result<(), AcceptError> {
+    let fail = |operation, path: &Path| {
+        let path = path.to_owned();
+        move |source| AcceptError::Io { operation, path, source }
+    };
+    if let Some(directory) = to.parent() {
+        fs::create_dir_all(directory).map_err(fail("create", directory))?;
+    }
+    fs::File::open(from).and_then(|file| file.sync_all()).map_err(fail("write to disk", from))?;
+    if fs::rename(from, to).is_err() {
+        // Another file system: copy beside the target, then rename.
+        put_copy(from, to)?;
+        fs::remove_file(from).map_err(fail("remove", from))?;
+    }
+    Ok(())
+}
+
+/// Copies a file into the repository; the source may be linked elsewhere and stays.
+fn put_copy(from: &Path, to: &Path) -> Result<(), AcceptError> {
+    let fail = |source| AcceptError::Io { operation: "write", path: to.to_owned(), source };
+    let directory = to.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(directory).map_err(fail)?;
+    let mut input = fs::File::open(from).map_err(|source| AcceptError::Io {
+        operation: "read",
+        path: from.to_owned(),
+        source,
+    })?;
+    let mut temporary = tempfile::NamedTempFile::new_in(directory).map_err(fail)?;
+    io::copy(&mut input, &mut temporary).map_err(fail)?;
+    // Temporary files are private; what is published is for everybody.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    temporary.as_file().set_permissions(mode).and_then(|()| temporary.as_file().sync_all()).map_err(fail)?;
+    temporary.persist(to).map_err(|error| fail(error.error))?;
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<(), AcceptError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(AcceptError::Io { operation: "remove", path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}

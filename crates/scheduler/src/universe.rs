@@ -1,0 +1,211 @@
+//! The packages that exist now: what a build root can be made of, and what is published.
+//!
+//! One list for the solver, in which every package of the tree is known to belong to its spec. It changes
+//! only by acceptance: a spec's packages are replaced as a set.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use rebuild::PublishedState;
+use repository::{IndexedPackage, ProviderIndex, SolveRequest, Solver};
+use rpm_model::{
+    BuildRecord, BuildrootLock, ContentDigest, LockedPackage, Nevra, PackageOrigin, Requirement,
+};
+
+/// All packages, and which spec each package of the tree belongs to.
+#[derive(Debug, Default)]
+pub struct Universe {
+    packages: Vec<IndexedPackage>,
+    /// Spec of each package of the tree, by the package's NEVRA.
+    owners: BTreeMap<Nevra, String>,
+    /// `out/RPMS`: what paths in records are relative to.
+    repository: PathBuf,
+}
+
+/// What the solver is asked for one spec.
+#[derive(Clone, Copy, Debug)]
+pub struct RootRequest<'a> {
+    /// The spec's build requirements.
+    pub requirements: &'a [Requirement],
+    /// Its build conflicts.
+    pub conflicts: &'a [Requirement],
+    /// The worker's core.
+    pub core: &'a [LockedPackage],
+    /// Specs whose packages may enter the root, as the graph says; packages of others may not, even if they
+    /// are there already. So a root follows from the graph and not from what happened to be finished.
+    pub specs: &'a BTreeSet<String>,
+    /// The architecture.
+    pub arch: &'a str,
+}
+
+/// A build root and what should be said about it.
+#[derive(Clone, Debug)]
+pub struct Root {
+    /// The exact packages.
+    pub lock: BuildrootLock,
+    /// Remarks, one sentence each.
+    pub notes: Vec<String>,
+}
+
+impl Universe {
+    /// Returns a universe of external packages and of those packages of the repository that records name.
+    ///
+    /// A file of the repository that no record names, or whose content is not the recorded one, is no part
+    /// of it: it was left by a run that ended before it was accepted.
+    pub fn new(
+        external: Vec<IndexedPackage>,
+        repository: &Path,
+        scanned: Vec<IndexedPackage>,
+        records: &BTreeMap<String, BuildRecord>,
+    ) -> Self {
+        let mut recorded: BTreeMap<(PathBuf, ContentDigest), &str> = BTreeMap::new();
+        for record in records.values() {
+            for rpm in &record.rpms {
+                let path = repository.join(&rpm.artifact.path);
+                recorded.insert((path, rpm.artifact.sha256.clone()), &record.package);
+            }
+        }
+        let mut universe =
+            Self { packages: external, owners: BTreeMap::new(), repository: repository.to_owned() };
+        for package in scanned {
+            if let Some(owner) = recorded.get(&(package.path.clone(), package.sha256.clone())) {
+                universe.owners.insert(package.header.nevra.clone(), (*owner).to_owned());
+                universe.packages.push(package);
+            }
+        }
+        universe
+    }
+
+    /// Returns all packages.
+    pub fn packages(&self) -> &[IndexedPackage] {
+        &self.packages
+    }
+
+    /// Returns the packages built from the tree, sorted by path.
+    pub fn published(&self) -> Vec<&IndexedPackage> {
+        let mut list: Vec<&IndexedPackage> =
+            self.packages.iter().filter(|package| package.origin == PackageOrigin::Tree).collect();
+        list.sort_by(|a, b| a.path.cmp(&b.path));
+        list
+    }
+
+    /// Puts a spec's new packages in the place of its old ones.
+    pub fn replace(&mut self, spec: &str, packages: Vec<IndexedPackage>) {
+        let owners = &self.owners;
+        self.packages.retain(|package| {
+            package.origin != PackageOrigin::Tree
+                || owners.get(&package.header.nevra).is_none_or(|owner| owner != spec)
+        });
+        self.owners.retain(|_, owner| owner != spec);
+        for package in packages {
+            self.owners.insert(package.header.nevra.clone(), spec.to_owned());
+            self.packages.push(package);
+        }
+    }
+
+    /// Returns the build root that a request resolves to, or the solver's explanation.
+    pub fn resolve(&self, request: &RootRequest<'_>) -> Result<Root, String> {
+        let exclude: Vec<Nevra> = self
+            .owners
+            .iter()
+            .filter(|(_, owner)| !request.specs.contains(*owner))
+            .map(|(nevra, _)| nevra.clone())
+            .collect();
+        let request = SolveRequest {
+            requirements: request.requirements,
+            conflicts: request.conflicts,
+            core: request.core,
+            exclude: &exclude,
+            arch: request.arch,
+        };
+        let resolved =
+            Solver::new(&self.packages).solve(&request).map_err(|explanation| explanation.to_string())?;
+        Ok(Root {
+            lock: resolved.to_lock(),
+            notes: resolved.notes().iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// Returns the published state as the rebuild decision asks about it.
+    pub fn state(&self) -> Published<'_> {
+        let mut contents = BTreeMap::new();
+        let mut by_name: BTreeMap<&str, &IndexedPackage> = BTreeMap::new();
+        for package in &self.packages {
+            if let Ok(path) = package.path.strip_prefix(&self.repository) {
+                contents.insert(path.to_string_lossy().into_owned(), &package.sha256);
+            }
+            let preferred = by_name.entry(&package.header.nevra.name).or_insert(package);
+            let rank = |package: &IndexedPackage| {
+                (std::cmp::Reverse(package.origin), package.header.nevra.evr.clone())
+            };
+            if rank(package) > rank(preferred) {
+                *preferred = package;
+            }
+        }
+        Published { index: ProviderIndex::new(&self.packages), contents, by_name }
+    }
+}
+
+/// The answers of a [`Universe`] to the rebuild decision; made once per change of it.
+pub struct Published<'a> {
+    index: ProviderIndex<'a>,
+    contents: BTreeMap<String, &'a ContentDigest>,
+    by_name: BTreeMap<&'a str, &'a IndexedPackage>,
+}
+
+impl PublishedState for Published<'_> {
+    fn content(&self, path: &str) -> Option<ContentDigest> {
+        self.contents.get(path).map(|content| (*content).clone())
+    }
+
+    fn satisfied(&self, requirement: &Requirement) -> bool {
+        requirement.holds(&|dependency| {
+            self.index.providers(dependency).into_iter().map(|package| package.header.nevra.clone()).collect()
+        })
+    }
+
+    fn package(&self, name: &str) -> Option<(&Nevra, &ContentDigest)> {
+        self.by_name.get(name).map(|package| (&package.header.nevra, &package.sha256))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{indexed, record_of};
+
+    fn universe() -> Universe {
+        let external = vec![indexed("zlib", "0-1", PackageOrigin::Toolchain, &["libz.so.1"])];
+        let zlib = indexed("zlib", "1-1", PackageOrigin::Tree, &["libz.so.1"]);
+        let orphan = indexed("old", "1-1", PackageOrigin::Tree, &[]);
+        let records = BTreeMap::from([("zlib".to_owned(), record_of("zlib", std::slice::from_ref(&zlib)))]);
+        Universe::new(external, Path::new("/repo"), vec![zlib, orphan], &records)
+    }
+
+    #[test]
+    fn only_recorded_files_count() {
+        let universe = universe();
+        let names: Vec<&str> = universe.published().iter().map(|p| p.header.nevra.name.as_str()).collect();
+        assert_eq!(names, ["zlib"]);
+    }
+
+    #[test]
+    fn the_trees_package_is_preferred_and_replaced_as_a_set() {
+        let mut universe = universe();
+        assert_eq!(universe.state().package("zlib").unwrap().0.evr.to_string(), "1-1");
+        universe.replace("zlib", vec![indexed("zlib-ng", "2-1", PackageOrigin::Tree, &["libz.so.2"])]);
+        let state = universe.state();
+        assert_eq!(state.package("zlib").unwrap().0.evr.to_string(), "0-1");
+        assert!(state.satisfied(&"libz.so.2".parse().unwrap()));
+        assert!(!state.satisfied(&"libz.so.3".parse().unwrap()));
+        assert!(state.satisfied(&"(libz.so.3 or libz.so.1)".parse().unwrap()));
+    }
+
+    #[test]
+    fn contents_are_known_by_path() {
+        let universe = universe();
+        let state = universe.state();
+        assert!(state.content("x86_64/zlib-1-1.x86_64.rpm").is_some());
+        assert_eq!(state.content("x86_64/old-1-1.x86_64.rpm"), None);
+    }
+}
