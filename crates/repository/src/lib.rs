@@ -1,1 +1,27 @@
-//! Placeholder while the workspace is laid out.
+//! RPM packages as they lie in directories and repositories, and the sets of them that satisfy a request.
+//!
+//! What it is: a reader of RPM headers ([`read_package`], [`read_source_header`]) and of directories full of
+//! them ([`PackageDirectory`]), an index of who provides what ([`ProviderIndex`]), and a solver that finds
+//! the exact packages of a build root or says why there are none ([`Solver`]).
+//!
+//! What it is not: it unpacks no payload, installs nothing, starts no process and opens no connection.
+
+mod cache;
+mod directory;
+mod error;
+mod header;
+mod provider;
+mod solver;
+#[cfg(test)]
+mod testing;
+
+pub use directory::{PackageDirectory, Scan};
+pub use error::{BadPackage, HeaderPart, RepositoryError};
+pub use header::{
+    IndexedPackage, PackageFacts, SourcePackageHeader, read_header, read_package, read_source_header,
+};
+pub use provider::ProviderIndex;
+pub use solver::{
+    ClashKind, Demand, EntryReason, Explanation, Link, Refused, ResolvedNote, ResolvedPackage, ResolvedSet,
+    SolveRequest, Solver, Unsatisfied, WhyNot, WhyNotTree,
+};

@@ -1,0 +1,196 @@
+//! Reads the header of one RPM file into plain data.
+//!
+//! What it is: the only place that knows the `rpm` crate's types. A file's front part is checked
+//! ([`preflight`]) and only then parsed, with unwinding caught, so that a damaged or hostile file gives an
+//! error that names it and never ends the process. What it is not: it neither unpacks payloads nor checks
+//! digests (see [`crate::verify`]).
+
+mod convert;
+mod preflight;
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use rpm::PackageMetadata;
+use rpm_model::{ContentDigest, LockedPackage, Nevra, PackageHeader, PackageOrigin, Requirement};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::{BadPackage, IoContext, RepositoryError};
+
+/// One binary package file: what its header says, and which bytes it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexedPackage {
+    /// What the package says about itself.
+    pub header: PackageHeader,
+    /// Descriptive values of the header.
+    pub facts: PackageFacts,
+    /// SHA-256 of the whole file.
+    pub sha256: ContentDigest,
+    /// Size of the file in bytes.
+    pub size: u64,
+    /// Where the file is; for a remote repository, its location relative to the repository.
+    pub path: PathBuf,
+    /// Where it comes from.
+    pub origin: PackageOrigin,
+}
+
+impl IndexedPackage {
+    /// Returns the package pinned by content, as locks hold it.
+    pub fn locked(&self) -> LockedPackage {
+        LockedPackage {
+            nevra: self.header.nevra.clone(),
+            sha256: self.sha256.clone(),
+            size: self.size,
+            path: self.path.to_string_lossy().into_owned(),
+            origin: self.origin,
+        }
+    }
+}
+
+/// Values of a header that describe a package and decide nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageFacts {
+    /// `Summary`.
+    pub summary: String,
+    /// `License`.
+    pub license: String,
+    /// `URL`, or empty.
+    pub url: String,
+    /// `Vendor`, or empty.
+    pub vendor: String,
+    /// Seconds since 1970 UTC, or 0.
+    pub build_time: u64,
+    /// Bytes that its files take when installed.
+    pub installed_size: u64,
+}
+
+/// What the header of a source package says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourcePackageHeader {
+    /// The identity; its architecture is `src`.
+    pub nevra: Nevra,
+    /// The architecture that the package was packed on, `noarch` for a spec with `BuildArch: noarch`.
+    pub build_arch: String,
+    /// Build requirements, sorted; those on `rpmlib(...)` features are left out.
+    pub build_requires: Vec<Requirement>,
+    /// Packages that must not be in the build root, sorted.
+    pub build_conflicts: Vec<Requirement>,
+    /// `ExclusiveArch`; empty means every architecture.
+    pub exclusive_arch: Vec<String>,
+    /// `ExcludeArch`.
+    pub exclude_arch: Vec<String>,
+    /// The spec file's name, where the package marks one.
+    pub spec_file: Option<String>,
+    /// Names of the `Source` files, sorted.
+    pub sources: Vec<String>,
+    /// Names of the `Patch` files, sorted.
+    pub patches: Vec<String>,
+    /// Names of all files in the package, the spec included, sorted.
+    pub files: Vec<String>,
+}
+
+/// A file's parsed header, still in the parser's terms.
+struct ParsedFile {
+    metadata: PackageMetadata,
+    sha256: ContentDigest,
+    size: u64,
+}
+
+/// Reads a binary package's header, without its hash.
+///
+/// # Errors
+/// [`RepositoryError::Io`] when the file cannot be read, [`RepositoryError::BadPackage`] when it is no
+/// binary package or is damaged.
+pub fn read_header(path: &Path) -> Result<PackageHeader, RepositoryError> {
+    let (_, front, _) = open_front(path)?;
+    binary_header(&parse(&front.bytes, path)?, path)
+}
+
+/// Reads a binary package's header and hashes the whole file.
+///
+/// # Errors
+/// As [`read_header`].
+pub fn read_package(path: &Path, origin: PackageOrigin) -> Result<IndexedPackage, RepositoryError> {
+    let parsed = read_parsed(path)?;
+    Ok(IndexedPackage {
+        header: binary_header(&parsed.metadata, path)?,
+        facts: convert::facts(&parsed.metadata),
+        sha256: parsed.sha256,
+        size: parsed.size,
+        path: path.to_owned(),
+        origin,
+    })
+}
+
+/// Reads a source package's header: its build requirements and its files.
+///
+/// # Errors
+/// As [`read_header`], with the kinds turned round.
+pub fn read_source_header(path: &Path) -> Result<SourcePackageHeader, RepositoryError> {
+    let (_, front, _) = open_front(path)?;
+    let metadata = parse(&front.bytes, path)?;
+    if !metadata.is_source_package() {
+        return Err(BadPackage::WrongKind { expected: "source", found: "binary" }.at(path));
+    }
+    guarded(path, || convert::source_header(&metadata))
+}
+
+/// Reads and parses the front of a file and hashes the whole of it in the same pass.
+fn read_parsed(path: &Path) -> Result<ParsedFile, RepositoryError> {
+    let (mut file, front, size) = open_front(path)?;
+    let metadata = parse(&front.bytes, path)?;
+    let mut hash = Sha256::new();
+    hash.update(&front.bytes);
+    file.seek(SeekFrom::Start(front.end())).context("read", path)?;
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let count = file.read(&mut buffer).context("read", path)?;
+        if count == 0 {
+            break;
+        }
+        hash.update(&buffer[..count]);
+    }
+    Ok(ParsedFile { metadata, sha256: ContentDigest::from_hash(hash.finalize().as_slice()), size })
+}
+
+fn open_front(path: &Path) -> Result<(File, preflight::Front, u64), RepositoryError> {
+    let mut file = File::open(path).context("open", path)?;
+    let size = file.metadata().context("read", path)?.len();
+    let front = preflight::read_front(&mut file, size).context("read", path)?;
+    Ok((file, front.map_err(|bad| bad.at(path))?, size))
+}
+
+fn parse(bytes: &[u8], path: &Path) -> Result<PackageMetadata, RepositoryError> {
+    guarded(path, || PackageMetadata::parse(&mut &*bytes).map_err(parser_error))
+}
+
+fn binary_header(metadata: &PackageMetadata, path: &Path) -> Result<PackageHeader, RepositoryError> {
+    if metadata.is_source_package() {
+        return Err(BadPackage::WrongKind { expected: "binary", found: "source" }.at(path));
+    }
+    guarded(path, || convert::binary_header(metadata))
+}
+
+/// Runs parser code and turns a panic of it into an error.
+fn guarded<T>(path: &Path, run: impl FnOnce() -> Result<T, BadPackage>) -> Result<T, RepositoryError> {
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|panic| {
+            let message = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("panic without a message");
+            Err(BadPackage::Parser { message: message.to_owned() })
+        })
+        .map_err(|bad| bad.at(path))
+}
+
+fn parser_error(error: rpm::Error) -> BadPackage {
+    BadPackage::Parser { message: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests;

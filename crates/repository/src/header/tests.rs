@@ -1,0 +1,85 @@
+//! Headers that are good, and files that are not.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::{Scratch, TinyPackage};
+
+#[test]
+fn reads_what_the_package_says() {
+    let scratch = Scratch::new();
+    let path = scratch.package(
+        &TinyPackage::new("zlib-devel", "1:1.3-2", "x86_64")
+            .requires("zlib = 1:1.3-2")
+            .requires("(pkgconf or pkg-config)")
+            .requires("/bin/sh")
+            .provides("pkgconfig(zlib) = 1.3")
+            .conflicts("zlib-ng-devel")
+            .obsoletes("libz-devel < 2")
+            .file("/usr/include/zlib.h"),
+    );
+    let package = read_package(&path, PackageOrigin::Tree).unwrap();
+    let header = &package.header;
+    assert_eq!(header.nevra.to_string(), "zlib-devel-1:1.3-2.x86_64");
+    let texts = |list: &[Requirement]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(texts(&header.requires), ["/bin/sh", "zlib = 1:1.3-2", "(pkgconf or pkg-config)"]);
+    assert_eq!(texts(&header.conflicts), ["zlib-ng-devel"]);
+    assert_eq!(header.obsoletes[0].to_string(), "libz-devel < 2");
+    assert!(header.provides.iter().any(|provide| provide.to_string() == "pkgconfig(zlib) = 1.3"));
+    assert_eq!(header.files, ["/usr/include/zlib.h"]);
+    assert_eq!(package.size, std::fs::metadata(&path).unwrap().len());
+    assert_eq!(package.sha256, ContentDigest::of_bytes(&std::fs::read(&path).unwrap()));
+    assert_eq!(read_header(&path).unwrap(), package.header);
+}
+
+#[test]
+fn a_source_package_is_not_a_binary_one() {
+    let scratch = Scratch::new();
+    let path = scratch.package(&TinyPackage::new("a", "1-1", "noarch"));
+    let error = read_source_header(&path).unwrap_err().to_string();
+    assert!(error.contains("binary package, a source package is needed"), "{error}");
+}
+
+fn check_refused(bytes: &[u8], expected: &str) {
+    let scratch = Scratch::new();
+    let path = scratch.write("bad.rpm", bytes);
+    let error = read_header(&path).unwrap_err().to_string();
+    assert!(error.contains(expected), "expected `{expected}` in `{error}`");
+    assert!(error.contains("bad.rpm"), "{error}");
+}
+
+#[test]
+fn bad_files_are_refused_with_a_reason() {
+    let good = TinyPackage::new("a", "1-1", "noarch").file("/usr/bin/a").bytes();
+    check_refused(b"", "not an RPM package (it begins with )");
+    check_refused(b"\x7fELF....", "7f 45 4c 46");
+    check_refused(&good[..50], "cut short: the lead needs 96 bytes");
+    check_refused(&good[..100], "cut short: the signature header");
+    check_refused(&good[..good.len() / 2], "cut short: the header");
+    let mut wild = good.clone();
+    // The first index entry of the signature header: its offset into the store.
+    wild[96 + 16 + 8..96 + 16 + 12].copy_from_slice(&0x7fff_ffffu32.to_be_bytes());
+    check_refused(&wild, "the signature header is damaged: entry 62 points outside the store");
+    let mut huge = good;
+    huge[96 + 12..96 + 16].copy_from_slice(&u32::MAX.to_be_bytes());
+    check_refused(&huge, "more than any real package has");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// The parser panics or aborts on damaged bytes when it is not protected (crates.md, fact 4).
+    #[test]
+    fn damaged_bytes_never_end_the_process(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
+        let mut bytes = TinyPackage::new("a", "1-1", "noarch").requires("(b or c)").file("/usr/bin/a").bytes();
+        for (index, value) in changes {
+            let at = index.index(bytes.len());
+            bytes[at] = value;
+        }
+        let scratch = Scratch::new();
+        let path = scratch.write("x.rpm", &bytes);
+        // Either answer is right; what must not happen is a crash.
+        let _ = read_package(&path, PackageOrigin::Base);
+        let _ = read_source_header(&path);
+    }
+}
