@@ -40,8 +40,8 @@ pub enum AcceptError {
     /// Another spec has published a package of this identity.
     #[error("{nevra} is already published by `{owner}`")]
     Foreign {
-        /// The package.
-        nevra: Nevra,
+        /// The package's NEVRA.
+        nevra: String,
         /// The spec that made it before.
         owner: String,
     },
@@ -141,7 +141,10 @@ impl RepositoryAcceptor<'_> {
         for (owner, record) in self.records.iter().filter(|(owner, _)| *owner != package) {
             let theirs: BTreeSet<&Nevra> = record.rpms.iter().map(|rpm| &rpm.artifact.nevra).collect();
             if let Some(built) = made.iter().find(|built| theirs.contains(&built.header.nevra)) {
-                return Err(AcceptError::Foreign { nevra: built.header.nevra.clone(), owner: owner.clone() });
+                return Err(AcceptError::Foreign {
+                    nevra: built.header.nevra.to_string(),
+                    owner: owner.clone(),
+                });
             }
         }
         Ok(())

@@ -6,9 +6,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use report::{Event, Reporter};
+use repository::{IndexedPackage, PackageFacts};
 use rpm_model::{
-    BuildReason, BuildrootLock, ContentDigest, FailureClass, JobDocument, Outcome, ResourceUsage,
-    ResultDocument,
+    BuildReason, BuildRecord, BuildrootLock, ContentDigest, FailureClass, JobDocument, Nevra, Outcome,
+    PackageArtifact, PackageHeader, PackageOrigin, RebuildPolicy, RecordedPackage, ResourceUsage,
+    ResultDocument, SpecData, SpecPackage,
 };
 
 use crate::queue::Task;
