@@ -169,6 +169,7 @@ impl LocalBuilder<'_> {
         let srpm = Path::new(&job.srpm_path).file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut command = Command::new(&self.program);
         command
+            .arg("--lifeline")
             .arg("--job")
             .arg(job_file)
             .arg("--result")

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use report::{Event, PackageEnd, Reporter};
 use rpm_model::{BuildReason, FailureClass, JobDocument, Outcome, ResultDocument};
@@ -109,6 +109,9 @@ struct Run<'a> {
     stopping: bool,
 }
 
+/// How soon a run notices that it is to stop.
+const STOP_INTERVAL: Duration = Duration::from_millis(200);
+
 /// Why a run could not take place at all.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -148,7 +151,7 @@ pub fn run(
     pool.in_place_scope(|scope| {
         let mut running = 0;
         loop {
-            run.stopping |= stop.load(Ordering::Relaxed);
+            run.notice_stop(stop, running);
             while running < workers
                 && let Some((package, attempt)) = run.next()
             {
@@ -163,7 +166,14 @@ pub fn run(
             if running == 0 {
                 break;
             }
-            let Ok(message) = receiver.recv() else { break };
+            let message = match receiver.recv_timeout(STOP_INTERVAL) {
+                Ok(message) => message,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    run.notice_stop(stop, running);
+                    continue;
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            };
             running -= 1;
             if let Some(again) = run.take(message, acceptor) {
                 running += 1;
@@ -179,6 +189,19 @@ pub fn run(
 }
 
 impl Run<'_> {
+    /// Looks whether the user wants the run to end, and says once what happens then.
+    fn notice_stop(&mut self, stop: &AtomicBool, running: usize) {
+        if stop.load(Ordering::Relaxed) && !self.stopping {
+            self.stopping = true;
+            let message = match running {
+                0 => "stopping".to_owned(),
+                1 => "stopping after the running build; interrupt again to end it too".to_owned(),
+                more => format!("stopping after the {more} running builds; interrupt again to end them too"),
+            };
+            self.reporter.event(&Event::Warning { message });
+        }
+    }
+
     /// Returns the next package to start, and reports it.
     fn next(&mut self) -> Option<(String, u32)> {
         if self.stopping {
