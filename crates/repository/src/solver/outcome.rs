@@ -135,17 +135,19 @@ pub(super) fn resolved(
     let solver = choice.solver;
     let reasons = reasons(choice, goals, set);
     let kept: Vec<PackageId> = reasons.iter().map(|(id, _)| *id).collect();
+    let nevra = |id: PackageId| solver.index.package(id).header.nevra.clone();
+    let gone = goals.core.iter().filter(|core| kept.binary_search(core).is_err());
+    let slots: Vec<(Nevra, Vec<PackageId>)> =
+        gone.map(|core| (nevra(*core), choice.core_slot(*core))).collect();
     let mut packages: Vec<ResolvedPackage> = reasons
         .into_iter()
-        .map(|(id, reason)| ResolvedPackage {
-            locked: solver.index.package(id).locked(),
-            reason,
-            replaces: goals
-                .core
-                .iter()
-                .filter(|core| !kept.contains(core) && choice.core_slot(**core).contains(&id))
-                .map(|core| solver.index.package(*core).header.nevra.clone())
-                .collect(),
+        .map(|(id, reason)| {
+            let replaced = slots.iter().filter(|(_, slot)| slot.contains(&id));
+            ResolvedPackage {
+                locked: solver.index.package(id).locked(),
+                reason,
+                replaces: replaced.map(|(core, _)| core.clone()).collect(),
+            }
         })
         .collect();
     packages.sort_by(|a, b| a.locked.cmp(&b.locked));

@@ -8,7 +8,7 @@
 //! conflicts with each of them) and "all of these hold" (which requires each of them).
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::rc::Rc;
 
@@ -136,6 +136,9 @@ impl<'p, 's, 'a> Problem<'p, 's, 'a> {
         for formula in &avoided.formulas {
             self.add_parts(&self.choice.parts(formula, requirer, taste), requirer, taste, &mut known);
         }
+        // Many requirements, such as the symbol versions of one library, come to the same packages.
+        let mut seen = HashSet::with_capacity(known.requirements.len());
+        known.requirements.retain(|requirement| seen.insert(*requirement));
         known
     }
 
