@@ -1,0 +1,347 @@
+//! All packages that may serve a requirement, indexed by what they provide.
+//!
+//! Who provides what is known in four ways for a package of the tree ([`Knowledge`]): the spec declares it;
+//! its last build provided it; it was never built but replaces the external package of the same name, and so
+//! will provide what that one does (*name take-over*: `pkgconfig(zlib)` is in the toolchain's `zlib-devel`,
+//! the tree builds `zlib-devel`, so the tree's is the provider); or its name merely suggests it.
+//!
+//! Versions are carried over: where an old package provides something in its own version, the new one will
+//! provide it in the spec's. Only names that somebody requires are indexed.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use rpm_model::{Comparison, Constraint, Dependency, Evr, Nevra, PackageOrigin, Requirement, SpecData};
+
+use crate::convention::usual_packages;
+use crate::input::{ExternalPackage, GraphInput, RecordedOutput};
+use crate::model::Knowledge;
+
+/// One package, by its place in the catalogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Who {
+    /// A package that the tree will build.
+    Tree(usize),
+    /// A package from outside.
+    External(usize),
+    /// A package of the tree as it was last built.
+    Older(usize),
+}
+
+/// The order of preference among providers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    Declared,
+    Recorded,
+    Replaced,
+    Live,
+    Base,
+    Toolchain,
+    Older,
+    Suggested,
+}
+
+/// Somebody provides a name, in some versions.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) who: Who,
+    pub(crate) rank: Rank,
+    pub(crate) constraint: Option<Constraint>,
+}
+
+/// A spec that can be built for the architecture.
+pub(crate) struct TreeSpec<'a> {
+    pub(crate) data: &'a SpecData,
+    /// Its packages' places in [`Catalog::packages`].
+    pub(crate) packages: std::ops::Range<usize>,
+}
+
+/// A package that the tree will build.
+pub(crate) struct TreePackage<'a> {
+    pub(crate) spec: usize,
+    pub(crate) nevra: &'a Nevra,
+    pub(crate) requires: &'a [Requirement],
+    /// Requirements that only the last build shows.
+    pub(crate) recorded_requires: Vec<&'a Requirement>,
+    /// It was never built and replaces nothing, so its generated provides are not known.
+    pub(crate) unknown: bool,
+}
+
+/// A package of the tree as it was last built.
+pub(crate) struct OlderPackage<'a> {
+    pub(crate) spec: usize,
+    pub(crate) output: RecordedOutput<'a>,
+}
+
+pub(crate) struct Catalog<'a> {
+    pub(crate) specs: Vec<TreeSpec<'a>>,
+    pub(crate) packages: Vec<TreePackage<'a>>,
+    pub(crate) externals: Vec<ExternalPackage<'a>>,
+    pub(crate) older: Vec<OlderPackage<'a>>,
+    /// Names of specs that could not be read.
+    pub(crate) bad: BTreeSet<&'a str>,
+    /// What specs for other architectures provide → the spec.
+    pub(crate) other_architectures: BTreeMap<&'a str, &'a str>,
+    /// Names of specs for other architectures.
+    pub(crate) excluded: BTreeSet<&'a str>,
+    entries: HashMap<&'a str, Vec<Entry>>,
+}
+
+impl<'a> Catalog<'a> {
+    pub(crate) fn new(input: &GraphInput<'a>) -> Self {
+        let mut all: Vec<&SpecData> = input.document.specs.iter().collect();
+        all.sort_by(|a, b| (&a.name, &a.spec_path).cmp(&(&b.name, &b.spec_path)));
+        all.dedup_by(|a, b| a.name == b.name);
+        let (built, excluded): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|spec| spec.builds_on(&input.document.arch));
+        let mut externals: Vec<ExternalPackage<'a>> =
+            input.external.iter().copied().filter(|p| p.origin != PackageOrigin::Tree).collect();
+        externals.sort_by(|a, b| (a.origin, a.nevra).cmp(&(b.origin, b.nevra)));
+        externals.dedup_by(|a, b| (a.origin, a.nevra) == (b.origin, b.nevra));
+        let mut catalog = Self {
+            specs: Vec::new(),
+            packages: Vec::new(),
+            externals,
+            older: Vec::new(),
+            bad: input.document.bad.iter().map(|bad| bad.name.as_str()).collect(),
+            other_architectures: BTreeMap::new(),
+            excluded: excluded.iter().map(|spec| spec.name.as_str()).collect(),
+            entries: HashMap::new(),
+        };
+        for spec in excluded {
+            for provide in spec.packages.iter().flat_map(|package| &package.provides) {
+                catalog.other_architectures.entry(&provide.name).or_insert(&spec.name);
+            }
+        }
+        catalog.add_tree(&built, input);
+        let wanted = wanted_names(&built, &catalog.packages);
+        catalog.index(&wanted);
+        catalog
+    }
+
+    fn add_tree(&mut self, built: &[&'a SpecData], input: &GraphInput<'a>) {
+        let mut recorded: HashMap<&str, Vec<RecordedOutput<'a>>> = HashMap::new();
+        for record in input.recorded {
+            recorded.entry(record.spec).or_default().extend(&record.packages);
+        }
+        let replaced: HashSet<&str> = self.externals.iter().map(|p| p.nevra.name.as_str()).collect();
+        for (index, data) in built.iter().enumerate() {
+            let mut outputs = recorded.remove(data.name.as_str()).unwrap_or_default();
+            outputs.sort_by_key(|output| output.nevra);
+            let first = self.packages.len();
+            for package in &data.packages {
+                let name = &package.nevra.name;
+                let output = outputs.iter().find(|output| output.nevra.name == *name);
+                let recorded_requires =
+                    output.map_or(&[][..], |output| output.requires).iter().collect::<BTreeSet<_>>();
+                let declared: BTreeSet<&Requirement> = package.requires.iter().collect();
+                self.packages.push(TreePackage {
+                    spec: index,
+                    nevra: &package.nevra,
+                    requires: &package.requires,
+                    recorded_requires: recorded_requires.difference(&declared).copied().collect(),
+                    unknown: output.is_none() && !replaced.contains(name.as_str()),
+                });
+            }
+            self.older.extend(outputs.into_iter().map(|output| OlderPackage { spec: index, output }));
+            self.specs.push(TreeSpec { data, packages: first..self.packages.len() });
+        }
+    }
+
+    /// Fills [`Self::entries`] for the names that somebody requires.
+    fn index(&mut self, wanted: &HashSet<&'a str>) {
+        let mut index = Index { wanted, entries: HashMap::new() };
+        let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (place, package) in self.externals.iter().enumerate() {
+            by_name.entry(&package.nevra.name).or_default().push(place);
+            let rank = match package.origin {
+                PackageOrigin::Live | PackageOrigin::Tree => Rank::Live,
+                PackageOrigin::Base => Rank::Base,
+                PackageOrigin::Toolchain => Rank::Toolchain,
+            };
+            index.add_all(Who::External(place), rank, package.provides, package.files, None);
+        }
+        for (place, older) in self.older.iter().enumerate() {
+            let RecordedOutput { provides, files, .. } = older.output;
+            index.add_all(Who::Older(place), Rank::Older, provides, files, None);
+        }
+        let mut unknown: HashMap<String, Vec<usize>> = HashMap::new();
+        for spec in &self.specs {
+            for (declared, place) in spec.data.packages.iter().zip(spec.packages.clone()) {
+                let who = Who::Tree(place);
+                let package = &self.packages[place];
+                let name = package.nevra.name.as_str();
+                index.add_all(who, Rank::Declared, &declared.provides, &[], None);
+                let output = self.older.iter().filter(|older| older.spec == package.spec);
+                if let Some(old) = output.map(|older| older.output).find(|old| old.nevra.name == name) {
+                    let carry = Some(Carry::new(old.nevra, old.provides, package.nevra));
+                    index.add_all(who, Rank::Recorded, old.provides, old.files, carry);
+                    continue;
+                }
+                for old in by_name.get(name).into_iter().flatten().map(|place| &self.externals[*place]) {
+                    let carry = Some(Carry::new(old.nevra, old.provides, package.nevra));
+                    index.add_all(who, Rank::Replaced, old.provides, old.files, carry);
+                }
+                if package.unknown {
+                    unknown.entry(name.to_ascii_lowercase()).or_default().push(place);
+                }
+            }
+        }
+        for name in wanted {
+            let usual = usual_packages(name);
+            let found = usual.iter().filter_map(|package| unknown.get(package)).flatten();
+            for place in found {
+                let entry = Entry { who: Who::Tree(*place), rank: Rank::Suggested, constraint: None };
+                index.entries.entry(name).or_default().push(entry);
+            }
+        }
+        self.entries = index.entries;
+    }
+
+    /// Returns who provides a dependency, best first; a package may appear more than once.
+    pub(crate) fn providers(&self, dependency: &Dependency) -> Vec<&Entry> {
+        let entries = self.entries.get(dependency.name.as_str()).map_or(&[][..], Vec::as_slice);
+        let fits = |entry: &&Entry| match (&entry.constraint, &dependency.constraint) {
+            (Some(provided), Some(required)) => provided.overlaps(required),
+            _ => true,
+        };
+        let mut found: Vec<&Entry> = entries.iter().filter(fits).collect();
+        found.sort_by_cached_key(|entry| {
+            let nevra = self.nevra(entry.who);
+            let in_core = matches!(entry.who, Who::External(place) if self.externals[place].in_core);
+            (entry.rank, nevra.name != dependency.name, !in_core, Reverse(&nevra.evr), nevra, entry.who)
+        });
+        found
+    }
+
+    /// Returns everything of a name, whatever its version.
+    pub(crate) fn named(&self, name: &str) -> &[Entry] {
+        self.entries.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn nevra(&self, who: Who) -> &'a Nevra {
+        match who {
+            Who::Tree(place) => self.packages[place].nevra,
+            Who::External(place) => self.externals[place].nevra,
+            Who::Older(place) => self.older[place].output.nevra,
+        }
+    }
+
+    /// Returns the spec that yields a package of the tree, new or old.
+    pub(crate) fn spec_of(&self, who: Who) -> Option<usize> {
+        match who {
+            Who::Tree(place) => Some(self.packages[place].spec),
+            Who::Older(place) => Some(self.older[place].spec),
+            Who::External(_) => None,
+        }
+    }
+
+    pub(crate) fn origin(&self, who: Who) -> PackageOrigin {
+        match who {
+            Who::External(place) => self.externals[place].origin,
+            Who::Tree(_) | Who::Older(_) => PackageOrigin::Tree,
+        }
+    }
+}
+
+impl Rank {
+    /// Returns how a package of the tree is known to provide something.
+    pub(crate) fn knowledge(self) -> Knowledge {
+        match self {
+            Self::Recorded => Knowledge::Recorded,
+            Self::Replaced => Knowledge::Replaced,
+            Self::Suggested => Knowledge::Suggested,
+            _ => Knowledge::Declared,
+        }
+    }
+}
+
+/// Every name that some requirement of the tree mentions.
+fn wanted_names<'a>(specs: &[&'a SpecData], packages: &[TreePackage<'a>]) -> HashSet<&'a str> {
+    let build = specs.iter().flat_map(|spec| spec.build_requires.iter().chain(&spec.check_requires));
+    let run = packages.iter().flat_map(|p| p.requires.iter().chain(p.recorded_requires.iter().copied()));
+    build.chain(run).flat_map(|requirement| requirement.leaves()).map(|leaf| leaf.name.as_str()).collect()
+}
+
+struct Index<'a, 'w> {
+    wanted: &'w HashSet<&'a str>,
+    entries: HashMap<&'a str, Vec<Entry>>,
+}
+
+impl<'a> Index<'a, '_> {
+    fn add_all(
+        &mut self,
+        who: Who,
+        rank: Rank,
+        provides: &'a [Dependency],
+        files: &'a [String],
+        carry: Option<Carry<'_>>,
+    ) {
+        for provide in provides {
+            if self.wanted.contains(provide.name.as_str()) {
+                let constraint = match (&provide.constraint, &carry) {
+                    (Some(constraint), Some(carry)) => Some(carry.over(constraint)),
+                    (constraint, _) => constraint.clone(),
+                };
+                self.entries.entry(&provide.name).or_default().push(Entry { who, rank, constraint });
+            }
+        }
+        for file in files.iter().filter(|file| self.wanted.contains(file.as_str())) {
+            self.entries.entry(file).or_default().push(Entry { who, rank, constraint: None });
+        }
+    }
+}
+
+/// Moves provided versions from an old package to the one that follows it.
+#[derive(Clone)]
+struct Carry<'v> {
+    /// Versions the old package goes by. A bridged toolchain package has one in its EVR and the true one in
+    /// the provide of its own name.
+    old_versions: Vec<&'v str>,
+    new: &'v Evr,
+}
+
+impl<'v> Carry<'v> {
+    fn new(old: &'v Nevra, provides: &'v [Dependency], new: &'v Nevra) -> Self {
+        let own = provides.iter().filter(|provide| provide.name == old.name);
+        let versions = own.filter_map(|provide| provide.constraint.as_ref()).map(|c| c.evr.version.as_str());
+        Self { old_versions: versions.chain([old.evr.version.as_str()]).collect(), new: &new.evr }
+    }
+
+    fn over(&self, provided: &Constraint) -> Constraint {
+        let own_version = self.old_versions.contains(&provided.evr.version.as_str());
+        if provided.comparison != Comparison::Equal || !own_version {
+            return provided.clone();
+        }
+        // With a release it is the package's EVR; without, a version that a generator found, which has no epoch.
+        let evr = match provided.evr.release {
+            Some(_) => self.new.clone(),
+            None => Evr::new(provided.evr.epoch, self.new.version.clone(), None),
+        };
+        Constraint { comparison: Comparison::Equal, evr }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_carried_over() {
+        let old: Nevra = "zlib-devel-0~deb.1.2.13-1.x86_64".parse().unwrap();
+        let new: Nevra = "zlib-devel-1:1.3-2.mw1.x86_64".parse().unwrap();
+        let provides: Vec<Dependency> =
+            ["zlib-devel = 1.2.13"].into_iter().map(|text| text.parse().unwrap()).collect();
+        let carry = Carry::new(&old, &provides, &new);
+        for (provided, expected) in [
+            ("pkgconfig(zlib) = 1.2.13", "pkgconfig(zlib) = 1.3"),
+            ("zlib-devel(x86-64) = 0~deb.1.2.13-1", "zlib-devel(x86-64) = 1:1.3-2.mw1"),
+            ("minizip = 1.1", "minizip = 1.1"),
+            ("old < 1.2.13", "old < 1.2.13"),
+        ] {
+            let mut dependency: Dependency = provided.parse().unwrap();
+            dependency.constraint = dependency.constraint.map(|constraint| carry.over(&constraint));
+            assert_eq!(dependency.to_string(), expected);
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Which package serves a requirement.
+//!
+//! The rule, in order: packages of the tree (surest knowledge first, see [`crate::Knowledge`]), then live, base and
+//! toolchain repositories, last a package of the tree whose name only suggests that it will serve. Within
+//! one of these: the package that has the required name itself, then one that every build root holds, then
+//! the highest version. A package's own siblings come before all others for its run-time requirements; a
+//! spec's own packages never serve its build.
+//!
+//! Boolean requirements are evaluated, not flattened: `or` takes the alternative whose providers rank best,
+//! the first written among equals; `with` and `without` need one package; the condition of `if` and `unless`
+//! holds where a package that is in the root anyway satisfies it: a core package, or one chosen for a
+//! plain requirement of the same owner.
+
+use std::collections::{BTreeSet, HashSet};
+
+use rpm_model::{Dependency, Requirement, RichDependency};
+
+use crate::catalog::{Catalog, Entry, Rank, Who};
+use crate::model::{Scope, UnresolvedReason};
+
+/// One dependency and the package that serves it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Chosen<'r> {
+    pub(crate) leaf: &'r Dependency,
+    pub(crate) who: Who,
+    pub(crate) rank: Rank,
+}
+
+/// For whom packages are chosen.
+#[derive(Clone, Debug)]
+pub(crate) struct Owner {
+    /// The spec.
+    pub(crate) spec: usize,
+    /// Whether for its build or for one of its packages.
+    pub(crate) scope: Scope,
+    /// Its own packages may serve its build: only to find out whether they alone could.
+    pub(crate) itself: bool,
+    /// Its own packages as last built may serve.
+    pub(crate) older: bool,
+    /// What is in the root anyway, besides the core.
+    pub(crate) present: HashSet<Who>,
+}
+
+impl Owner {
+    pub(crate) fn build(spec: usize) -> Self {
+        Self { spec, scope: Scope::Build, itself: false, older: false, present: HashSet::new() }
+    }
+
+    pub(crate) fn package(spec: usize) -> Self {
+        Self { scope: Scope::RunTime, itself: true, ..Self::build(spec) }
+    }
+}
+
+impl Catalog<'_> {
+    /// Returns the packages that serve a requirement; none where its condition does not hold.
+    pub(crate) fn choose<'r>(
+        &self,
+        requirement: &'r Requirement,
+        owner: &Owner,
+    ) -> Result<Vec<Chosen<'r>>, UnresolvedReason> {
+        let rich = match requirement {
+            Requirement::Simple(leaf) => return self.best(leaf, owner).map(|chosen| vec![chosen]),
+            Requirement::Rich(rich) => rich.as_ref(),
+        };
+        let holds = |condition: &Requirement| {
+            condition.holds(&|dependency: &Dependency| self.present_providers(dependency, owner))
+        };
+        match rich {
+            RichDependency::And(list) => {
+                let parts = list.iter().map(|operand| self.choose(operand, owner));
+                Ok(parts.collect::<Result<Vec<_>, _>>()?.concat())
+            }
+            RichDependency::Or(list) => self.best_alternative(list, owner),
+            RichDependency::With(_) | RichDependency::Without(..) => self.single(requirement, owner),
+            RichDependency::If(then, condition, otherwise) => match (holds(condition), otherwise) {
+                (true, _) => self.choose(then, owner),
+                (false, Some(otherwise)) => self.choose(otherwise, owner),
+                (false, None) => Ok(Vec::new()),
+            },
+            RichDependency::Unless(then, condition, otherwise) => match (holds(condition), otherwise) {
+                (false, _) => self.choose(then, owner),
+                (true, Some(otherwise)) => self.choose(otherwise, owner),
+                (true, None) => Ok(Vec::new()),
+            },
+        }
+    }
+
+    fn best<'r>(&self, leaf: &'r Dependency, owner: &Owner) -> Result<Chosen<'r>, UnresolvedReason> {
+        let best = self.admitted(leaf, owner).into_iter().min_by_key(|entry| {
+            // `providers` is sorted and `min_by_key` keeps the first of equals.
+            (!(owner.scope == Scope::RunTime && self.spec_of(entry.who) == Some(owner.spec)), entry.rank)
+        });
+        best.map(|entry| Chosen { leaf, who: entry.who, rank: entry.rank }).ok_or_else(|| self.why_not(leaf))
+    }
+
+    /// Returns the providers of a dependency that may serve this owner, best first.
+    fn admitted(&self, leaf: &Dependency, owner: &Owner) -> Vec<&Entry> {
+        let mut found = self.providers(leaf);
+        found.retain(|entry| match entry.who {
+            Who::External(_) => true,
+            Who::Tree(_) => owner.itself || self.spec_of(entry.who) != Some(owner.spec),
+            Who::Older(_) => owner.older && self.spec_of(entry.who) == Some(owner.spec),
+        });
+        found
+    }
+
+    fn best_alternative<'r>(
+        &self,
+        list: &'r [Requirement],
+        owner: &Owner,
+    ) -> Result<Vec<Chosen<'r>>, UnresolvedReason> {
+        let mut best: Option<Vec<Chosen<'r>>> = None;
+        let mut first_reason = None;
+        let worst = |choice: &[Chosen<'r>]| choice.iter().map(|chosen| chosen.rank).max();
+        for operand in list {
+            match self.choose(operand, owner) {
+                Ok(choice) if best.as_ref().is_none_or(|best| worst(&choice) < worst(best)) => {
+                    best = Some(choice);
+                }
+                Ok(_) => {}
+                Err(reason) => first_reason = first_reason.or(Some(reason)),
+            }
+        }
+        best.ok_or_else(|| first_reason.unwrap_or(UnresolvedReason::NoSinglePackage))
+    }
+
+    /// Serves a `with` or `without` expression by one package.
+    fn single<'r>(
+        &self,
+        requirement: &'r Requirement,
+        owner: &Owner,
+    ) -> Result<Vec<Chosen<'r>>, UnresolvedReason> {
+        let (leaf, candidates) = self.candidates(requirement, owner);
+        match (leaf, candidates.first()) {
+            (Some(leaf), Some((who, rank))) => Ok(vec![Chosen { leaf, who: *who, rank: *rank }]),
+            (Some(leaf), None) if self.admitted(leaf, owner).is_empty() => Err(self.why_not(leaf)),
+            _ => Err(UnresolvedReason::NoSinglePackage),
+        }
+    }
+
+    /// Returns the first dependency named, and the packages that satisfy all of the expression, best first.
+    fn candidates<'r>(
+        &self,
+        requirement: &'r Requirement,
+        owner: &Owner,
+    ) -> (Option<&'r Dependency>, Vec<(Who, Rank)>) {
+        let rich = match requirement {
+            Requirement::Simple(leaf) => {
+                let entries = self.admitted(leaf, owner).into_iter();
+                return (Some(leaf), entries.map(|entry| (entry.who, entry.rank)).collect());
+            }
+            Requirement::Rich(rich) => rich.as_ref(),
+        };
+        let operands = rich.operands();
+        let mut sets = operands.iter().map(|operand| self.candidates(operand, owner));
+        let Some((leaf, mut found)) = sets.next() else { return (None, Vec::new()) };
+        for (_, set) in sets {
+            let members: HashSet<Who> = set.iter().map(|(who, _)| *who).collect();
+            match rich {
+                RichDependency::Or(_) => found.extend(set),
+                RichDependency::And(_) | RichDependency::With(_) => {
+                    found.retain(|(who, _)| members.contains(who));
+                }
+                RichDependency::Without(..) => found.retain(|(who, _)| !members.contains(who)),
+                RichDependency::If(..) | RichDependency::Unless(..) => {}
+            }
+        }
+        (leaf, found)
+    }
+
+    fn present_providers(&self, dependency: &Dependency, owner: &Owner) -> BTreeSet<Who> {
+        let present = |who: Who| match who {
+            Who::External(place) if self.externals[place].in_core => true,
+            who => owner.present.contains(&who),
+        };
+        self.providers(dependency).into_iter().map(|entry| entry.who).filter(|who| present(*who)).collect()
+    }
+
+    /// Says why nothing serves a dependency.
+    fn why_not(&self, leaf: &Dependency) -> UnresolvedReason {
+        let mut available: Vec<String> = self
+            .named(&leaf.name)
+            .iter()
+            .filter(|entry| !matches!(entry.who, Who::Older(_)))
+            .filter_map(|entry| {
+                let constraint = entry.constraint.clone()?;
+                let provide = Dependency { name: leaf.name.clone(), constraint: Some(constraint) };
+                let origin = format!("{:?}", self.origin(entry.who)).to_lowercase();
+                Some(format!("{} ({origin}) provides {provide}", self.nevra(entry.who)))
+            })
+            .collect();
+        if !available.is_empty() {
+            available.sort();
+            available.dedup();
+            return UnresolvedReason::NoFittingVersion { available };
+        }
+        if let Some(spec) = self.other_architectures.get(leaf.name.as_str()) {
+            return UnresolvedReason::SpecIsForOtherArchitectures { spec: (*spec).to_owned() };
+        }
+        let yields = |spec: &&&str| {
+            leaf.name == **spec || leaf.name.strip_prefix(**spec).is_some_and(|rest| rest.starts_with('-'))
+        };
+        match self.bad.iter().filter(yields).max_by_key(|spec| spec.len()) {
+            Some(spec) => UnresolvedReason::SpecIsBad { spec: (*spec).to_owned() },
+            None => UnresolvedReason::NothingProvides { name: leaf.name.clone() },
+        }
+    }
+}

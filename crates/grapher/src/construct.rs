@@ -1,0 +1,293 @@
+//! Makes nodes and edges from the catalogue: one pass over packages, one over specs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use petgraph::stable_graph::{NodeIndex, StableDiGraph};
+use rpm_model::Requirement;
+
+use crate::catalog::{Catalog, Who};
+use crate::choose::{Chosen, Owner};
+use crate::model::{
+    BuildCycle, CycleBreak, Edge, EdgeKind, Link, Node, Scope, Unresolvable, UnresolvedReason,
+};
+use crate::near::Names;
+
+/// What a node stands for, by place in the catalogue; the order of nodes wherever one is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Key {
+    Build(usize),
+    Run(usize),
+    Test(usize),
+    Remote(Who),
+    Unresolved(usize),
+}
+
+/// The graph under construction, and afterwards.
+pub(crate) struct Construction<'a> {
+    pub(crate) catalog: Catalog<'a>,
+    pub(crate) graph: StableDiGraph<Node, Edge>,
+    pub(crate) keys: HashMap<NodeIndex, Key>,
+    pub(crate) nodes: BTreeMap<Key, NodeIndex>,
+    /// Requirements that nothing serves.
+    pub(crate) unresolvable: Vec<Unresolvable>,
+    /// Those among never-built packages' possible provides.
+    pub(crate) open: Vec<Unresolvable>,
+    /// Self-requirements served by an older package.
+    pub(crate) breaks: Vec<CycleBreak>,
+    /// Specs that need themselves.
+    pub(crate) cycles: Vec<BuildCycle>,
+    unresolved: BTreeMap<Requirement, NodeIndex>,
+    names: Names,
+}
+
+impl<'a> Construction<'a> {
+    pub(crate) fn new(catalog: Catalog<'a>, run_check: bool) -> Self {
+        let names = Names::new(
+            catalog
+                .packages
+                .iter()
+                .map(|package| package.nevra.name.as_str())
+                .chain(catalog.externals.iter().map(|package| package.nevra.name.as_str())),
+        );
+        let mut construction = Self {
+            catalog,
+            graph: StableDiGraph::new(),
+            keys: HashMap::new(),
+            nodes: BTreeMap::new(),
+            unresolvable: Vec::new(),
+            open: Vec::new(),
+            breaks: Vec::new(),
+            cycles: Vec::new(),
+            unresolved: BTreeMap::new(),
+            names,
+        };
+        construction.add_tree(run_check);
+        for place in 0..construction.catalog.packages.len() {
+            construction.connect_package(place);
+        }
+        for spec in 0..construction.catalog.specs.len() {
+            construction.connect_build(spec, run_check);
+        }
+        construction
+    }
+
+    fn add_tree(&mut self, run_check: bool) {
+        let built_by = Edge { kind: EdgeKind::BuiltBy, requirement: None, leaf: None, knowledge: None };
+        for index in 0..self.catalog.specs.len() {
+            let data = self.catalog.specs[index].data;
+            let build = self.add(Key::Build(index), Node::Build { spec: data.name.clone() });
+            for place in self.catalog.specs[index].packages.clone() {
+                let package = self.catalog.packages[place].nevra.clone();
+                let run = self.add(Key::Run(place), Node::Run { spec: data.name.clone(), package });
+                self.graph.add_edge(run, build, built_by.clone());
+            }
+            if run_check && data.has_check {
+                let test = self.add(Key::Test(index), Node::Test { spec: data.name.clone() });
+                self.graph.add_edge(test, build, built_by.clone());
+            }
+        }
+    }
+
+    fn add(&mut self, key: Key, node: Node) -> NodeIndex {
+        let index = self.graph.add_node(node);
+        self.keys.insert(index, key);
+        self.nodes.insert(key, index);
+        index
+    }
+
+    /// Returns the node of a package, which packages from outside get when they are first needed.
+    pub(crate) fn node_of(&mut self, who: Who) -> NodeIndex {
+        let key = match who {
+            Who::Tree(place) => Key::Run(place),
+            who => Key::Remote(who),
+        };
+        if let Some(index) = self.nodes.get(&key) {
+            return *index;
+        }
+        let package = self.catalog.nevra(who).clone();
+        self.add(key, Node::Remote { package, origin: self.catalog.origin(who) })
+    }
+
+    fn connect_package(&mut self, place: usize) {
+        let package = &self.catalog.packages[place];
+        let (spec, requires) = (package.spec, package.requires);
+        let recorded = package.recorded_requires.clone();
+        let nevra = package.nevra.to_string();
+        let node = self.nodes[&Key::Run(place)];
+        let mut owner = Owner::package(spec);
+        for requirement in in_two_rounds(requires) {
+            match self.catalog.choose(requirement, &owner) {
+                Ok(chosen) => self.connect(node, EdgeKind::Requires, requirement, &chosen, &mut owner),
+                Err(reason) => {
+                    self.report(node, EdgeKind::Requires, &owner, nevra.clone(), requirement, reason);
+                }
+            }
+        }
+        for requirement in recorded {
+            // A requirement of an earlier build may be out of date; where nothing serves it, the new build tells.
+            if let Ok(chosen) = self.catalog.choose(requirement, &owner) {
+                self.connect(node, EdgeKind::RecordedRequires, requirement, &chosen, &mut owner);
+            }
+        }
+    }
+
+    fn connect_build(&mut self, spec: usize, run_check: bool) {
+        let data = self.catalog.specs[spec].data;
+        let node = self.nodes[&Key::Build(spec)];
+        let mut owner = Owner::build(spec);
+        for requirement in in_two_rounds(data.requirements(run_check)) {
+            match self.catalog.choose(requirement, &owner) {
+                Ok(chosen) => {
+                    self.note_self_requirement(spec, requirement, &chosen);
+                    self.connect(node, EdgeKind::BuildRequires, requirement, &chosen, &mut owner);
+                }
+                Err(reason) => self.connect_to_itself(spec, requirement, reason, &mut owner),
+            }
+        }
+    }
+
+    /// Serves a build requirement that only the spec's own packages can serve: by its last build.
+    fn connect_to_itself(
+        &mut self,
+        spec: usize,
+        requirement: &Requirement,
+        reason: UnresolvedReason,
+        owner: &mut Owner,
+    ) {
+        let node = self.nodes[&Key::Build(spec)];
+        let name = &self.catalog.specs[spec].data.name;
+        let older = Owner { older: true, ..owner.clone() };
+        if let Ok(chosen) = self.catalog.choose(requirement, &older) {
+            self.note_self_requirement(spec, requirement, &chosen);
+            self.connect(node, EdgeKind::BuildRequires, requirement, &chosen, owner);
+            return;
+        }
+        let itself = Owner { itself: true, ..owner.clone() };
+        match self.catalog.choose(requirement, &itself) {
+            Ok(chosen) => {
+                let own = chosen.iter().find(|chosen| self.catalog.spec_of(chosen.who) == Some(spec));
+                if let Some(own) = own {
+                    self.cycles.push(self.self_cycle(spec, requirement, own.who));
+                }
+            }
+            Err(_) => {
+                let name = name.clone();
+                self.report(node, EdgeKind::BuildRequires, owner, name, requirement, reason);
+            }
+        }
+    }
+
+    fn self_cycle(&self, spec: usize, requirement: &Requirement, own: Who) -> BuildCycle {
+        let name = &self.catalog.specs[spec].data.name;
+        let to = self.catalog.nevra(own).clone();
+        let link = Link { from: name.clone(), requirement: requirement.clone(), to };
+        BuildCycle { specs: vec![name.clone()], links: vec![link] }
+    }
+
+    /// Notes where a package from outside serves what the spec itself will provide.
+    fn note_self_requirement(&mut self, spec: usize, requirement: &Requirement, chosen: &[Chosen<'_>]) {
+        for used in chosen.iter().filter(|chosen| !matches!(chosen.who, Who::Tree(_))) {
+            let own = self.catalog.providers(used.leaf).into_iter().find(|entry| {
+                matches!(entry.who, Who::Tree(_)) && self.catalog.spec_of(entry.who) == Some(spec)
+            });
+            let Some(own) = own.map(|entry| entry.who) else { continue };
+            self.breaks.push(CycleBreak {
+                spec: self.catalog.specs[spec].data.name.clone(),
+                requirement: requirement.clone(),
+                instead_of: self.catalog.nevra(own).clone(),
+                used: self.catalog.nevra(used.who).clone(),
+                origin: self.catalog.origin(used.who),
+                cycle: self.self_cycle(spec, requirement, own),
+            });
+        }
+    }
+
+    fn connect(
+        &mut self,
+        from: NodeIndex,
+        kind: EdgeKind,
+        requirement: &Requirement,
+        chosen: &[Chosen<'_>],
+        owner: &mut Owner,
+    ) {
+        let shared = Arc::new(requirement.clone());
+        for chosen in chosen {
+            let to = self.node_of(chosen.who);
+            if matches!(requirement, Requirement::Simple(_)) {
+                owner.present.insert(chosen.who);
+            }
+            let knowledge = matches!(chosen.who, Who::Tree(_)).then(|| chosen.rank.knowledge());
+            let leaf = Some(Arc::new(chosen.leaf.clone()));
+            if from != to {
+                let edge = Edge { kind, requirement: Some(Arc::clone(&shared)), leaf, knowledge };
+                self.graph.add_edge(from, to, edge);
+            }
+        }
+    }
+
+    fn report(
+        &mut self,
+        from: NodeIndex,
+        kind: EdgeKind,
+        owner: &Owner,
+        required_by: String,
+        requirement: &Requirement,
+        reason: UnresolvedReason,
+    ) {
+        let next = self.unresolved.len();
+        let to = match self.unresolved.get(requirement) {
+            Some(node) => *node,
+            None => {
+                let node = Node::Unresolved { requirement: requirement.clone() };
+                let node = self.add(Key::Unresolved(next), node);
+                self.unresolved.insert(requirement.clone(), node);
+                node
+            }
+        };
+        let shared = Some(Arc::new(requirement.clone()));
+        self.graph.add_edge(from, to, Edge { kind, requirement: shared, leaf: None, knowledge: None });
+        let near = match &reason {
+            UnresolvedReason::NothingProvides { name } => self.names.near(name),
+            _ => Vec::new(),
+        };
+        let is_open = self.may_be_provided(owner, &reason);
+        let finding = Unresolvable {
+            spec: self.catalog.specs[owner.spec].data.name.clone(),
+            scope: owner.scope,
+            chain: Vec::new(),
+            required_by,
+            requirement: requirement.clone(),
+            reason,
+            near,
+        };
+        if is_open { self.open.push(finding) } else { self.unresolvable.push(finding) }
+    }
+
+    /// Notes a requirement as open whose suggested provider cannot be right: it needs the requirer.
+    pub(crate) fn give_up_suggestion(&mut self, spec: usize, edge: &Edge) {
+        let (Some(requirement), Some(leaf)) = (&edge.requirement, &edge.leaf) else { return };
+        let reason = UnresolvedReason::NothingProvides { name: leaf.name.clone() };
+        let node = self.nodes[&Key::Build(spec)];
+        let name = self.catalog.specs[spec].data.name.clone();
+        self.report(node, edge.kind, &Owner::build(spec), name, requirement, reason);
+    }
+
+    /// Returns whether a package that was never built might turn out to provide what is missing.
+    ///
+    /// Only what rpm's generators add is unknown before a build: `kind(name)` and files.
+    fn may_be_provided(&self, owner: &Owner, reason: &UnresolvedReason) -> bool {
+        let UnresolvedReason::NothingProvides { name } = reason else { return false };
+        let generated = name.starts_with('/') || (name.contains('(') && name.ends_with(')'));
+        let unknown = |package: &crate::catalog::TreePackage<'_>| {
+            package.unknown && (owner.scope == Scope::RunTime || package.spec != owner.spec)
+        };
+        generated && self.catalog.packages.iter().any(unknown)
+    }
+}
+
+/// Plain requirements first: conditions of the others ask what these bring along.
+fn in_two_rounds(requirements: &[Requirement]) -> impl Iterator<Item = &Requirement> {
+    let plain = |requirement: &&Requirement| matches!(requirement, Requirement::Simple(_));
+    requirements.iter().filter(plain).chain(requirements.iter().filter(move |r| !plain(r)))
+}

@@ -1,0 +1,258 @@
+//! The graph as files: `graph.json` for programs, `graph.dot` for Graphviz, in the Azure toolkit's colours.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use petgraph::visit::{EdgeRef, IntoEdgeReferences};
+use rpm_model::{PackageOrigin, Requirement};
+use serde::{Deserialize, Serialize};
+
+use crate::DependencyGraph;
+use crate::model::{BuildCycle, CycleBreak, EdgeKind, Knowledge, Node, Unresolvable};
+use crate::order::Obstacle;
+
+/// How far a node is, in the Azure toolkit's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum NodeState {
+    /// Stands for others.
+    Meta,
+    /// To be built.
+    Build,
+    /// Built, and nothing to do.
+    UpToDate,
+    /// Nothing serves it.
+    Unresolved,
+    /// From outside, there.
+    Cached,
+    /// Failed.
+    BuildError,
+}
+
+/// The state of each spec's build; a spec that is not named is to be built.
+pub type NodeStates = BTreeMap<String, NodeState>;
+
+/// `graph.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GraphDocument {
+    /// Raised when a field changes its meaning; this code writes [`GraphDocument::SCHEMA`].
+    pub schema: u32,
+    /// The architecture.
+    pub arch: String,
+    /// The nodes, sorted by name.
+    pub nodes: Vec<GraphNode>,
+    /// The edges, sorted.
+    pub edges: Vec<GraphEdge>,
+    /// Specs that cannot be built and why, sorted.
+    pub obstacles: BTreeMap<String, Vec<Obstacle>>,
+    /// Requirements that nothing serves.
+    pub unresolvable: Vec<Unresolvable>,
+    /// Requirements that a never-built package might serve.
+    pub open: Vec<Unresolvable>,
+    /// Cycles that remain.
+    pub cycles: Vec<BuildCycle>,
+    /// Cycles that older packages break.
+    pub breaks: Vec<CycleBreak>,
+}
+
+/// A node of `graph.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GraphNode {
+    /// By this the edges name it, for example `build:zlib` or `run:zlib-1.2-1.x86_64`.
+    pub name: String,
+    /// What it is.
+    #[serde(flatten)]
+    pub node: Node,
+    /// How far it is.
+    pub state: NodeState,
+}
+
+/// An edge of `graph.json`, from dependent to dependency.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GraphEdge {
+    /// The dependent's name.
+    pub from: String,
+    /// The dependency's name.
+    pub to: String,
+    /// Why.
+    pub kind: EdgeKind,
+    /// The requirement, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub requirement: Option<Requirement>,
+    /// How it is known that the dependency serves it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub knowledge: Option<Knowledge>,
+}
+
+impl GraphDocument {
+    /// The schema that this code reads and writes.
+    pub const SCHEMA: u32 = 1;
+}
+
+impl DependencyGraph {
+    /// Returns the graph as a document; `goals` become the node `PackagesToBuild`, or `ALL` for all specs.
+    pub fn document(&self, states: &NodeStates, goals: &BTreeSet<String>) -> GraphDocument {
+        let state = |spec: &str| states.get(spec).copied().unwrap_or(NodeState::Build);
+        let named = |node: &Node| GraphNode {
+            name: name(node),
+            state: match node {
+                Node::Goal { .. } | Node::Run { .. } => NodeState::Meta,
+                Node::Build { spec } | Node::Test { spec } => state(spec),
+                Node::Remote { .. } => NodeState::Cached,
+                Node::Unresolved { .. } => NodeState::Unresolved,
+            },
+            node: node.clone(),
+        };
+        let mut nodes: Vec<GraphNode> = self.graph.node_weights().map(named).collect();
+        let mut edges: Vec<GraphEdge> = self
+            .graph
+            .edge_references()
+            .map(|edge| GraphEdge {
+                from: name(&self.graph[edge.source()]),
+                to: name(&self.graph[edge.target()]),
+                kind: edge.weight().kind,
+                requirement: edge.weight().requirement.as_deref().cloned(),
+                knowledge: edge.weight().knowledge,
+            })
+            .collect();
+        let all = goals.len() == self.specs.len();
+        let goal = Node::Goal { goal: if all { "ALL" } else { "PackagesToBuild" }.to_owned() };
+        for spec in goals.iter().filter(|spec| self.specs.contains_key(*spec)) {
+            let wanted = |node: &Node| match node {
+                Node::Run { spec: owner, .. } | Node::Test { spec: owner } => owner == spec,
+                _ => false,
+            };
+            let targets = self.graph.node_weights().filter(|node| wanted(node)).map(name);
+            let targets = targets.chain([name(&Node::Build { spec: spec.clone() })]);
+            edges.extend(targets.map(|to| GraphEdge {
+                from: name(&goal),
+                to,
+                kind: EdgeKind::Wanted,
+                requirement: None,
+                knowledge: None,
+            }));
+        }
+        nodes.push(named(&goal));
+        nodes.sort_by(|a, b| a.node.cmp(&b.node));
+        edges.sort();
+        edges.dedup();
+        let hindered = self.specs.iter().filter(|(_, node)| !node.obstacles.is_empty());
+        GraphDocument {
+            schema: GraphDocument::SCHEMA,
+            arch: self.arch.clone(),
+            nodes,
+            edges,
+            obstacles: hindered.map(|(spec, node)| (spec.clone(), node.obstacles.clone())).collect(),
+            unresolvable: self.unresolvable.clone(),
+            open: self.open.clone(),
+            cycles: self.cycles.clone(),
+            breaks: self.breaks.clone(),
+        }
+    }
+
+    /// Returns `graph.dot` of a document.
+    pub fn to_dot(&self, document: &GraphDocument) -> String {
+        let ids: BTreeMap<&str, String> = document
+            .nodes
+            .iter()
+            .enumerate()
+            .map(|(id, node)| (node.name.as_str(), self.dot_name(id, node)))
+            .collect();
+        let mut dot = "strict digraph dependency_graph {\n".to_owned();
+        // Writing to a String cannot fail.
+        for node in &document.nodes {
+            let id = ids.get(node.name.as_str()).map_or("", String::as_str);
+            let _ = write!(dot, "  \"{id}\" [fillcolor={}, style=filled", colour(node));
+            if let Some(srpm) = self.srpm(&node.node) {
+                let _ = write!(dot, ", SRPM=\"{}\"", escaped(&srpm));
+            }
+            dot.push_str("];\n");
+        }
+        let mut pairs: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+        for edge in &document.edges {
+            let labels = pairs.entry((&edge.from, &edge.to)).or_default();
+            labels.extend(edge.requirement.as_ref().map(ToString::to_string));
+        }
+        for ((from, to), mut labels) in pairs {
+            let (Some(from), Some(to)) = (ids.get(from), ids.get(to)) else { continue };
+            labels.sort();
+            labels.dedup();
+            let _ = write!(dot, "  \"{from}\" -> \"{to}\"");
+            if !labels.is_empty() {
+                let _ = write!(dot, " [label=\"{}\"]", escaped(&labels.join(", ")));
+            }
+            dot.push_str(";\n");
+        }
+        dot.push_str("}\n");
+        dot
+    }
+
+    /// Returns a node's name in the form of Azure's graph files.
+    fn dot_name(&self, id: usize, node: &GraphNode) -> String {
+        let state = format!("{:?}", node.state);
+        let (label, kind) = match &node.node {
+            Node::Goal { goal } => (goal.clone(), "Goal"),
+            Node::Build { spec } => (self.versioned(spec), "Build"),
+            Node::Test { spec } => (self.versioned(spec), "Test"),
+            Node::Run { package, .. } => (format!("{}-{}", package.name, package.evr), "Run"),
+            Node::Remote { package, .. } => (format!("{}-{}", package.name, package.evr), "Remote"),
+            Node::Unresolved { requirement } => (requirement.to_string(), "Remote"),
+        };
+        let upper = kind.to_uppercase();
+        escaped(&format!("{label}-{upper}<{state}> (ID={id},TYPE={kind},STATE={state})"))
+    }
+
+    fn versioned(&self, spec: &str) -> String {
+        match self.specs.get(spec) {
+            Some(node) => format!("{}-{}", node.source.name, node.source.evr),
+            None => spec.to_owned(),
+        }
+    }
+
+    fn srpm(&self, node: &Node) -> Option<String> {
+        match node {
+            Node::Build { spec } | Node::Test { spec } | Node::Run { spec, .. } => {
+                self.specs.get(spec).map(|node| node.source.file_name())
+            }
+            _ => None,
+        }
+    }
+}
+
+fn name(node: &Node) -> String {
+    match node {
+        Node::Goal { goal } => format!("goal:{goal}"),
+        Node::Build { spec } => format!("build:{spec}"),
+        Node::Test { spec } => format!("test:{spec}"),
+        Node::Run { package, .. } => format!("run:{package}"),
+        Node::Remote { package, origin } => {
+            let origin = match origin {
+                PackageOrigin::Tree => "older",
+                PackageOrigin::Live => "live",
+                PackageOrigin::Base => "base",
+                PackageOrigin::Toolchain => "toolchain",
+            };
+            format!("{origin}:{package}")
+        }
+        Node::Unresolved { requirement } => format!("unresolved:{requirement}"),
+    }
+}
+
+/// The colours of the Azure toolkit's graphs.
+fn colour(node: &GraphNode) -> &'static str {
+    match (&node.node, node.state) {
+        (Node::Goal { .. }, _) => "deeppink",
+        (_, NodeState::Meta) => "aquamarine",
+        (Node::Test { .. }, NodeState::Build) => "gold4",
+        (Node::Test { .. }, NodeState::UpToDate) => "lime",
+        (_, NodeState::Build) => "gold",
+        (_, NodeState::BuildError) => "darkorange",
+        (Node::Remote { origin: PackageOrigin::Tree, .. }, _) => "greenyellow",
+        (_, NodeState::UpToDate) => "forestgreen",
+        (_, NodeState::Unresolved) => "crimson",
+        (_, NodeState::Cached) => "darkorchid",
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
+}
