@@ -20,7 +20,7 @@
 
 mod report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -68,6 +68,13 @@ pub struct SpecSources {
     pub signature_file: PathBuf,
     /// The files.
     pub files: Vec<WantedFile>,
+}
+
+impl SpecSources {
+    /// Returns how many different files the spec names; several tags may name the same one.
+    pub fn distinct_files(&self) -> usize {
+        self.files.iter().map(|file| &file.file).collect::<BTreeSet<_>>().len()
+    }
 }
 
 /// How to hydrate.

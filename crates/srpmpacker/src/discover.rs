@@ -1,0 +1,175 @@
+//! Which specs there are: every `*.spec` below the given directories.
+//!
+//! A spec's name is its file's base name. Directories are in order of preference: a name that an earlier
+//! directory has is *shadowed* in a later one, so that one tree can overlay another. Two specs of one name
+//! below the same directory are an error, because neither is preferred.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use specreader::SpecInput;
+use walkdir::WalkDir;
+
+/// Why the trees of specs cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DiscoverError {
+    /// A directory cannot be read.
+    #[error("cannot read the directory {}", path.display())]
+    Read {
+        /// The directory.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// One tree has two specs of the same name.
+    #[error("two specs are named `{name}`: {} and {}", first.display(), second.display())]
+    Duplicate {
+        /// The name.
+        name: String,
+        /// One of them.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
+    /// The pack list names specs that no directory has.
+    #[error("no spec is named {}", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))]
+    Unknown {
+        /// The names, sorted.
+        names: Vec<String>,
+    },
+}
+
+/// What the trees have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Discovery {
+    /// The specs to look at, sorted by name.
+    pub specs: Vec<SpecInput>,
+    /// Specs that an earlier directory hides, with the spec that hides them; sorted.
+    pub shadowed: Vec<(PathBuf, PathBuf)>,
+    /// Whether these are all specs, rather than those of a pack list.
+    pub complete: bool,
+}
+
+/// Finds the specs below some directories.
+///
+/// `pack_list` limits them to these names; empty means all. `nested` says that sources lie in `SOURCES/`
+/// beside the spec rather than beside it.
+///
+/// # Errors
+/// When a directory cannot be read, a name is twice in one tree, or the pack list names what is not there.
+pub fn discover(
+    directories: &[PathBuf],
+    pack_list: &[String],
+    nested: bool,
+) -> Result<Discovery, DiscoverError> {
+    let mut found: BTreeMap<String, PathBuf> = BTreeMap::new();
+    let mut shadowed = Vec::new();
+    for directory in directories {
+        for (name, path) in specs_below(directory)? {
+            match found.get(&name) {
+                Some(first) => shadowed.push((path, first.clone())),
+                None => {
+                    found.insert(name, path);
+                }
+            }
+        }
+    }
+    shadowed.sort();
+    let wanted: BTreeSet<&String> = pack_list.iter().collect();
+    let names: Vec<String> =
+        wanted.iter().filter(|name| !found.contains_key(**name)).map(|name| (*name).clone()).collect();
+    if !names.is_empty() {
+        return Err(DiscoverError::Unknown { names });
+    }
+    let specs = found
+        .into_iter()
+        .filter(|(name, _)| wanted.is_empty() || wanted.contains(name))
+        .map(|(name, path)| {
+            let directory = path.parent().unwrap_or(Path::new("."));
+            let source_dir = if nested { directory.join("SOURCES") } else { directory.to_owned() };
+            SpecInput { name, path, source_dir }
+        })
+        .collect();
+    Ok(Discovery { specs, shadowed, complete: wanted.is_empty() })
+}
+
+fn specs_below(directory: &Path) -> Result<BTreeMap<String, PathBuf>, DiscoverError> {
+    let mut found = BTreeMap::new();
+    let visible = |entry: &walkdir::DirEntry| {
+        entry.depth() == 0 || !entry.file_name().to_string_lossy().starts_with('.')
+    };
+    let walk = WalkDir::new(directory).follow_links(true).sort_by_file_name();
+    for entry in walk.into_iter().filter_entry(visible) {
+        let entry = entry.map_err(|error| DiscoverError::Read {
+            path: error.path().unwrap_or(directory).to_owned(),
+            source: error.into(),
+        })?;
+        let path = entry.path();
+        let is_spec = path.extension().is_some_and(|extension| extension == "spec");
+        if !(is_spec && entry.file_type().is_file()) {
+            continue;
+        }
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if let Some(first) = found.insert(name.clone(), path.to_owned()) {
+            return Err(DiscoverError::Duplicate { name, first, second: path.to_owned() });
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn tree(specs: &[&str]) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        for spec in specs {
+            let path = directory.path().join(spec);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        directory
+    }
+
+    fn names(discovery: &Discovery) -> Vec<&str> {
+        discovery.specs.iter().map(|spec| spec.name.as_str()).collect()
+    }
+
+    #[test]
+    fn finds_specs_at_any_depth_sorted_and_no_others() {
+        let tree =
+            tree(&["b/b.spec", "a/deep/a-1.2.spec", "top.spec", "b/b.patch", ".git/x.spec", "b/.b.spec"]);
+        let found = discover(&[tree.path().to_owned()], &[], false).unwrap();
+        assert_eq!(names(&found), ["a-1.2", "b", "top"]);
+        assert!(found.complete);
+        assert_eq!(found.specs[1].source_dir, tree.path().join("b"));
+        let nested = discover(&[tree.path().to_owned()], &["b".to_owned()], true).unwrap();
+        assert_eq!(nested.specs[0].source_dir, tree.path().join("b/SOURCES"));
+        assert!(!nested.complete);
+    }
+
+    #[test]
+    fn earlier_directory_hides_later_ones() {
+        let (first, second) = (tree(&["a/a.spec"]), tree(&["x/a.spec", "b/b.spec"]));
+        let found = discover(&[first.path().to_owned(), second.path().to_owned()], &[], false).unwrap();
+        assert_eq!(names(&found), ["a", "b"]);
+        assert_eq!(found.specs[0].path, first.path().join("a/a.spec"));
+        assert_eq!(found.shadowed, [(second.path().join("x/a.spec"), first.path().join("a/a.spec"))]);
+    }
+
+    #[test]
+    fn faults_are_named() {
+        let twice = tree(&["a/a.spec", "b/a.spec"]);
+        let error = discover(&[twice.path().to_owned()], &[], false).unwrap_err();
+        assert!(matches!(error, DiscoverError::Duplicate { name, .. } if name == "a"));
+        let error = discover(&[PathBuf::from("/nonexistent")], &[], false).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read the directory /nonexistent");
+        let one = tree(&["a/a.spec"]);
+        let list = ["z".to_owned(), "a".to_owned(), "y".to_owned()];
+        let error = discover(&[one.path().to_owned()], &list, false).unwrap_err();
+        assert_eq!(error.to_string(), "no spec is named `y`, `z`");
+    }
+}

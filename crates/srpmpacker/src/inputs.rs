@@ -1,0 +1,63 @@
+//! Which files a spec needs, where they may be, and what they will be if nothing has to be fetched.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use rpm_model::{ContentDigest, SourceKind, SpecData};
+use sources::{SignatureFile, SignatureMode, SpecSources, WantedFile, hash_file};
+use specreader::SpecInput;
+
+use crate::record::SrpmRecord;
+
+/// Returns what the spec needs, for `hydrate`.
+///
+/// Sources lie beside the spec or in `SOURCES/` beside it; the spec's source directory is preferred.
+pub(crate) fn wanted(spec: &SpecInput, data: &SpecData) -> SpecSources {
+    let directory = spec.path.parent().map(PathBuf::from).unwrap_or_default();
+    let mut directories = vec![spec.source_dir.clone()];
+    for place in [directory.clone(), directory.join("SOURCES")] {
+        if !directories.contains(&place) {
+            directories.push(place);
+        }
+    }
+    let files = data.sources.iter().map(|source| WantedFile {
+        kind: source.kind,
+        file: source.file.clone(),
+        url: source.url.clone(),
+    });
+    SpecSources {
+        spec: spec.name.clone(),
+        directories,
+        signature_file: directory.join(format!("{}.signatures.json", spec.name)),
+        files: files.collect(),
+    }
+}
+
+/// Returns the hashes that the files would have, as far as this host and the signature file can tell.
+///
+/// `None` means that only `hydrate` can tell: an entry is missing or differs from the tree (so that there is
+/// something to fetch, to record or to complain about), or bytes come from a server without an entry.
+pub(crate) fn predicted(
+    wanted: &SpecSources,
+    mode: SignatureMode,
+    record: Option<&SrpmRecord>,
+) -> Option<BTreeMap<String, ContentDigest>> {
+    let signatures = SignatureFile::read(&wanted.signature_file).ok()?;
+    let listed = |file: &str| signatures.as_ref().and_then(|signatures| signatures.get(file)).cloned();
+    let recorded = |file: &str| record.and_then(|record| record.inputs.sources.get(file)).cloned();
+    let mut hashes = BTreeMap::new();
+    for source in &wanted.files {
+        let places = wanted.directories.iter().map(|directory| directory.join(&source.file));
+        let in_tree = places.filter(|path| path.is_file()).find_map(|path| hash_file(&path).ok());
+        let hash = match (mode, listed(&source.file), in_tree) {
+            (SignatureMode::Skip, _, Some(in_tree)) => in_tree,
+            (SignatureMode::Skip, _, None) => recorded(&source.file)?,
+            (_, Some(listed), Some(in_tree)) if listed != in_tree => return None,
+            (_, Some(listed), _) => listed,
+            (_, None, Some(in_tree)) if source.kind == SourceKind::Patch => in_tree,
+            (_, None, _) => return None,
+        };
+        hashes.insert(source.file.clone(), hash);
+    }
+    Some(hashes)
+}
