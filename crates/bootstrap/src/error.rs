@@ -98,11 +98,11 @@ pub enum BootstrapError {
         /// What is wrong with it.
         problem: String,
     },
-    /// Requirements of the core set that no package of the base satisfies.
-    #[error("nothing provides: {}", missing.join("; "))]
+    /// The core list cannot be satisfied from the base.
+    #[error("the core list cannot be satisfied: {explanation}")]
     Unresolved {
-        /// `requirement (needed by package)`, sorted.
-        missing: Vec<String>,
+        /// The solver's explanation.
+        explanation: String,
     },
     /// A worker archive that is cut short, or not a worker archive.
     #[error("`{}` is no complete worker archive: {problem}", path.display())]

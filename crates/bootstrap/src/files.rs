@@ -28,13 +28,13 @@ pub(crate) fn to_json(value: &impl Serialize) -> String {
     text
 }
 
-/// Makes `staging` the directory at `place`; what was there is removed afterwards.
-pub(crate) fn exchange_directory(staging: tempfile::TempDir, place: &Path) -> Result<(), BootstrapError> {
+/// Makes the directory `staged` the one at `place`. What was there is then at `staged`, for the caller's
+/// temporary directory to remove.
+pub(crate) fn exchange_directory(staged: &Path, place: &Path) -> Result<(), BootstrapError> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     let fail = BootstrapError::file("publish", place);
     if !place.exists() {
-        return std::fs::rename(staging.keep(), place).map_err(fail);
+        return std::fs::rename(staged, place).map_err(fail);
     }
-    renameat_with(CWD, staging.path(), CWD, place, RenameFlags::EXCHANGE).map_err(|error| fail(error.into()))
-    // Dropping `staging` removes the old directory, which is now at its path.
+    renameat_with(CWD, staged, CWD, place, RenameFlags::EXCHANGE).map_err(|error| fail(error.into()))
 }

@@ -17,6 +17,8 @@ mod files;
 mod generated;
 mod progress;
 mod toolchain;
+mod tree;
+mod worker;
 
 pub use apt::{AptRoot, DebianPackage, Indexes, SourceFile};
 pub use bridge::{
@@ -30,3 +32,4 @@ pub use deb::{
 pub use error::BootstrapError;
 pub use progress::{Event, Reporter, Silent};
 pub use toolchain::{Toolchain, ToolchainPackage, make_toolchain};
+pub use worker::{Worker, make_worker};

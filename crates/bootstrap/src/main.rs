@@ -1,6 +1,9 @@
 //! The `bootstrap` program: makes the toolchain repository and the worker of a build directory.
 
-use bootstrap::{BootstrapError, BridgeNote, Configuration, Event, Indexes, Reporter, make_toolchain};
+use bootstrap::{
+    BootstrapError, BridgeNote, Configuration, Event, Indexes, Reporter, Toolchain, make_toolchain,
+    make_worker,
+};
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
@@ -20,6 +23,8 @@ struct Arguments {
 enum Task {
     /// Make the repository of toolchain RPMs from the host's Debian package sources
     Toolchain(ToolchainArguments),
+    /// Make the worker: the packages that every build root starts from, and rpm's database of them
+    Worker(ToolchainArguments),
 }
 
 #[derive(Debug, Args)]
@@ -60,7 +65,8 @@ impl Place {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match &arguments.command {
-        Task::Toolchain(arguments) => toolchain(arguments),
+        Task::Toolchain(arguments) => toolchain(arguments).map(drop),
+        Task::Worker(arguments) => worker(arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -84,7 +90,7 @@ fn exit_code(error: &BootstrapError) -> u8 {
     }
 }
 
-fn toolchain(arguments: &ToolchainArguments) -> Result<(), BootstrapError> {
+fn toolchain(arguments: &ToolchainArguments) -> Result<Toolchain, BootstrapError> {
     let indexes = if arguments.refresh { Indexes::Refresh } else { Indexes::Keep };
     let reporter = arguments.place.reporter();
     let made =
@@ -92,6 +98,15 @@ fn toolchain(arguments: &ToolchainArguments) -> Result<(), BootstrapError> {
     for note in &made.notes {
         reporter.line(&describe(note));
     }
+    Ok(made)
+}
+
+fn worker(arguments: &ToolchainArguments) -> Result<(), BootstrapError> {
+    let toolchain = toolchain(arguments)?;
+    let place = &arguments.place;
+    let reporter = place.reporter();
+    let worker = make_worker(&place.build_dir, &place.configuration()?, &toolchain, &reporter)?;
+    reporter.line(&format!("worker: {} ({})", worker.path.display(), worker.manifest.generation()));
     Ok(())
 }
 
@@ -142,6 +157,9 @@ impl Reporter for Lines {
             }
             Event::Published { packages } => self.line(&format!("toolchain of {packages} RPMs is ready")),
             Event::UpToDate { what } => self.line(&format!("{what}: nothing to do")),
+            Event::Unpacking { packages } => self.line(&format!("unpacking {packages} packages")),
+            Event::MakingDatabase => self.line("recording the core packages in rpm's database"),
+            Event::WorkerMade { packages } => self.line(&format!("worker of {packages} packages is ready")),
             other => self.line(&format!("{other:?}")),
         }
     }

@@ -35,6 +35,11 @@ pub enum Event<'a> {
         /// Number of packages.
         packages: usize,
     },
+    /// The worker was made.
+    WorkerMade {
+        /// Number of core packages.
+        packages: usize,
+    },
     /// rpm is recording the core packages in the worker's database.
     MakingDatabase,
     /// An archive of the worker is being written or read.

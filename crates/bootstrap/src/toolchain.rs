@@ -32,6 +32,8 @@ pub struct ToolchainPackage {
 pub struct Toolchain {
     /// The directory of RPMs.
     pub directory: PathBuf,
+    /// Hash of all that decides the packages: lists, names, macros, the bridge, the Debian packages.
+    pub content: String,
     /// Its packages, sorted by path.
     pub packages: Vec<ToolchainPackage>,
     /// False when it was up to date.
@@ -41,7 +43,7 @@ pub struct Toolchain {
 }
 
 /// `toolchain.json`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct State {
     schema: u32,
     /// Hash of everything but the Debian packages: lists, names, macros, bridge.
@@ -70,66 +72,64 @@ pub fn make_toolchain(
 ) -> Result<Toolchain, BootstrapError> {
     std::fs::create_dir_all(build_directory).map_err(BootstrapError::file("create", build_directory))?;
     let _lock = lock(build_directory)?;
+    let build_directory =
+        &build_directory.canonicalize().map_err(BootstrapError::file("resolve", build_directory))?;
     let place = Place::new(build_directory);
     let generated = generated_packages(configuration)?;
     let inputs = inputs_hash(configuration, &generated)?;
-    let state = place.read_state();
-    if let Some(state) = &state
+    let state = place.read_state().filter(|state| place.holds(&state.packages));
+    let up_to_date = |state: State| {
+        reporter.report(Event::UpToDate { what: "toolchain" });
+        Ok(place.toolchain(state, false, Vec::new()))
+    };
+    if let Some(state) = state.as_ref()
         && indexes == Indexes::Keep
         && state.inputs == inputs
-        && place.holds(&state.packages)
     {
-        reporter.report(Event::UpToDate { what: "toolchain" });
-        return Ok(place.toolchain(state.packages.clone(), false, Vec::new()));
+        return up_to_date(state.clone());
     }
     let apt = AptRoot::prepare(&build_directory.join("apt"), indexes, reporter)?;
-    let names = debian_names(configuration);
-    let (apt, debs) = fetch(apt, &names, build_directory, reporter)?;
-    drop(apt);
+    let debs = fetch(&apt, &debian_names(configuration), reporter)?;
     let content = content_hash(&inputs, &debs);
     if let Some(state) = state
         && state.content == content
-        && place.holds(&state.packages)
     {
-        reporter.report(Event::UpToDate { what: "toolchain" });
-        return Ok(place.toolchain(state.packages, false, Vec::new()));
+        return up_to_date(state);
     }
     let staging = tempfile::Builder::new()
         .prefix(".toolchain-")
         .tempdir_in(build_directory)
         .map_err(BootstrapError::file("create a directory in", build_directory))?;
-    let notes = bridge::bridge(&debs, &configuration.names, staging.path(), reporter)?;
+    let made = staging.path().join("rpms");
+    let notes = bridge::bridge(&debs, &configuration.names, &made, reporter)?;
     for (package, payload) in &generated {
-        bridge::write_rpm(staging.path(), package, payload)?;
+        bridge::write_rpm(&made, package, payload)?;
     }
-    let packages = list_packages(staging.path())?;
-    place.publish(staging)?;
-    place.write_state(&State { schema: State::SCHEMA, inputs, content, packages: packages.clone() })?;
-    reporter.report(Event::Published { packages: packages.len() });
-    Ok(place.toolchain(packages, true, notes))
+    let state = State { schema: State::SCHEMA, inputs, content, packages: list_packages(&made)? };
+    crate::files::exchange_directory(&made, &place.directory)?;
+    place.write_state(&state)?;
+    reporter.report(Event::Published { packages: state.packages.len() });
+    Ok(place.toolchain(state, true, notes))
 }
 
 /// Fetches the closure; when the mirror has moved on since the indexes were fetched, fetches those again once.
 fn fetch(
-    apt: AptRoot,
+    apt: &AptRoot,
     names: &[String],
-    build_directory: &Path,
     reporter: &dyn Reporter,
-) -> Result<(AptRoot, Vec<DebFileReference>), BootstrapError> {
-    let attempt = |apt: &AptRoot| {
+) -> Result<Vec<DebFileReference>, BootstrapError> {
+    let attempt = || {
         let closure = apt.closure(names)?;
         let files = apt.download(names, &closure, reporter)?;
         let references = closure.into_iter().zip(files);
         Ok(references.map(|(package, path)| DebFileReference { path, sha256: package.sha256 }).collect())
     };
-    match attempt(&apt) {
-        Ok(debs) => Ok((apt, debs)),
+    match attempt() {
         Err(BootstrapError::Command { .. }) => {
-            let apt = AptRoot::prepare(&build_directory.join("apt"), Indexes::Refresh, reporter)?;
-            let debs = attempt(&apt)?;
-            Ok((apt, debs))
+            apt.refresh(reporter)?;
+            attempt()
         }
-        Err(error) => Err(error),
+        result => result,
     }
 }
 
@@ -248,20 +248,8 @@ impl Place {
         })
     }
 
-    /// Puts the staged directory in place of the published one.
-    fn publish(&self, staging: tempfile::TempDir) -> Result<(), BootstrapError> {
-        let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(staging.path(), readable)
-            .map_err(BootstrapError::file("make readable", staging.path()))?;
-        crate::files::exchange_directory(staging, &self.directory)
-    }
-
-    fn toolchain(
-        &self,
-        packages: Vec<ToolchainPackage>,
-        was_made: bool,
-        notes: Vec<BridgeNote>,
-    ) -> Toolchain {
-        Toolchain { directory: self.directory.clone(), packages, was_made, notes }
+    fn toolchain(&self, state: State, was_made: bool, notes: Vec<BridgeNote>) -> Toolchain {
+        let State { content, packages, .. } = state;
+        Toolchain { directory: self.directory.clone(), content, packages, was_made, notes }
     }
 }

@@ -64,7 +64,9 @@ fn equals_rpms_elfdeps() {
         return;
     }
     let mut compared = 0;
-    for directory in ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/bin", "/usr/lib/x86_64-linux-gnu/gconv"] {
+    for directory in
+        ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/bin", "/usr/lib/x86_64-linux-gnu/gconv"]
+    {
         if !Path::new(directory).is_dir() {
             continue;
         }

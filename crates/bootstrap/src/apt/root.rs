@@ -92,6 +92,15 @@ impl AptRoot {
         Ok(root)
     }
 
+    /// Fetches the package indexes again, as when a mirror no longer has what they describe.
+    ///
+    /// # Errors
+    /// [`BootstrapError::Command`] when apt-get fails.
+    pub fn refresh(&self, reporter: &dyn Reporter) -> Result<(), BootstrapError> {
+        reporter.report(Event::UpdatingIndexes);
+        self.update(&[])
+    }
+
     /// Returns the closure of the named Debian packages, without Recommends, sorted.
     ///
     /// # Errors

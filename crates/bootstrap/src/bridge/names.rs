@@ -38,6 +38,9 @@ pub(crate) struct Correction {
     /// Further `Requires`.
     #[serde(default)]
     pub(crate) requires: Vec<String>,
+    /// Debian packages on which this one shall not depend.
+    #[serde(default)]
+    pub(crate) without: BTreeSet<String>,
     /// Symbolic links: path to target.
     #[serde(default)]
     pub(crate) links: BTreeMap<String, String>,

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// All converted packages, indexed.
 pub(super) struct World<'a> {
     by_deb: BTreeMap<&'a str, &'a Converted>,
+    rpm_names: BTreeSet<&'a str>,
     /// Virtual Debian names that at least one package provides.
     virtual_names: BTreeSet<&'a str>,
     /// Capabilities that some package provides.
@@ -34,6 +35,7 @@ impl<'a> World<'a> {
     pub(super) fn new(packages: &'a [Converted]) -> Self {
         Self {
             by_deb: packages.iter().map(|package| (package.deb_name.as_str(), package)).collect(),
+            rpm_names: packages.iter().map(|package| package.rpm_name.as_str()).collect(),
             virtual_names: packages.iter().flat_map(|p| p.virtual_names.iter().map(String::as_str)).collect(),
             provided: packages.iter().flat_map(|p| p.provides.iter().map(|d| d.name.as_str())).collect(),
         }
@@ -88,6 +90,8 @@ impl<'a> World<'a> {
             let is_name = bare.version.is_empty() && !name.contains(['(', '/']);
             found.push(if is_name { Dependency::equal(name, &evr) } else { bare });
         }
+        // A second name must not be the first of another package: who requires that means the other.
+        found.retain(|d| d.name == package.rpm_name || !self.rpm_names.contains(d.name.as_str()));
         found
     }
 
@@ -123,7 +127,10 @@ impl<'a> World<'a> {
 
     /// Words `a | b | c`: the alternatives that the set has, as one requirement.
     fn word(&self, package: &Converted, alternatives: &[String], names: &NameTable) -> Worded {
-        if alternatives.iter().any(|name| names.is_ignored(name) || *name == package.deb_name) {
+        let without = &names.correction(&package.deb_name).without;
+        let is_dropped =
+            |name: &String| names.is_ignored(name) || without.contains(name) || *name == package.deb_name;
+        if alternatives.iter().any(is_dropped) {
             return Worded::Nothing;
         }
         let known: Vec<&String> = alternatives
