@@ -13,13 +13,20 @@
 //! forks happen in a helper program, `buildroot-init`, which has one thread and one task; the calling
 //! process only spawns it, so it may have any number of threads.
 
+mod error;
 pub mod init;
+mod layer;
 mod outcome;
 mod plan;
 mod sandbox;
 mod spec;
 mod wire;
 
+pub use error::LayerError;
+pub use layer::{
+    Layer, LayerCounts, LayerKey, LayerKeyError, LayerMissReason, LayerOutcome, LayerRequest, LayerStore,
+    PackageFault, Scriptlet, ScriptletKind, SetuidPolicy, StoreDirectory, TreeFault, UnpackFault,
+};
 pub use outcome::{End, Limiter, Outcome, SetupFailure, SetupOperation, Usage};
 pub use plan::{MountOperation, MountPlan, PlanError};
 pub use sandbox::{Captured, INIT_PROGRAM, KillHandle, Running, Sandbox, SandboxError, SandboxIo};

@@ -3,6 +3,8 @@
 
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
+mod layers;
 mod limits;
+mod packages;
 mod sandbox;
 mod support;

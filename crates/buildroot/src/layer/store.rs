@@ -1,0 +1,340 @@
+//! The store on disk: finding, making and publishing layers. See [`super`] for the layout and rules.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{self, Read, Seek};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rayon::prelude::*;
+use rpm_model::ContentDigest;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use super::package::read_package;
+use super::record::{
+    Layer, LayerCounts, LayerKey, LayerMissReason, LayerOutcome, LayerRecord, LayerRequest, SetuidPolicy,
+};
+use super::unpack::{open_package, unpack};
+use crate::error::{LayerError, PathContext};
+
+/// Version of the layout and of what unpacking makes of a package.
+const FORMAT: u32 = 1;
+
+/// Where the kernel tells the boot id.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// A store of layers, shared by all processes of one user on one host.
+#[derive(Debug)]
+pub struct LayerStore {
+    /// `<store>/<format>`
+    base: PathBuf,
+    setuid: SetuidPolicy,
+    boot: String,
+    /// Made when first needed; see [`Session`].
+    session: Mutex<Option<Arc<Session>>>,
+}
+
+/// A directory on the store's file system, removed when dropped unless it was published.
+#[derive(Debug)]
+pub struct StoreDirectory {
+    dir: TempDir,
+    /// Whose lock says that the directory is in use.
+    _session: Arc<Session>,
+}
+
+impl StoreDirectory {
+    /// Returns its path.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// The part of `temp` that belongs to this process, for as long as the lock file is locked.
+#[derive(Debug)]
+struct Session {
+    dir: PathBuf,
+    lock_path: PathBuf,
+    _lock: File,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next process that opens the store.
+        let _ = fs::remove_dir_all(&self.dir);
+        let _ = fs::remove_file(&self.lock_path);
+    }
+}
+
+impl LayerStore {
+    /// Opens the store in `dir`, which is made when missing, and removes what killed processes left.
+    pub fn open(dir: &Path, setuid: SetuidPolicy) -> Result<Self, LayerError> {
+        let bits = match setuid {
+            SetuidPolicy::Strip => "strip",
+            SetuidPolicy::Keep => "keep",
+        };
+        let owner = if rustix::process::geteuid().is_root() { "root" } else { "user" };
+        let base = dir.join(format!("{FORMAT}-{owner}-{bits}"));
+        for name in ["layers", "locks", "sets", "temp"] {
+            let path = base.join(name);
+            DirBuilder::new().recursive(true).mode(0o755).create(&path).context("make", &path)?;
+        }
+        let boot = fs::read_to_string(BOOT_ID).context("read", Path::new(BOOT_ID))?.trim().to_owned();
+        remove_stale(&base.join("temp"))?;
+        Ok(Self { base, setuid, boot, session: Mutex::new(None) })
+    }
+
+    /// Returns the layer of one RPM, unpacking it when it is not there yet.
+    pub fn ensure(&self, request: &LayerRequest) -> Result<Layer, LayerError> {
+        self.make(&LayerKey::of_rpm(&request.sha256), |staging| self.unpack_rpm(request, staging))
+    }
+
+    /// Returns the layers of all `requests`, in the same order, working on several at once.
+    ///
+    /// The error is that of the first request that failed; the others may have been made.
+    pub fn ensure_all(&self, requests: &[LayerRequest]) -> Result<Vec<Layer>, LayerError> {
+        let found: Vec<Result<Layer, LayerError>> =
+            requests.par_iter().map(|request| self.ensure(request)).collect();
+        found.into_iter().collect()
+    }
+
+    /// Returns the layer when it is there.
+    pub fn find(&self, key: &LayerKey) -> Result<Option<Layer>, LayerError> {
+        Ok(self.look_up(key)?.ok())
+    }
+
+    /// Makes an empty directory on the store's file system, to fill and then publish.
+    pub fn temporary_directory(&self) -> Result<StoreDirectory, LayerError> {
+        let session = self.session()?;
+        let dir =
+            tempfile::Builder::new().prefix("d").tempdir_in(&session.dir).context("make", &session.dir)?;
+        // Not private as temporary directories are: it may become the root of a root.
+        let mode = rustix::fs::Mode::from_raw_mode(0o755);
+        rustix::fs::chmod(dir.path(), mode).context("make", dir.path())?;
+        Ok(StoreDirectory { dir, _session: session })
+    }
+
+    /// Publishes a directory made by [`Self::temporary_directory`] as the layer `key`: its content
+    /// becomes the layer's. When the layer is there already, that one is returned and the directory
+    /// is dropped.
+    pub fn publish_directory(&self, key: &LayerKey, directory: StoreDirectory) -> Result<Layer, LayerError> {
+        self.make(key, |staging| {
+            let root = staging.join("root");
+            let counts = count(directory.path())?;
+            fs::rename(directory.path(), &root).context("move into the store", directory.path())?;
+            Ok(LayerRecord { boot: self.boot.clone(), package: None, counts, scriptlets: Vec::new() })
+        })
+    }
+
+    /// Returns the layer `key`, calling `fill` with a staging directory to make it when missing.
+    ///
+    /// `fill` makes `root` in that directory, and whatever is to be beside it.
+    pub(crate) fn make(
+        &self,
+        key: &LayerKey,
+        fill: impl FnOnce(&Path) -> Result<LayerRecord, LayerError>,
+    ) -> Result<Layer, LayerError> {
+        if let Ok(layer) = self.look_up(key)? {
+            return Ok(layer);
+        }
+        let _turn = self.lock(key)?;
+        // Another process may have made it while this one waited for its turn.
+        let reason = match self.look_up(key)? {
+            Ok(layer) => return Ok(layer),
+            Err(reason) => reason,
+        };
+        let target = self.layer_directory(key);
+        let staging = self.temporary_directory()?;
+        if reason != LayerMissReason::Absent {
+            // Nobody can be using it: its machine is down, or it was never whole.
+            let old = staging.path().join("old");
+            fs::rename(&target, &old).context("move away", &target)?;
+            fs::remove_dir_all(&old).context("remove", &old)?;
+        }
+        let record = fill(staging.path())?;
+        let description = staging.path().join("layer.json");
+        let json = serde_json::to_vec(&record).map_err(io::Error::other).context("describe", &description)?;
+        fs::write(&description, json).context("write", &description)?;
+        let staged = staging.dir.keep();
+        if let Err(error) = fs::rename(&staged, &target) {
+            // Whatever is there by now was published whole, on a file system without working locks.
+            let _ = fs::remove_dir_all(&staged);
+            return match self.look_up(key)? {
+                Ok(layer) => Ok(layer),
+                Err(_) => Err(LayerError::Io { operation: "publish", path: target, source: error }),
+            };
+        }
+        let outcome = LayerOutcome::Made(reason);
+        Ok(Layer { key: key.clone(), dir: target.join("root"), record, outcome })
+    }
+
+    /// Returns the layer, or why there is none that can be used.
+    fn look_up(&self, key: &LayerKey) -> Result<Result<Layer, LayerMissReason>, LayerError> {
+        let directory = self.layer_directory(key);
+        let description = directory.join("layer.json");
+        let bytes = match fs::read(&description) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let reason =
+                    if directory.exists() { LayerMissReason::Damaged } else { LayerMissReason::Absent };
+                return Ok(Err(reason));
+            }
+            Err(error) => return Err(error).context("read", &description),
+        };
+        Ok(match serde_json::from_slice::<LayerRecord>(&bytes) {
+            Ok(record) if record.boot == self.boot => {
+                let dir = directory.join("root");
+                Ok(Layer { key: key.clone(), dir, record, outcome: LayerOutcome::Hit })
+            }
+            Ok(_) => Err(LayerMissReason::OtherBoot),
+            Err(_) => Err(LayerMissReason::Damaged),
+        })
+    }
+
+    fn layer_directory(&self, key: &LayerKey) -> PathBuf {
+        self.base.join("layers").join(key.as_str())
+    }
+
+    /// Waits until no other process or thread makes a layer of this key's group, and holds it.
+    fn lock(&self, key: &LayerKey) -> Result<File, LayerError> {
+        let digest = key.as_str().rsplit('-').next().unwrap_or_default();
+        let path = self.base.join("locks").join(digest.get(..2).unwrap_or("00"));
+        let file =
+            File::options().create(true).truncate(false).write(true).open(&path).context("open", &path)?;
+        file.lock().context("lock", &path)?;
+        Ok(file)
+    }
+
+    fn session(&self) -> Result<Arc<Session>, LayerError> {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        match session.as_ref() {
+            Some(session) => Ok(Arc::clone(session)),
+            None => {
+                let made = Arc::new(Session::new(&self.base.join("temp"))?);
+                *session = Some(Arc::clone(&made));
+                Ok(made)
+            }
+        }
+    }
+
+    fn unpack_rpm(&self, request: &LayerRequest, staging: &Path) -> Result<LayerRecord, LayerError> {
+        let path = &request.path;
+        let mut file = File::open(path).context("open", path)?;
+        verify(&mut file, request)?;
+        file.rewind().context("read", path)?;
+        let mut reader = open_package(&file);
+        let content = read_package(&mut reader, self.setuid)
+            .context("read", path)?
+            .map_err(|fault| LayerError::Package { path: path.clone(), fault })?;
+        let root = staging.join("root");
+        fs::create_dir(&root).context("make", &root)?;
+        let unpacked = unpack(&content, reader, &root)
+            .map_err(|fault| LayerError::Unpack { path: path.clone(), fault })?;
+        let index = staging.join("paths");
+        fs::write(&index, unpacked.index).context("write", &index)?;
+        Ok(LayerRecord {
+            boot: self.boot.clone(),
+            package: Some(content.identity),
+            counts: unpacked.counts,
+            scriptlets: content.scriptlets,
+        })
+    }
+}
+
+impl Session {
+    fn new(temp: &Path) -> Result<Self, LayerError> {
+        loop {
+            let named = tempfile::Builder::new()
+                .prefix("s")
+                .suffix(".lock")
+                .tempfile_in(temp)
+                .context("make a file in", temp)?;
+            let (lock, lock_path) = named.keep().map_err(|kept| kept.error).context("keep", temp)?;
+            lock.lock().context("lock", &lock_path)?;
+            // Another process may have taken the unlocked file for a stale one and removed it.
+            if lock.metadata().context("examine", &lock_path)?.nlink() == 0 {
+                continue;
+            }
+            let dir = lock_path.with_extension("");
+            fs::create_dir(&dir).context("make", &dir)?;
+            return Ok(Self { dir, lock_path, _lock: lock });
+        }
+    }
+}
+
+/// Removes the sessions of processes that are gone.
+fn remove_stale(temp: &Path) -> Result<(), LayerError> {
+    for entry in fs::read_dir(temp).context("list", temp)? {
+        let path = entry.context("list", temp)?.path();
+        if path.extension().is_none_or(|extension| extension != "lock") {
+            continue;
+        }
+        let Ok(lock) = File::options().write(true).open(&path) else {
+            // Its owner has just ended by itself.
+            continue;
+        };
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => continue,
+            locked => locked.map_err(io::Error::from).context("lock", &path)?,
+        }
+        let dir = path.with_extension("");
+        match fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.context("remove", &dir)?,
+        }
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.context("remove", &path)?,
+        }
+    }
+    Ok(())
+}
+
+/// Checks size and SHA-256 of an RPM file.
+fn verify(file: &mut File, request: &LayerRequest) -> Result<(), LayerError> {
+    let path = &request.path;
+    let found = file.metadata().context("examine", path)?.len();
+    if let Some(expected) = request.size.filter(|&expected| expected != found) {
+        return Err(LayerError::Size { path: path.clone(), expected, found });
+    }
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        match file.read(&mut buffer).context("read", path)? {
+            0 => break,
+            read => hash.update(&buffer[..read]),
+        }
+    }
+    let found = ContentDigest::from_hash(&hash.finalize());
+    if found == request.sha256 {
+        Ok(())
+    } else {
+        Err(LayerError::Digest { path: path.clone(), expected: request.sha256.clone(), found })
+    }
+}
+
+/// Counts what is in a directory tree.
+fn count(root: &Path) -> Result<LayerCounts, LayerError> {
+    let mut counts = LayerCounts { directories: 1, ..LayerCounts::default() };
+    let mut inodes = BTreeMap::new();
+    let mut to_do = vec![root.to_path_buf()];
+    while let Some(directory) = to_do.pop() {
+        for entry in fs::read_dir(&directory).context("list", &directory)? {
+            let entry = entry.context("list", &directory)?;
+            let metadata = entry.metadata().context("examine", &directory)?;
+            if metadata.is_dir() {
+                counts.directories += 1;
+                to_do.push(entry.path());
+            } else if metadata.is_symlink() {
+                counts.symlinks += 1;
+            } else if metadata.is_file() {
+                counts.files += 1;
+                if metadata.nlink() == 1 || inodes.insert(metadata.ino(), ()).is_none() {
+                    counts.bytes += metadata.len();
+                }
+            }
+        }
+    }
+    Ok(counts)
+}

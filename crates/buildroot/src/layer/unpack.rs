@@ -1,0 +1,336 @@
+//! Unpacks the payload of one package into an empty directory.
+//!
+//! The header says what there is (paths, types, modes, owners, times, sizes); the payload brings the
+//! content. Both must agree entirely, and everything the header lists must come.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::Path;
+
+use super::cpio::{CpioEntry, CpioFault, CpioReader};
+use super::index::{Node, PathKind, write_index};
+use super::package::{Compression, FileKind, PackageContent, PackageFile};
+use super::record::LayerCounts;
+use super::tree::{Attributes, TreeFault, TreeWriter};
+
+const BUFFER_BYTES: usize = 128 << 10;
+
+/// Type bits of a mode.
+const TYPE_MASK: u32 = 0o170_000;
+
+/// Why a payload cannot be unpacked.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackFault {
+    /// Reading or decompressing failed; the payload is damaged or cut short.
+    #[error("cannot read the payload")]
+    Read(#[source] io::Error),
+    /// The archive is not one.
+    #[error("the payload is damaged: no archive header at byte {position} of the archive")]
+    Malformed {
+        /// Bytes into the decompressed payload.
+        position: u64,
+    },
+    /// Files over 4 GiB are stored in a form of rpm's own, which is not supported.
+    #[error("the payload has entries in rpm's form for files over 4 GiB, which is not supported")]
+    Stripped,
+    /// The payload has something that the header does not list.
+    #[error("the payload contains `{0}`, which the header does not list")]
+    Unlisted(String),
+    /// The payload has the same path twice.
+    #[error("the payload contains `{0}` twice")]
+    Repeated(String),
+    /// Header and payload disagree about type, size or target.
+    #[error("header and payload disagree about `{0}`")]
+    Disagreement(String),
+    /// The header lists what the payload does not have.
+    #[error("the payload lacks `{0}`")]
+    Missing(String),
+    /// It could not be written.
+    #[error("cannot make `{path}`")]
+    Write {
+        /// Path in the package.
+        path: String,
+        /// Cause.
+        source: TreeFault,
+    },
+}
+
+impl From<CpioFault> for UnpackFault {
+    fn from(fault: CpioFault) -> Self {
+        match fault {
+            CpioFault::Read(source) => Self::Read(source),
+            CpioFault::Stripped => Self::Stripped,
+            CpioFault::Malformed { position } => Self::Malformed { position },
+        }
+    }
+}
+
+/// What unpacking made.
+pub(super) struct Unpacked {
+    pub(super) counts: LayerCounts,
+    /// Text of the index of all paths.
+    pub(super) index: String,
+}
+
+/// Unpacks `payload` into the empty directory `root`.
+pub(super) fn unpack(
+    content: &PackageContent,
+    payload: impl BufRead,
+    root: &Path,
+) -> Result<Unpacked, UnpackFault> {
+    let mut work = Unpacking::new(content, root)?;
+    match content.compression {
+        Compression::None => work.read(payload)?,
+        Compression::Gzip => work.read(flate2::bufread::MultiGzDecoder::new(payload))?,
+        Compression::Xz => work.read(liblzma::bufread::XzDecoder::new_multi_decoder(payload))?,
+        Compression::Zstd => {
+            work.read(zstd::Decoder::with_buffer(payload).map_err(UnpackFault::Read)?)?;
+        }
+    }
+    work.finish()
+}
+
+struct Unpacking<'a> {
+    content: &'a PackageContent,
+    tree: TreeWriter,
+    by_path: BTreeMap<&'a str, usize>,
+    done: Vec<bool>,
+    hard_links: BTreeMap<(u64, u32), HardLinks>,
+    counts: LayerCounts,
+    buffer: Vec<u8>,
+}
+
+/// Names of one file, of which the content has come or is still to come.
+#[derive(Default)]
+struct HardLinks {
+    /// The name that has the content.
+    first: Option<usize>,
+    /// Names that wait for it.
+    waiting: Vec<usize>,
+}
+
+impl<'a> Unpacking<'a> {
+    fn new(content: &'a PackageContent, root: &Path) -> Result<Self, UnpackFault> {
+        let tree = TreeWriter::new(root, content.build_time)
+            .map_err(|source| UnpackFault::Write { path: "/".to_owned(), source: source.into() })?;
+        Ok(Self {
+            content,
+            tree,
+            by_path: content
+                .files
+                .iter()
+                .enumerate()
+                .map(|(index, file)| (file.path.as_str(), index))
+                .collect(),
+            done: vec![false; content.files.len()],
+            hard_links: BTreeMap::new(),
+            counts: LayerCounts::default(),
+            buffer: vec![0; BUFFER_BYTES],
+        })
+    }
+
+    fn read(&mut self, archive: impl Read) -> Result<(), UnpackFault> {
+        let mut reader = CpioReader::new(BufReader::with_capacity(BUFFER_BYTES, archive));
+        while let Some(entry) = reader.next()? {
+            let index = self.find(&entry)?;
+            if std::mem::replace(&mut self.done[index], true) {
+                return Err(UnpackFault::Repeated(self.path(index)));
+            }
+            self.unpack_entry(index, &entry, &mut reader)?;
+        }
+        self.link_empty_files()
+    }
+
+    /// Returns which file of the header an entry is.
+    fn find(&self, entry: &CpioEntry) -> Result<usize, UnpackFault> {
+        let name = String::from_utf8_lossy(&entry.name);
+        let path = match name.strip_prefix("./").or(name.strip_prefix('/')).unwrap_or(&name) {
+            "" | "." => "/".to_owned(),
+            plain => format!("/{plain}"),
+        };
+        self.by_path.get(path.as_str()).copied().ok_or(UnpackFault::Unlisted(name.into_owned()))
+    }
+
+    fn unpack_entry(
+        &mut self,
+        index: usize,
+        entry: &CpioEntry,
+        reader: &mut CpioReader<impl Read>,
+    ) -> Result<(), UnpackFault> {
+        let content = self.content;
+        let file = &content.files[index];
+        let agree = |type_bits| {
+            if entry.mode & TYPE_MASK == type_bits {
+                Ok(())
+            } else {
+                Err(UnpackFault::Disagreement(file.path.clone()))
+            }
+        };
+        match &file.kind {
+            FileKind::Directory => {
+                agree(0o040_000)?;
+                self.tree.directory(&file.path, attributes(file)).map_err(|source| write_fault(file, source))
+            }
+            FileKind::Symlink { target } => {
+                agree(0o120_000)?;
+                if read_target(reader, entry)? != target.as_bytes() {
+                    return Err(UnpackFault::Disagreement(file.path.clone()));
+                }
+                self.counts.symlinks += 1;
+                self.tree
+                    .symlink(&file.path, target.as_bytes(), attributes(file))
+                    .map_err(|source| write_fault(file, source))
+            }
+            FileKind::Regular { size, .. } => {
+                agree(0o100_000)?;
+                self.counts.files += 1;
+                if entry.links > 1 {
+                    return self.unpack_hard_link(index, *size, entry, reader);
+                }
+                self.unpack_file(index, *size, entry, reader)
+            }
+        }
+    }
+
+    fn unpack_file(
+        &mut self,
+        index: usize,
+        size: u64,
+        entry: &CpioEntry,
+        reader: &mut CpioReader<impl Read>,
+    ) -> Result<(), UnpackFault> {
+        let content = self.content;
+        let file = &content.files[index];
+        if entry.size != size {
+            return Err(UnpackFault::Disagreement(file.path.clone()));
+        }
+        let mut out = self.tree.file(&file.path).map_err(|source| write_fault(file, source))?;
+        loop {
+            let read = reader.read_content(&mut self.buffer)?;
+            if read == 0 {
+                break;
+            }
+            out.write_all(&self.buffer[..read]).map_err(|source| write_fault(file, source.into()))?;
+        }
+        self.counts.bytes += size;
+        self.tree.finish_file(&out, attributes(file)).map_err(|source| write_fault(file, source))
+    }
+
+    /// Handles one name of several. Only one of them brings the content: the last as rpm writes
+    /// them, but any is accepted.
+    fn unpack_hard_link(
+        &mut self,
+        index: usize,
+        size: u64,
+        entry: &CpioEntry,
+        reader: &mut CpioReader<impl Read>,
+    ) -> Result<(), UnpackFault> {
+        let links = self.hard_links.entry(entry.inode).or_default();
+        match links.first {
+            Some(first) if entry.size == 0 => return self.link(first, index),
+            None if entry.size == 0 => {
+                links.waiting.push(index);
+                return Ok(());
+            }
+            Some(_) => return Err(UnpackFault::Disagreement(self.path(index))),
+            None => links.first = Some(index),
+        }
+        let waiting = std::mem::take(&mut links.waiting);
+        self.unpack_file(index, size, entry, reader)?;
+        waiting.into_iter().try_for_each(|name| self.link(index, name))
+    }
+
+    fn link(&mut self, existing: usize, name: usize) -> Result<(), UnpackFault> {
+        let content = self.content;
+        let (existing, file) = (&content.files[existing], &content.files[name]);
+        if kind_of(existing) != kind_of(file) {
+            return Err(UnpackFault::Disagreement(file.path.clone()));
+        }
+        self.tree.hard_link(&existing.path, &file.path).map_err(|source| write_fault(file, source))
+    }
+
+    /// Makes those hard link sets whose content is empty.
+    fn link_empty_files(&mut self) -> Result<(), UnpackFault> {
+        let content = self.content;
+        for links in std::mem::take(&mut self.hard_links).into_values() {
+            let Some((&first, others)) = links.waiting.split_first() else { continue };
+            let file = &content.files[first];
+            if !matches!(file.kind, FileKind::Regular { size: 0, .. }) {
+                return Err(UnpackFault::Missing(file.path.clone()));
+            }
+            let made =
+                self.tree.file(&file.path).and_then(|made| self.tree.finish_file(&made, attributes(file)));
+            made.map_err(|source| write_fault(file, source))?;
+            others.iter().try_for_each(|&name| self.link(first, name))?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Unpacked, UnpackFault> {
+        if let Some(index) = self.done.iter().position(|done| !done) {
+            return Err(UnpackFault::Missing(self.path(index)));
+        }
+        let directories =
+            self.tree.finish().map_err(|source| UnpackFault::Write { path: "/".to_owned(), source })?;
+        self.counts.directories = directories.len() as u64;
+        let mut nodes: Vec<Node<'_>> = directories
+            .iter()
+            .map(|(path, attributes, listed)| Node {
+                path,
+                kind: if *listed { PathKind::Directory } else { PathKind::ImplicitDirectory },
+                mode: attributes.mode,
+                uid: attributes.uid,
+                gid: attributes.gid,
+                content: "-",
+            })
+            .chain(self.content.files.iter().filter_map(leaf))
+            .collect();
+        nodes.sort_unstable_by_key(|node| node.path);
+        Ok(Unpacked { counts: self.counts, index: write_index(nodes) })
+    }
+
+    fn path(&self, index: usize) -> String {
+        self.content.files[index].path.clone()
+    }
+}
+
+/// Returns the index node of a file or link; directories come from the tree.
+fn leaf(file: &PackageFile) -> Option<Node<'_>> {
+    let (kind, content) = match &file.kind {
+        FileKind::Directory => return None,
+        FileKind::Regular { digest, .. } => (PathKind::File, digest.as_str()),
+        FileKind::Symlink { target } => (PathKind::Symlink, target.as_str()),
+    };
+    Some(Node { path: &file.path, kind, mode: file.mode, uid: file.uid, gid: file.gid, content })
+}
+
+/// What must be equal for two names of one file.
+fn kind_of(file: &PackageFile) -> (&FileKind, Attributes) {
+    (&file.kind, attributes(file))
+}
+
+fn attributes(file: &PackageFile) -> Attributes {
+    Attributes { mode: file.mode, uid: file.uid, gid: file.gid, mtime: file.mtime }
+}
+
+fn write_fault(file: &PackageFile, source: TreeFault) -> UnpackFault {
+    UnpackFault::Write { path: file.path.clone(), source }
+}
+
+/// Reads the target of a symbolic link, which is the content of its entry.
+fn read_target(reader: &mut CpioReader<impl Read>, entry: &CpioEntry) -> Result<Vec<u8>, UnpackFault> {
+    let mut target = Vec::new();
+    let mut buffer = [0; 4096];
+    // A longer one than the kernel allows cannot equal the header's, which is checked next.
+    while target.len() <= 4096 && (target.len() as u64) < entry.size {
+        let read = reader.read_content(&mut buffer)?;
+        target.extend_from_slice(&buffer[..read]);
+    }
+    Ok(target)
+}
+
+/// Opens an RPM file for reading in large pieces.
+pub(super) fn open_package(file: &File) -> BufReader<&File> {
+    BufReader::with_capacity(BUFFER_BYTES, file)
+}

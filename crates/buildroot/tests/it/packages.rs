@@ -1,0 +1,76 @@
+//! Small packages for the tests, sound and hostile.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use buildroot::LayerRequest;
+use rpm_model::ContentDigest;
+use rpm_writer::{FileEntry, Package, Payload};
+
+/// Returns the bytes of a package `name` with these files.
+pub(crate) fn package_bytes(name: &str, files: Vec<FileEntry>) -> Vec<u8> {
+    bytes_of(&Package::new(name, "1", "1", "noarch"), files)
+}
+
+/// Returns the bytes of `package` with these files.
+pub(crate) fn bytes_of(package: &Package, files: Vec<FileEntry>) -> Vec<u8> {
+    package.to_bytes(&Payload::pack(files).expect("payload")).expect("package")
+}
+
+/// Writes a package file and returns the request for its layer.
+pub(crate) fn request(dir: &Path, file: &str, bytes: &[u8]) -> LayerRequest {
+    let path = dir.join(file);
+    fs::write(&path, bytes).expect("package file");
+    LayerRequest { path, sha256: ContentDigest::of_bytes(bytes), size: Some(bytes.len() as u64) }
+}
+
+/// A package file taken apart: what comes before the payload, and the payload decompressed.
+pub(crate) struct TakenApart {
+    pub(crate) headers: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl TakenApart {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        let metadata = rpm::PackageMetadata::parse(&mut &bytes[..]).expect("package");
+        let offset = usize::try_from(metadata.get_package_segment_offsets().payload).expect("offset");
+        let payload = zstd::decode_all(&bytes[offset..]).expect("payload");
+        Self { headers: bytes[..offset].to_vec(), payload }
+    }
+
+    /// Replaces every occurrence of `from` by `to`, of the same length, in headers and payload.
+    pub(crate) fn replace(mut self, from: &str, to: &str) -> Self {
+        assert_eq!(from.len(), to.len(), "offsets must stay");
+        let found = replace(&mut self.headers, from, to) + replace(&mut self.payload, from, to);
+        assert!(found > 0, "`{from}` is not in the package");
+        self
+    }
+
+    /// Replaces in the payload only, so that it disagrees with the header.
+    pub(crate) fn replace_in_payload(mut self, from: &str, to: &str) -> Self {
+        assert_eq!(from.len(), to.len(), "offsets must stay");
+        assert!(replace(&mut self.payload, from, to) > 0, "`{from}` is not in the payload");
+        self
+    }
+
+    /// Puts the package file together again; digests inside it are now wrong.
+    pub(crate) fn assemble(self) -> Vec<u8> {
+        let mut bytes = self.headers;
+        let compressed = zstd::encode_all(&self.payload[..], 1).expect("compress");
+        bytes.write_all(&compressed).expect("memory");
+        bytes
+    }
+}
+
+fn replace(bytes: &mut [u8], from: &str, to: &str) -> usize {
+    let (from, to) = (from.as_bytes(), to.as_bytes());
+    let mut found = 0;
+    for start in 0..bytes.len().saturating_sub(from.len() - 1) {
+        if bytes[start..].starts_with(from) {
+            bytes[start..start + to.len()].copy_from_slice(to);
+            found += 1;
+        }
+    }
+    found
+}
