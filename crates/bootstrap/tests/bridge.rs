@@ -191,7 +191,7 @@ fn no_package_provides_the_name_of_another() {
     let debs = [
         TinyDeb::new("pkgconf", "1-1").depends("pkgconf-bin"),
         TinyDeb::new("pkgconf-bin", "1-1"),
-        TinyDeb::new("libx-dev", "1-1"),
+        TinyDeb::new("libx-dev", "1-1").source("libx"),
         TinyDeb::new("x-devel", "1-1"),
     ];
     let names = "[names]\npkgconf = 'pkgconf-pkg-config'\npkgconf-bin = 'pkgconf'\n";
