@@ -18,7 +18,8 @@ mod testing;
 pub use directory::{PackageDirectory, Scan};
 pub use error::{BadPackage, HeaderPart, RepositoryError};
 pub use header::{
-    IndexedPackage, PackageFacts, SourcePackageHeader, read_header, read_package, read_source_header,
+    IndexedPackage, IndexedSource, PackageFacts, SourcePackageHeader, read_header, read_package,
+    read_source_header, read_source_package,
 };
 pub use provider::ProviderIndex;
 pub use solver::{

@@ -138,6 +138,30 @@ pub fn read_source_header(path: &Path) -> Result<SourcePackageHeader, Repository
     guarded(path, || convert::source_header(&metadata))
 }
 
+/// One source package file: what its header says, and which bytes it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexedSource {
+    /// What the package says about itself.
+    pub header: SourcePackageHeader,
+    /// SHA-256 of the whole file.
+    pub sha256: ContentDigest,
+    /// Size of the file in bytes.
+    pub size: u64,
+}
+
+/// Reads a source package's header and hashes the whole file.
+///
+/// # Errors
+/// As [`read_source_header`].
+pub fn read_source_package(path: &Path) -> Result<IndexedSource, RepositoryError> {
+    let ParsedFile { metadata, sha256, size } = read_parsed(path)?;
+    if !metadata.is_source_package() {
+        return Err(BadPackage::WrongKind { expected: "source", found: "binary" }.at(path));
+    }
+    let header = guarded(path, || convert::source_header(&metadata))?;
+    Ok(IndexedSource { header, sha256, size })
+}
+
 /// Reads and parses the front of a file and hashes the whole of it in the same pass.
 fn read_parsed(path: &Path) -> Result<ParsedFile, RepositoryError> {
     let (mut file, front, size) = open_front(path)?;
