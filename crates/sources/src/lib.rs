@@ -30,9 +30,9 @@ pub use hydrate::{
     SpecHydration, SpecSources, WantedFile, hydrate,
 };
 pub use provider::{
-    Answer, Asked, DebianFile, DebianSourceProvider, DebianSources, DebianSourcesError, FetchFailure,
-    FileRequest, FoundFile, Place, SourceProvider, SourceServerProvider, StoreProvider, TreeProvider,
-    UpstreamProvider,
+    Answer, Asked, DebianFile, DebianPlace, DebianSourceProvider, DebianSources, DebianSourcesError,
+    FetchFailure, FileRequest, FoundFile, Place, RemotePlaces, RemotePlacesError, SourceProvider,
+    SourceServerProvider, StoreProvider, TreeProvider, UpstreamProvider,
 };
 pub use signature::{SignatureChange, SignatureError, SignatureFile, SignatureUpdate};
 pub use store::{PartialFile, SourceStore, StoreError, StoreLookup};

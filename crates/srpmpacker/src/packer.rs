@@ -18,8 +18,8 @@ use rayon::prelude::*;
 use report::{Event, Reporter, Stage};
 use rpm_model::{ContentDigest, SpecData};
 use sources::{
-    Answer, Asked, HydrateOptions, HydratedFile, Place, SignatureMode, SourceProvider, SourceStore,
-    SpecHydration, SpecSources, hydrate,
+    Answer, Asked, HydrateOptions, HydratedFile, Place, RemotePlaces, RemotePlacesError, SignatureMode,
+    SourceStore, SpecHydration, SpecSources, hydrate,
 };
 use specreader::{
     CachedReader, EngineError, PackError, PackRequest, ReadOptions, Reading, SourceDate, SpecEngine,
@@ -50,8 +50,8 @@ pub struct PackOptions<'a> {
     pub signatures: SignatureMode,
     /// Whether nothing is fetched.
     pub offline: bool,
-    /// Where sources are fetched from, in order.
-    pub remote: &'a [Box<dyn SourceProvider>],
+    /// Where sources are fetched from.
+    pub remote: RemotePlaces,
     /// Files that may be fetched at once.
     pub concurrent_downloads: usize,
     /// SRPMs that may be made at once.
@@ -79,6 +79,9 @@ pub enum PackerError {
         #[source]
         source: io::Error,
     },
+    /// The places to fetch from cannot be used.
+    #[error(transparent)]
+    Remote(#[from] RemotePlacesError),
     /// The threads that wait for rpm cannot be started.
     #[error("cannot start threads")]
     Threads(#[source] rayon::ThreadPoolBuildError),
@@ -128,10 +131,12 @@ pub fn pack(discovery: &Discovery, options: &PackOptions<'_>) -> Result<PackRepo
     }
     let before: Vec<String> =
         jobs.iter().filter_map(|job| job.record.as_ref().map(|record| record.srpm.clone())).collect();
-    let hydrated = packer.fetch(&jobs);
-    ended.extend(packer.pack_all(&jobs, hydrated)?);
+    let hydrated = packer.fetch(&jobs)?;
+    let steps = Steps::start(options.reporter, Stage::Pack, jobs.len());
+    ended.extend(packer.pack_all(&jobs, hydrated, &steps)?);
     ended.sort_by(|a, b| a.spec.cmp(&b.spec));
     let mut report = PackReport { specs: ended, removed: Vec::new() };
+    steps.finish(report.counts().to_string());
     report.removed = packer.prune(discovery, &report, before)?;
     Ok(report)
 }
@@ -221,10 +226,14 @@ impl Packer<'_> {
     }
 
     /// Brings the sources of all jobs to this host.
-    fn fetch(&self, jobs: &[Job<'_>]) -> Vec<SpecHydration> {
+    fn fetch(&self, jobs: &[Job<'_>]) -> Result<Vec<SpecHydration>, PackerError> {
         if jobs.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
+        let remote = match self.options.offline {
+            true => Vec::new(),
+            false => self.options.remote.providers(Box::new(|_| {}))?,
+        };
         let wanted: Vec<SpecSources> = jobs.iter().map(|job| job.wanted.clone()).collect();
         let total = wanted.iter().map(SpecSources::distinct_files).sum();
         let steps = Steps::start(self.options.reporter, Stage::Sources, total);
@@ -234,7 +243,7 @@ impl Packer<'_> {
             &HydrateOptions {
                 mode: self.options.signatures,
                 offline: self.options.offline,
-                remote: self.options.remote,
+                remote: &remote,
                 concurrency: self.options.concurrent_downloads,
                 progress: &|progress| steps.step(progress.file),
             },
@@ -247,7 +256,7 @@ impl Packer<'_> {
         for file in report.specs.iter().flat_map(|spec| spec.files.iter().map(move |file| (spec, file))) {
             self.warn_of_fallback(&file.0.spec, file.1);
         }
-        report.specs
+        Ok(report.specs)
     }
 
     /// A file of the tree that was passed over must not be passed over in silence.
@@ -269,11 +278,11 @@ impl Packer<'_> {
         &self,
         jobs: &[Job<'_>],
         hydrated: Vec<SpecHydration>,
+        steps: &Steps<'_>,
     ) -> Result<Vec<SpecReport>, PackerError> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        let steps = Steps::start(self.options.reporter, Stage::Pack, jobs.len());
         // A pool of its own: its threads wait for processes, rayon's shared ones must not.
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(self.options.workers.max(1))
@@ -281,17 +290,14 @@ impl Packer<'_> {
             .build()
             .map_err(PackerError::Threads)?;
         let work: Vec<_> = jobs.iter().zip(hydrated).collect();
-        let reports: Vec<SpecReport> = pool.install(|| {
+        Ok(pool.install(|| {
             let one = |(job, hydration): (&Job<'_>, SpecHydration)| {
                 let report = self.pack_one(job, hydration);
                 steps.step(&job.spec.name);
                 report
             };
             work.into_par_iter().map(one).collect()
-        });
-        let counts = PackReport { specs: reports.clone(), removed: Vec::new() }.counts();
-        steps.finish(counts.to_string());
-        Ok(reports)
+        }))
     }
 
     fn pack_one(&self, job: &Job<'_>, hydration: SpecHydration) -> SpecReport {
@@ -321,14 +327,12 @@ impl Packer<'_> {
             Ok(reason) => reason,
             Err(record) => return Ok(self.current(record)),
         };
-        let mut defines = self.options.read.defines.clone();
-        defines.insert("with_check".to_owned(), u8::from(self.options.run_check).to_string());
         let request = PackRequest {
             spec: job.spec.path.clone(),
             sources: files.iter().map(|file| (file.file.clone(), file.path.clone())).collect(),
             output: self.options.output.clone(),
             arch: self.options.read.arch.clone(),
-            defines,
+            defines: self.defines(),
             macro_files: self.options.read.macro_files.clone(),
             source_date: SourceDate::Changelog,
         };
@@ -343,6 +347,18 @@ impl Packer<'_> {
         let record = record.map_err(|error| PackFailure::environment(name, &error))?;
         self.records.write(name, &record).map_err(|error| PackFailure::environment(name, &error))?;
         Ok(SpecOutcome::Packed { srpm, sha256: record.sha256, reason })
+    }
+
+    /// Returns the definitions that SRPMs are written under; what the caller defines wins.
+    fn defines(&self) -> BTreeMap<String, String> {
+        let with_check = u8::from(self.options.run_check).to_string();
+        let mut defines = BTreeMap::from([
+            ("with_check".to_owned(), with_check),
+            // Sources are compressed already; rpm's default, gzip at its slowest, costs ten times as much.
+            ("_source_payload".to_owned(), "w3.zstdio".to_owned()),
+        ]);
+        defines.extend(self.options.read.defines.clone());
+        defines
     }
 
     /// Returns why the SRPM is made, or the record of the one that is as good.

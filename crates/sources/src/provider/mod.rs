@@ -7,6 +7,7 @@
 mod debian;
 mod local;
 mod remote;
+mod setup;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use crate::store::SourceStore;
 pub use debian::{DebianFile, DebianSourceProvider, DebianSources, DebianSourcesError};
 pub use local::{StoreProvider, TreeProvider};
 pub use remote::{SourceServerProvider, UpstreamProvider};
+pub use setup::{DebianPlace, RemotePlaces, RemotePlacesError};
 
 /// One file that a spec needs.
 #[derive(Clone, Copy, Debug)]

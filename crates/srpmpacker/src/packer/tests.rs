@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use report::{Event, Reporter};
 use rpm_model::{ContentDigest, Evr, Nevra, SourceKind, SpecData, SpecSource};
-use sources::{SignatureMode, SourceStore};
+use sources::{RemotePlaces, SignatureMode, SourceStore};
 use specreader::{
     EngineError, FailureKind, PackError, PackRequest, ReadOptions, SpecEngine, SpecFailure, SpecInput,
 };
@@ -167,7 +167,7 @@ impl Setting {
             store: &self.store(),
             signatures: self.mode,
             offline: true,
-            remote: &[],
+            remote: RemotePlaces::none(),
             concurrent_downloads: 2,
             workers: 2,
             repack: self.repack,
