@@ -1,11 +1,9 @@
 //! Remembers what specs say, by content, so that an unchanged tree starts no process.
 //!
 //! The key of an entry is a hash of all that decides the answer: the engine's identity, architecture,
-//! definitions and macro files, the spec's name and bytes, and the files that its macros may read while it is
-//! parsed. The last are found conservatively: every file of at most 1 MiB in the directories of the spec and
-//! its sources, except other specs and signature files; and where the spec's text shows a way to read files
-//! (`%(...)`, Lua, `%include`, `%{load:...}`), every file there without exception. A spec that asks the clock
-//! or a random number is remembered like any other: content decides, not time.
+//! definitions and macro files, the spec's name and bytes, and the files that its macros can see while it is
+//! parsed (`visible.rs`). A spec that asks the clock or a random number is remembered like any other: content
+//! decides, not time.
 //!
 //! On disk: `<directory>/<key>.json`. An entry that cannot be read is a miss and is written again. Failures
 //! are remembered where they would repeat ([`FailureKind::is_lasting`](crate::FailureKind::is_lasting)).
@@ -21,12 +19,10 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::{EngineError, ReadOptions, SpecEngine, SpecInput};
 use crate::failure::SpecFailure;
-use crate::write;
+use crate::{visible, write};
 
 /// Raised when [`SpecData`] or the way it is read changes.
 const SCHEMA: u32 = 1;
-/// Neighbours larger than this are tarballs; only a text that can read files may depend on them.
-const LARGE: u64 = 1 << 20;
 
 /// Reads specs through a cache.
 pub struct CachedReader<'a> {
@@ -147,7 +143,7 @@ impl<'a> CachedReader<'a> {
 /// Returns the key of one spec; see the module text.
 fn key(identity: &ContentDigest, spec: &SpecInput) -> io::Result<ContentDigest> {
     let text = fs::read(&spec.path)?;
-    let reads_files = can_read_files(&text);
+    let reads_files = visible::can_read_files(&text);
     let mut hasher = ContentHasher::new("spec-data", SCHEMA);
     hasher.field("options", identity.as_str()).field("name", &spec.name);
     hasher.field("spec", ContentDigest::of_bytes(&text).as_str());
@@ -159,27 +155,12 @@ fn key(identity: &ContentDigest, spec: &SpecInput) -> io::Result<ContentDigest> 
     Ok(hasher.finish())
 }
 
-/// Returns whether a spec's own text shows a way to read other files while it is parsed.
-fn can_read_files(text: &[u8]) -> bool {
-    let ways: [&[u8]; 5] = [b"%(", b"lua:", b"%include", b"load:", b"uncompress"];
-    ways.iter().any(|way| text.windows(way.len()).any(|window| window == *way))
-}
-
-/// Lists what macros may read in a directory, as name and content, sorted by name.
+/// Lists what macros can see in a directory, as name and content, sorted by name.
 fn neighbours(directory: &Path, reads_files: bool) -> io::Result<Vec<String>> {
     let mut list = Vec::new();
-    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    for entry in walkdir::WalkDir::new(directory).follow_links(true).sort_by_file_name() {
-        let entry = entry?;
-        if !entry.file_type().is_file() {
-            continue;
-        }
-        let name = entry.path().strip_prefix(directory).unwrap_or(entry.path()).display().to_string();
-        let unread = name.ends_with(".spec") || name.ends_with(".signatures.json");
-        if reads_files || !(unread || entry.metadata()?.len() > LARGE) {
-            list.push(name);
-            list.push(digest_file(entry.path())?.as_str().to_owned());
-        }
+    for file in visible::files(directory, reads_files)? {
+        list.push(file.name.display().to_string());
+        list.push(digest_file(&file.path)?.as_str().to_owned());
     }
     Ok(list)
 }
@@ -325,7 +306,7 @@ mod tests {
     #[test]
     fn files_beside_the_spec_count_when_they_can_be_read() {
         let fixture = Fixture::new();
-        let large = "x".repeat(LARGE as usize + 1);
+        let large = "x".repeat(visible::LARGE as usize + 1);
         fixture.write("plain/plain.spec", "plain");
         fixture.write("reader/reader.spec", "%(cat x)");
         assert_eq!(fixture.asked(&["plain", "reader"]), ["plain", "reader"]);

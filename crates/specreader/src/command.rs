@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -20,7 +21,7 @@ use crate::engine::{EngineError, PackError, PackRequest, ReadOptions, SpecInput}
 use crate::failure::{FailureKind, SpecFailure};
 use crate::query;
 use crate::runner::{Run, RunEnd, RunOutcome, Runner};
-use crate::text;
+use crate::{text, visible};
 
 const DRIVER: &str = include_str!("driver.sh");
 /// More specs than this in one run would only delay the first result after a breakdown.
@@ -137,22 +138,30 @@ impl<R: Runner> CommandEngine<R> {
     ) -> Result<Vec<Answered<'a>>, EngineError> {
         let scratch = self.private_directory()?;
         let root = self.runner.root(scratch.path());
-        let query = scratch.path().join("query");
-        let answers = writable_directory(scratch.path(), "answers")?;
-        fs::create_dir(&query).map_err(|source| EngineError::io("create", &query, source))?;
-        let jobs: String = chunk.iter().map(Job::line).collect();
-        let arguments = common_arguments(&root, &query, options)?;
-        write(&query.join("driver.sh"), DRIVER.as_bytes())?;
-        write(&query.join("jobs"), jobs.as_bytes())?;
-        write(&query.join("arguments"), &nul_separated(&arguments))?;
-        write(&query.join("source.format"), query::SOURCE.format().as_bytes())?;
-        write(&query.join("packages.format"), query::PACKAGES.format().as_bytes())?;
-
-        let mut inputs = BTreeMap::from([("/build/query".to_owned(), query)]);
-        for job in chunk {
-            inputs.insert(format!("/build/SPECS/{}", job.input.name), job.spec_dir.clone());
-            inputs.insert(format!("/build/SOURCES/{}", job.input.name), job.input.source_dir.clone());
+        let mut inputs = BTreeMap::new();
+        for name in ["query", "SPECS", "SOURCES"] {
+            let path = scratch.path().join(name);
+            fs::create_dir(&path).map_err(|source| EngineError::io("create", &path, source))?;
+            inputs.insert(format!("/build/{name}"), path);
         }
+        let mut answered: Vec<Answered<'a>> = Vec::new();
+        let mut staged = Vec::new();
+        for job in chunk {
+            match job.stage(scratch.path()) {
+                Ok(more) => {
+                    inputs.extend(more);
+                    staged.push(job);
+                }
+                Err(error) => {
+                    let kind = FailureKind::Unreadable { message: error.to_string() };
+                    answered.push((job.clone(), Some(Err(failure(job.input, kind)))));
+                }
+            }
+        }
+        self.write_query(&scratch.path().join("query"), &root, &staged, options)?;
+        visible::open_up(scratch.path())
+            .map_err(|source| EngineError::io("change the mode of", scratch.path(), source))?;
+        let answers = writable_directory(scratch.path(), "answers")?;
         let kib = |bytes: u64| (bytes / 1024).to_string();
         let run = Run {
             arguments: vec![
@@ -170,7 +179,27 @@ impl<R: Runner> CommandEngine<R> {
         };
         let outcome = self.runner.run(scratch.path(), &run)?;
         self.check_start(&outcome)?;
-        chunk.iter().map(|job| Ok((job.clone(), self.answer(job, &answers, &root)?))).collect()
+        for job in staged {
+            answered.push((job.clone(), self.answer(job, &answers, &root)?));
+        }
+        Ok(answered)
+    }
+
+    /// Writes what `driver.sh` reads.
+    fn write_query(
+        &self,
+        query: &Path,
+        root: &str,
+        jobs: &[&Job<'_>],
+        options: &ReadOptions,
+    ) -> Result<(), EngineError> {
+        let arguments = common_arguments(root, query, options)?;
+        let jobs: String = jobs.iter().map(|job| job.line()).collect();
+        write(&query.join("driver.sh"), DRIVER.as_bytes())?;
+        write(&query.join("jobs"), jobs.as_bytes())?;
+        write(&query.join("arguments"), &nul_separated(&arguments))?;
+        write(&query.join("source.format"), query::SOURCE.format().as_bytes())?;
+        write(&query.join("packages.format"), query::PACKAGES.format().as_bytes())
     }
 
     /// An exit of the driver itself means that it could not even begin; a killed one may have begun.
@@ -247,6 +276,7 @@ struct Job<'a> {
     input: &'a SpecInput,
     spec_dir: PathBuf,
     check: bool,
+    reads_files: bool,
 }
 
 impl<'a> Job<'a> {
@@ -263,7 +293,23 @@ impl<'a> Job<'a> {
             _ => PathBuf::from("."),
         };
         let check = text::asks_for_check(&String::from_utf8_lossy(&text));
-        Ok(Self { index, input, spec_dir, check })
+        let reads_files = visible::can_read_files(&text);
+        Ok(Self { index, input, spec_dir, check, reads_files })
+    }
+
+    /// Puts the spec and what its macros can see into `scratch`; returns where the command must see what else.
+    fn stage(&self, scratch: &Path) -> io::Result<BTreeMap<String, PathBuf>> {
+        let name = &self.input.name;
+        let mut inputs = BTreeMap::new();
+        for (place, directory) in [("SPECS", &self.spec_dir), ("SOURCES", &self.input.source_dir)] {
+            let target = scratch.join(place).join(name);
+            fs::create_dir_all(&target)?;
+            for file in visible::copy(visible::files(directory, self.reads_files)?, &target)? {
+                inputs.insert(format!("/build/{place}/{name}/{}", file.name.display()), file.path);
+            }
+        }
+        fs::copy(&self.input.path, scratch.join("SPECS").join(name).join(format!("{name}.spec")))?;
+        Ok(inputs)
     }
 
     fn line(&self) -> String {
@@ -288,7 +334,7 @@ impl Answer {
         let file = |ending: &str| directory.join(format!("{name}.{question}.{ending}"));
         let load = |path: PathBuf| match fs::read(&path) {
             Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(EngineError::io("read", &path, source)),
         };
         let Some(status) = load(file("status"))? else { return Ok(None) };
@@ -367,7 +413,7 @@ fn failure(input: &SpecInput, kind: FailureKind) -> SpecFailure {
 
 /// Reads a file that has no business to be larger than a limit.
 fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, FailureKind> {
-    let unreadable = |error: std::io::Error| FailureKind::Unreadable { message: error.to_string() };
+    let unreadable = |error: io::Error| FailureKind::Unreadable { message: error.to_string() };
     let metadata = fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
         return Err(FailureKind::Unreadable { message: "it is not a file".to_owned() });

@@ -117,6 +117,12 @@ pub enum EngineError {
         /// Why.
         message: String,
     },
+    /// The worker's packages could not be unpacked.
+    #[error("cannot prepare the worker's root")]
+    Layers(#[from] buildroot::LayerError),
+    /// The sandbox could not be started, or its end not be learned.
+    #[error(transparent)]
+    Sandbox(#[from] buildroot::SandboxError),
     /// rpm ran but left no result for a spec.
     #[error("rpm left no result for {name}: {message}")]
     Protocol {

@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -194,6 +194,9 @@ fn replace_directory(srpm: &Path, directory: &Path, output: &Path) -> Result<Str
     if directory.exists() {
         fs::remove_dir_all(directory).map_err(|source| io_error("remove", directory, source))?;
     }
+    // Temporary directories are private; this one becomes a directory like others.
+    fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o755))
+        .map_err(|source| io_error("change the mode of", temporary.path(), source))?;
     let temporary = temporary.keep();
     fs::rename(&temporary, directory).map_err(|source| io_error("rename to", directory, source))?;
     Ok((*spec).clone())

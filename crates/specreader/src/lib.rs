@@ -19,6 +19,8 @@ mod pack;
 mod query;
 mod runner;
 mod text;
+mod visible;
+mod worker;
 mod write;
 
 pub use cache::{CachedReader, Reading};
@@ -28,3 +30,4 @@ pub use engine::{EngineError, PackError, PackRequest, ReadOptions, SourceDate, S
 pub use expand::{ExpandError, ExpandedSpec, Expansion, expand};
 pub use failure::{Diagnostic, FailureKind, SpecFailure};
 pub use host::HostEngine;
+pub use worker::WorkerEngine;

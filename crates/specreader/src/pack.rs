@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +15,7 @@ use crate::complaint;
 use crate::engine::{EngineError, PackError, PackRequest, ReadOptions, SourceDate};
 use crate::failure::{FailureKind, SpecFailure};
 use crate::runner::{Run, RunEnd, Runner};
-use crate::text;
+use crate::{text, visible};
 
 /// The time of every file handed to rpm, in seconds since 1970: the year 2100. rpm moves times that lie
 /// after the package's date back to it and leaves earlier ones, so a late one becomes the date exactly.
@@ -43,12 +44,16 @@ pub(crate) fn pack(
     for (file, path) in &request.sources {
         copy(path, &sources.join(file))?;
     }
+    let arguments = arguments(&root, &name, &query, request)?;
+    for tree in [&specs, &sources, &query] {
+        visible::open_up(tree).map_err(|source| EngineError::io("change the mode of", tree, source))?;
+    }
     let mut environment = BTreeMap::new();
     if let Some(seconds) = fixed_date(request)? {
         environment.insert("SOURCE_DATE_EPOCH".to_owned(), seconds.to_string());
     }
     let run = Run {
-        arguments: arguments(&root, &name, &query, request)?,
+        arguments,
         inputs: BTreeMap::from([
             ("/build/SPECS".to_owned(), specs),
             ("/build/SOURCES".to_owned(), sources),
@@ -133,9 +138,9 @@ fn arguments(
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), PackError> {
-    use std::os::unix::fs::PermissionsExt;
     let copy = || -> io::Result<()> {
         fs::copy(from, to)?;
+        // A copy of a read-only file could not be opened for its time to be set.
         fs::set_permissions(to, fs::Permissions::from_mode(0o644))?;
         File::options().write(true).open(to)?.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(LATE))
     };

@@ -1,0 +1,158 @@
+//! The worker's engine: the worker's rpm in a real sandbox.
+//!
+//! Needs root, a worker (`build/worker/worker.json` of this workspace, or the file that
+//! `MILLWRIGHT_TEST_WORKER` names) and the sandbox's helper program; skips loudly without.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a failing test may panic, a skipped one says so"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use buildroot::{LayerStore, Sandbox, SetuidPolicy};
+use rpm_model::{ContentDigest, WorkerManifest};
+use specreader::{
+    CachedReader, EngineLimits, FailureKind, PackRequest, ReadOptions, SourceDate, SpecEngine, SpecInput,
+    WorkerEngine,
+};
+
+const SPEC: &str = "\
+Name: good
+Version: %(echo 1.%{two})
+Release: 3%{?dist}
+Summary: A package
+License: MIT
+Source0: data.txt
+BuildRequires: make%(id -u | sed 's/^/-/') %(cat /proc/net/dev | grep -c eth0 | sed 's/^/net-/')
+%description
+Text.
+%files
+%changelog
+* Fri Nov 20 2026 A Packager <a@example.invalid> - 1-1
+- First
+";
+
+struct Site {
+    directory: tempfile::TempDir,
+    manifest: WorkerManifest,
+    sandbox: Sandbox,
+    layers: LayerStore,
+}
+
+impl Site {
+    fn new() -> Option<Self> {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_owned();
+        #[allow(clippy::disallowed_methods, reason = "a test is the rim")]
+        let named = std::env::var("MILLWRIGHT_TEST_WORKER").map(PathBuf::from);
+        let manifest = named.unwrap_or_else(|_| workspace.join("build/worker/worker.json"));
+        let manifest = match fs::read(&manifest) {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap(),
+            Err(error) => return skipped(&format!("no worker at {}: {error}", manifest.display())),
+        };
+        let sandbox = match Sandbox::discover() {
+            Ok(sandbox) => sandbox,
+            Err(error) => return skipped(&error.to_string()),
+        };
+        let directory = tempfile::tempdir().unwrap();
+        // One store for all tests: unpacking the worker takes seconds.
+        let store = Path::new(env!("CARGO_TARGET_TMPDIR")).join("layers");
+        let layers = LayerStore::open(&store, SetuidPolicy::Strip).unwrap();
+        Some(Self { directory, manifest, sandbox, layers })
+    }
+
+    fn engine(&self) -> WorkerEngine<'_> {
+        let limits = EngineLimits { seconds: 5, ..EngineLimits::usual(NonZeroUsize::new(2).unwrap()) };
+        WorkerEngine::new(&self.manifest, &self.sandbox, &self.layers, limits)
+    }
+
+    fn spec(&self, name: &str, text: &str) -> SpecInput {
+        let source_dir = self.directory.path().join("tree").join(name);
+        fs::create_dir_all(&source_dir).unwrap();
+        let path = source_dir.join(format!("{name}.spec"));
+        fs::write(&path, text).unwrap();
+        SpecInput { name: name.to_owned(), path, source_dir }
+    }
+}
+
+fn skipped<T>(why: &str) -> Option<T> {
+    eprintln!("SKIPPED: {why}");
+    None
+}
+
+fn options() -> ReadOptions {
+    ReadOptions {
+        arch: "x86_64".to_owned(),
+        defines: BTreeMap::from([("dist".to_owned(), ".t1".to_owned()), ("two".to_owned(), "2".to_owned())]),
+        macro_files: Vec::new(),
+    }
+}
+
+#[test]
+fn specs_are_read_inside_the_worker() {
+    let Some(site) = Site::new() else { return };
+    let engine = site.engine();
+    let reader = CachedReader::new(&engine, site.directory.path().join("cache"));
+    let hang = SPEC.replace("Text.", "%(sleep 1000)");
+    let bomb = SPEC.replace("Text.", "%(f() { f | f & }; f; sleep 2)");
+    let memory =
+        SPEC.replace("Text.", "%{lua: local t = {} while true do t[#t+1] = string.rep('x', 1e7) end}");
+    let escape = SPEC.replace("Text.", "%(echo x > /build/SPECS/good/good.spec; echo y > /usr/bin/x)");
+    let specs = [
+        site.spec("good", SPEC),
+        site.spec("hang", &hang),
+        site.spec("bomb", &bomb),
+        site.spec("memory", &memory),
+        site.spec("escape", &escape),
+        site.spec("bad", "Name: bad\nNonsense\n"),
+        site.spec("last", SPEC),
+    ];
+    let reading = reader.read(&specs, &options()).unwrap();
+    let result = |index: usize| reading.results[index].as_ref();
+    for (index, name) in [(0, "good"), (6, "last")] {
+        let data = result(index).unwrap();
+        assert_eq!(data.source.to_string(), "good-1.2-3.t1.src", "{name}");
+        let requires: Vec<String> = data.build_requires.iter().map(ToString::to_string).collect();
+        // Not root inside, and no network.
+        assert_eq!(requires, ["make-1000", "net-0"], "{name}");
+    }
+    assert_eq!(result(1).unwrap_err().kind, FailureKind::TimeLimit { seconds: 5 });
+    assert!(result(3).is_err());
+    assert_eq!(fs::read_to_string(&specs[0].path).unwrap(), SPEC);
+    assert_eq!(result(5).unwrap_err().kind, FailureKind::Rejected);
+    assert_eq!(result(5).unwrap_err().diagnostics[0].line, Some(2));
+}
+
+#[test]
+fn an_srpm_depends_on_content_alone() {
+    let Some(site) = Site::new() else { return };
+    let spec = site.spec("good", SPEC);
+    let pack = |directory: &str| {
+        let output = site.directory.path().join(directory);
+        fs::create_dir_all(&output).unwrap();
+        let data = output.join("data.txt");
+        fs::write(&data, "data").unwrap();
+        let copy = output.join("good.spec");
+        fs::copy(&spec.path, &copy).unwrap();
+        // Neither the path, nor the time, nor the mode of the files may show.
+        let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(directory.len() as u64);
+        fs::File::options().write(true).open(&data).unwrap().set_modified(old).unwrap();
+        let request = PackRequest {
+            spec: copy,
+            sources: BTreeMap::from([("data.txt".to_owned(), data)]),
+            output: output.clone(),
+            arch: "x86_64".to_owned(),
+            defines: options().defines,
+            macro_files: Vec::new(),
+            source_date: SourceDate::Changelog,
+        };
+        let srpm = site.engine().pack(&request).unwrap();
+        assert_eq!(srpm, output.join("good-1.2-3.t1.src.rpm"));
+        ContentDigest::of_bytes(&fs::read(srpm).unwrap())
+    };
+    assert_eq!(pack("one"), pack("another"));
+}
