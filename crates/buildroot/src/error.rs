@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rpm_model::ContentDigest;
 
-use crate::layer::{PackageFault, UnpackFault};
+use crate::layer::{PackageFault, TreeFault, UnpackFault};
 
 /// Reasons why a layer cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,14 @@ pub enum LayerError {
         /// Why.
         #[source]
         fault: UnpackFault,
+    },
+    /// A layer cannot be put together of parts of others.
+    #[error("cannot make `{}`", .path.display())]
+    Assemble {
+        /// File or directory concerned.
+        path: PathBuf,
+        /// Cause.
+        source: TreeFault,
     },
     /// A file operation failed.
     #[error("cannot {operation} `{}`", .path.display())]

@@ -18,6 +18,7 @@ pub mod init;
 mod layer;
 mod outcome;
 mod plan;
+mod root;
 mod sandbox;
 mod spec;
 mod wire;
@@ -29,6 +30,7 @@ pub use layer::{
 };
 pub use outcome::{End, Limiter, Outcome, SetupFailure, SetupOperation, Usage};
 pub use plan::{MountOperation, MountPlan, PlanError};
+pub use root::{PackageScriptlet, RootError, RootNote, RootOptions, RootOutcome, RootPlan};
 pub use sandbox::{Captured, INIT_PROGRAM, KillHandle, Running, Sandbox, SandboxError, SandboxIo};
 pub use spec::{
     BUILDER_ID, BindMount, Capabilities, Limits, MAX_LOWERS, Network, SandboxSpec, TmpfsMount, Upper,

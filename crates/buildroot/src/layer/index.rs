@@ -50,7 +50,6 @@ pub(super) fn write_index<'a>(nodes: impl IntoIterator<Item = Node<'a>>) -> Stri
 }
 
 /// Reads the text of an index; `None` when it is not one.
-#[cfg(test)]
 pub(crate) fn read_index(text: &str) -> Option<Vec<Node<'_>>> {
     let mut nodes = Vec::new();
     let mut fields = text.split_terminator('\0');

@@ -24,6 +24,7 @@
 //!   Instead each carries the boot id of the machine. A layer of another boot may have lost data
 //!   and is made again ([`LayerMissReason::OtherBoot`]).
 
+mod assemble;
 mod cpio;
 mod index;
 mod package;
@@ -42,3 +43,7 @@ pub use scriptlet::{Scriptlet, ScriptletKind};
 pub use store::{LayerStore, StoreDirectory};
 pub use tree::TreeFault;
 pub use unpack::UnpackFault;
+
+pub(crate) use assemble::Part;
+pub(crate) use index::{Node, PathKind, read_index};
+pub(crate) use tree::Attributes;

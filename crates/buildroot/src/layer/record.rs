@@ -175,6 +175,11 @@ impl Layer {
         &self.record.scriptlets
     }
 
+    /// Returns whether it was made now.
+    pub(crate) fn was_made(&self) -> bool {
+        self.outcome != LayerOutcome::Hit
+    }
+
     /// Returns whether it was there already.
     pub fn outcome(&self) -> LayerOutcome {
         self.outcome

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io::{self, Read, Seek};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +12,7 @@ use rpm_model::ContentDigest;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+use super::assemble::{Part, assemble};
 use super::package::read_package;
 use super::record::{
     Layer, LayerCounts, LayerKey, LayerMissReason, LayerOutcome, LayerRecord, LayerRequest, SetuidPolicy,
@@ -125,6 +126,64 @@ impl LayerStore {
             fs::rename(directory.path(), &root).context("move into the store", directory.path())?;
             Ok(LayerRecord { boot: self.boot.clone(), package: None, counts, scriptlets: Vec::new() })
         })
+    }
+
+    /// Returns the directory that work on `key` of some kind is remembered in.
+    pub(crate) fn sets_directory(&self) -> PathBuf {
+        self.base.join("sets")
+    }
+
+    /// Returns the boot id of the machine.
+    pub(crate) fn boot(&self) -> &str {
+        &self.boot
+    }
+
+    /// Returns the text of the index of a layer made of an RPM.
+    pub(crate) fn index_text(&self, key: &LayerKey) -> Result<String, LayerError> {
+        let path = self.layer_directory(key).join("paths");
+        fs::read_to_string(&path).context("read", &path)
+    }
+
+    /// Writes a small file of the store whole or not at all.
+    pub(crate) fn write_beside(&self, path: &Path, bytes: &[u8]) -> Result<(), LayerError> {
+        let directory = path.parent().unwrap_or(&self.base);
+        let mut file = tempfile::NamedTempFile::new_in(directory).context("write in", directory)?;
+        file.write_all(bytes).context("write", path)?;
+        file.persist(path).map_err(|kept| kept.error).context("write", path)?;
+        Ok(())
+    }
+
+    /// Makes the layer `key`, which takes the place of `original`, of parts of it.
+    pub(crate) fn make_from_parts(
+        &self,
+        key: &LayerKey,
+        original: &Layer,
+        parts: BTreeMap<String, Part>,
+    ) -> Result<Layer, LayerError> {
+        let record = LayerRecord { boot: self.boot.clone(), ..original.record.clone() };
+        self.make(key, |staging| Ok(LayerRecord { counts: self.assemble(staging, parts)?, ..record }))
+    }
+
+    /// Makes the layer `key`, which is of no single package, of parts of others.
+    pub(crate) fn make_anonymous(
+        &self,
+        key: &LayerKey,
+        parts: BTreeMap<String, Part>,
+    ) -> Result<Layer, LayerError> {
+        self.make(key, |staging| {
+            let counts = self.assemble(staging, parts)?;
+            Ok(LayerRecord { boot: self.boot.clone(), package: None, counts, scriptlets: Vec::new() })
+        })
+    }
+
+    fn assemble(&self, staging: &Path, parts: BTreeMap<String, Part>) -> Result<LayerCounts, LayerError> {
+        let root = staging.join("root");
+        fs::create_dir(&root).context("make", &root)?;
+        let index = assemble(&root, parts)
+            .map_err(|(path, source)| LayerError::Assemble { path: root.join(path), source })?;
+        let path = staging.join("paths");
+        fs::write(&path, index).context("write", &path)?;
+        count(&root)
     }
 
     /// Returns the layer `key`, calling `fill` with a staging directory to make it when missing.

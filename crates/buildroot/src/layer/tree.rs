@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{
@@ -52,6 +53,15 @@ impl From<Errno> for TreeFault {
     }
 }
 
+/// How a directory came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Made {
+    /// On the way to something; dated when that is known.
+    OnTheWay { mtime: u32 },
+    /// Listed, with these attributes.
+    Listed(Attributes),
+}
+
 /// Writes one tree.
 pub(crate) struct TreeWriter {
     root: OwnedFd,
@@ -59,8 +69,8 @@ pub(crate) struct TreeWriter {
     implicit: Attributes,
     /// Real owners can be set; otherwise everything belongs to the own user.
     own_files: bool,
-    /// Every directory made; those the archive lists have their attributes.
-    directories: BTreeMap<String, Option<Attributes>>,
+    /// Every directory made.
+    directories: BTreeMap<String, Made>,
     /// The directory that was written to last: most entries follow one of the same directory.
     last: Option<(String, OwnedFd)>,
 }
@@ -73,7 +83,7 @@ impl TreeWriter {
             root: openat(CWD, root, flags, Mode::empty())?,
             implicit: Attributes { mode: 0o755, uid: 0, gid: 0, mtime },
             own_files: !rustix::process::geteuid().is_root(),
-            directories: BTreeMap::from([("/".to_owned(), None)]),
+            directories: BTreeMap::from([("/".to_owned(), Made::OnTheWay { mtime })]),
             last: None,
         })
     }
@@ -83,10 +93,21 @@ impl TreeWriter {
         if !self.directories.contains_key(path) {
             self.make_directory(path)?;
         }
-        match self.directories.insert(path.to_owned(), Some(attributes)) {
-            Some(Some(_)) => Err(TreeFault::Exists),
+        match self.directories.insert(path.to_owned(), Made::Listed(attributes)) {
+            Some(Made::Listed(_)) => Err(TreeFault::Exists),
             _ => Ok(()),
         }
+    }
+
+    /// Makes a directory that is only on the way to something, and dates it.
+    pub(crate) fn way(&mut self, path: &str, attributes: Attributes) -> Result<(), TreeFault> {
+        if !self.directories.contains_key(path) {
+            self.make_directory(path)?;
+        }
+        if let Some(Made::OnTheWay { mtime }) = self.directories.get_mut(path) {
+            *mtime = attributes.mtime;
+        }
+        Ok(())
     }
 
     /// Makes a regular file and opens it for writing; [`Self::finish_file`] must follow.
@@ -131,16 +152,43 @@ impl TreeWriter {
         Ok(linkat(directory, name, new_directory, new_name, AtFlags::empty())?)
     }
 
+    /// Makes `path` a further name of the file or symbolic link `source`, which is outside the tree,
+    /// or a copy where the file system allows no further name.
+    pub(crate) fn adopt(
+        &mut self,
+        source: &Path,
+        path: &str,
+        attributes: Attributes,
+    ) -> Result<(), TreeFault> {
+        let (directory, name) = self.parent(path)?;
+        match linkat(CWD, source, directory, name, AtFlags::empty()) {
+            Err(Errno::MLINK | Errno::XDEV | Errno::PERM) => {}
+            linked => return Ok(linked?),
+        }
+        let metadata = source.symlink_metadata()?;
+        let attributes = Attributes { mtime: u32::try_from(metadata.mtime()).unwrap_or(0), ..attributes };
+        if metadata.is_symlink() {
+            let target = std::fs::read_link(source)?;
+            return self.symlink(path, target.as_os_str().as_encoded_bytes(), attributes);
+        }
+        let mut file = self.file(path)?;
+        io::copy(&mut File::open(source)?, &mut file)?;
+        self.finish_file(&file, attributes)
+    }
+
     /// Gives all directories their attributes, innermost first, and returns them: path, attributes,
     /// and whether the archive listed them.
     pub(crate) fn finish(mut self) -> Result<Vec<(String, Attributes, bool)>, TreeFault> {
         self.last = None;
         let mut finished = Vec::with_capacity(self.directories.len());
-        for (path, listed) in self.directories.iter().rev() {
-            let attributes = listed.unwrap_or(self.implicit);
+        for (path, made) in self.directories.iter().rev() {
+            let (attributes, is_listed) = match *made {
+                Made::OnTheWay { mtime } => (Attributes { mtime, ..self.implicit }, false),
+                Made::Listed(attributes) => (attributes, true),
+            };
             let directory = open_beneath(self.root.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY)?;
             self.finish_file(&File::from(directory), attributes)?;
-            finished.push((path.clone(), attributes, listed.is_some()));
+            finished.push((path.clone(), attributes, is_listed));
         }
         finished.reverse();
         Ok(finished)
@@ -179,7 +227,7 @@ impl TreeWriter {
                 Err(Errno::EXIST) => return Err(TreeFault::NotADirectory),
                 made => made?,
             }
-            self.directories.insert(path.to_owned(), None);
+            self.directories.insert(path.to_owned(), Made::OnTheWay { mtime: self.implicit.mtime });
         }
         Ok(())
     }
@@ -213,7 +261,6 @@ fn timestamps(mtime: u32) -> Timestamps {
 mod tests {
     use std::fs;
     use std::io::Write;
-    use std::os::unix::fs::MetadataExt;
 
     use super::*;
 

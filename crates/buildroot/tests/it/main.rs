@@ -6,5 +6,6 @@
 mod layers;
 mod limits;
 mod packages;
+mod roots;
 mod sandbox;
 mod support;

@@ -1,0 +1,288 @@
+//! Sets of packages as roots: order, attributes, links, merging, and rpm as the judge.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use buildroot::{
+    LayerRequest, LayerStore, RootError, RootNote, RootOptions, RootOutcome, RootPlan, SetuidPolicy,
+};
+use rpm_writer::FileEntry;
+use tempfile::TempDir;
+
+use crate::packages::{package_bytes, request};
+use crate::support::can_sandbox;
+
+/// A store and a directory of packages.
+struct Fixture {
+    dir: TempDir,
+    store: LayerStore,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("directory");
+        let store = LayerStore::open(&dir.path().join("store"), SetuidPolicy::Keep).expect("store");
+        Self { dir, store }
+    }
+
+    fn package(&self, name: &str, files: Vec<FileEntry>) -> LayerRequest {
+        request(self.dir.path(), &format!("{name}.rpm"), &package_bytes(name, files))
+    }
+
+    fn filesystem(&self) -> LayerRequest {
+        let passwd =
+            "root:x:0:0::/:/bin/sh\nbuilder:x:1000:1000::/build:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n";
+        let group = "root:x:0:\nbuilder:x:1000:\nnobody:x:65534:\n";
+        let mut files: Vec<FileEntry> = ["/etc", "/usr", "/usr/bin", "/usr/lib", "/var"]
+            .map(|path| FileEntry::directory(path, 0o755))
+            .into();
+        files.push(FileEntry::directory("/", 0o555));
+        files.push(FileEntry::directory("/tmp", 0o1777));
+        files.push(FileEntry::symlink("/lib", "usr/lib"));
+        files.push(FileEntry::symlink("/lib64", "lib/../../usr/lib64"));
+        files.push(FileEntry::symlink("/usr/lib64", "lib"));
+        files.push(FileEntry::file("/etc/passwd", 0o644, passwd));
+        files.push(FileEntry::file("/etc/group", 0o644, group));
+        self.package("filesystem", files)
+    }
+
+    fn plan(&self, requests: &[LayerRequest]) -> RootPlan {
+        self.store.root_plan(requests, &RootOptions::default()).expect("plan")
+    }
+}
+
+fn owned(user: &str, mut file: FileEntry) -> FileEntry {
+    (file.user, file.group) = (user.to_owned(), user.to_owned());
+    file
+}
+
+/// Mounts an overlay of `lowers` in a namespace of its own and lists all that is in it.
+fn overlay_listing(lowers: &[PathBuf]) -> BTreeMap<String, String> {
+    let dir = tempfile::tempdir().expect("directory");
+    for (number, lower) in lowers.iter().enumerate() {
+        symlink(lower, dir.path().join(number.to_string())).expect("link");
+    }
+    // One directory is no overlay.
+    fs::create_dir(dir.path().join("empty")).expect("directory");
+    let names: Vec<String> = (0..lowers.len()).map(|number| number.to_string()).collect();
+    let script = format!(
+        "cd {} && mount -t overlay overlay -o lowerdir={}:empty /mnt && cd /mnt && {LIST}",
+        dir.path().display(),
+        names.join(":")
+    );
+    list(Command::new("unshare").args(["-m", "sh", "-c", &script]))
+}
+
+fn directory_listing(root: &Path) -> BTreeMap<String, String> {
+    list(Command::new("sh").arg("-c").arg(format!("cd {} && {LIST}", root.display())))
+}
+
+/// Lists path, type, mode, owner, link count and target of everything, and the SHA-256 of files.
+const LIST: &str =
+    "find . -printf 'fact %p\\t%y %m %U %G %l\\n' && find . -type f -exec sha256sum -z {} + | tr '\\0' '\\n'";
+
+fn list(command: &mut Command) -> BTreeMap<String, String> {
+    let output = command.output().expect("command");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut found = BTreeMap::new();
+    for line in String::from_utf8(output.stdout).expect("UTF-8").lines() {
+        match line.strip_prefix("fact ").and_then(|fact| fact.split_once('\t')) {
+            Some((path, facts)) => {
+                // The mode of a symbolic link means nothing.
+                found.insert(path.to_owned(), facts.replace("l 777", "l"));
+            }
+            None => {
+                let (digest, path) = line.split_once("  ").expect("digest and path");
+                found.insert(format!("{path} content"), digest.to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// Installs the packages with rpm itself.
+fn install(root: &Path, batches: &[&[LayerRequest]]) {
+    for batch in batches {
+        let output = Command::new("rpm")
+            .args(["-i", "--nodeps", "--nosignature", "--noplugins", "--noscripts", "--notriggers", "--root"])
+            .arg(root)
+            .args(["--define", "_dbpath /rpmdb"])
+            .args(batch.iter().map(|request| &request.path))
+            .env("HOME", root)
+            .output()
+            .expect("rpm");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    fs::remove_dir_all(root.join("rpmdb")).expect("rpm database");
+}
+
+fn has_rpm(test: &str) -> bool {
+    let found = Command::new("rpm").arg("--version").output().is_ok();
+    if !found {
+        eprintln!("SKIPPED {test}: `rpm` is not installed");
+    }
+    found
+}
+
+/// Says in words how two listings differ.
+fn differences(ours: &BTreeMap<String, String>, theirs: &BTreeMap<String, String>) -> Vec<String> {
+    let paths: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+    let differing = paths.into_iter().filter(|path| ours.get(*path) != theirs.get(*path));
+    differing.map(|path| format!("{path}: {:?}, rpm has {:?}", ours.get(path), theirs.get(path))).collect()
+}
+
+#[test]
+fn a_stack_of_layers_equals_what_rpm_installs() {
+    let test = "a_stack_of_layers_equals_what_rpm_installs";
+    if !can_sandbox(test) || !has_rpm(test) {
+        return;
+    }
+    let fixture = Fixture::new();
+    let packages = [
+        fixture.package(
+            "aaa",
+            vec![
+                // On the way here: a directory that `zzz` lists with its own mode and owner.
+                FileEntry::file("/var/lib/zzz/from-aaa", 0o644, "a"),
+                FileEntry::file("/usr/share/both", 0o644, "the same"),
+                FileEntry::file("/lib64/libaaa.so.1", 0o755, "library"),
+                FileEntry::symlink("/lib64/libaaa.so", "libaaa.so.1"),
+                FileEntry::directory("/lib/aaa", 0o700),
+                FileEntry::file("/usr/bin/with space", 0o4755, "setuid"),
+            ],
+        ),
+        fixture.package(
+            "mmm",
+            vec![
+                owned("builder", FileEntry::directory("/build", 0o750)),
+                owned("builder", FileEntry::file("/build/.profile", 0o600, "")),
+                FileEntry::file("/usr/share/both", 0o644, "the same"),
+                FileEntry::file("/usr/bin/one", 0o755, "linked"),
+                FileEntry::hard_link("/usr/bin/two", 0o755, "/usr/bin/one"),
+            ],
+        ),
+        fixture.package(
+            "zzz",
+            vec![
+                owned("nobody", FileEntry::directory("/var/lib/zzz", 0o2770)),
+                FileEntry::file("/var/lib/zzz/from-zzz", 0o644, "z"),
+                FileEntry::file("/usr/lib/libzzz.so", 0o755, "library"),
+            ],
+        ),
+    ];
+    let filesystem = [fixture.filesystem()];
+    let root = fixture.dir.path().join("installed");
+    fs::create_dir(&root).expect("root");
+    install(&root, &[&filesystem, &packages]);
+
+    let all: Vec<LayerRequest> = packages.iter().chain(&filesystem).cloned().collect();
+    let plan = fixture.plan(&all);
+    let ours = overlay_listing(&plan.lowers);
+    let theirs = directory_listing(&root);
+    assert_eq!(differences(&ours, &theirs), [""; 0]);
+    assert!(ours.contains_key("./usr/lib/libaaa.so.1") && ours.contains_key("./usr/lib/aaa"));
+    let relocated = |directory: &str| RootNote::Relocated {
+        package: "aaa-1-1.noarch".to_owned(),
+        directory: directory.to_owned(),
+        to: "/usr/lib".to_owned(),
+    };
+    assert!(
+        plan.notes.contains(&relocated("/lib")) && plan.notes.contains(&relocated("/lib64")),
+        "{:?}",
+        plan.notes
+    );
+    let adjusted = RootNote::DirectoriesAdjusted { paths: vec!["/var/lib/zzz".to_owned()] };
+    assert!(plan.notes.contains(&adjusted), "{:?}", plan.notes);
+}
+
+#[test]
+fn plans_do_not_depend_on_the_order_and_are_remembered() {
+    let fixture = Fixture::new();
+    let mut requests = vec![
+        fixture.package("b", vec![FileEntry::file("/usr/b", 0o644, "b")]),
+        fixture.filesystem(),
+        fixture.package("a", vec![FileEntry::file("/usr/a", 0o644, "a")]),
+    ];
+    let first = fixture.plan(&requests);
+    assert_eq!(first.outcome, RootOutcome::Computed { made_layers: 3 });
+    requests.reverse();
+    requests.push(requests[0].clone());
+    let second = fixture.plan(&requests);
+    assert_eq!(second.outcome, RootOutcome::Hit);
+    assert_eq!(second.lowers, first.lowers);
+    let names: Vec<bool> = ["etc/passwd", "usr/a", "usr/b"]
+        .iter()
+        .zip(&first.lowers)
+        .map(|(path, lower)| lower.join(path).exists())
+        .collect();
+    assert_eq!(names, [true, true, true], "filesystem on top, the others by name");
+
+    // A plan whose layers have gone is worked out again.
+    fs::remove_dir_all(first.lowers[2].parent().expect("layer")).expect("remove");
+    let third = fixture.plan(&requests);
+    assert_eq!((third.outcome, third.lowers), (RootOutcome::Computed { made_layers: 1 }, first.lowers));
+}
+
+#[test]
+fn conflicts_are_reported_and_clashes_refused() {
+    let fixture = Fixture::new();
+    let a = fixture.package("a", vec![FileEntry::file("/usr/x", 0o644, "a")]);
+    let b = fixture.package("b", vec![FileEntry::file("/usr/x", 0o644, "b")]);
+    let plan = fixture.plan(&[b.clone(), a.clone()]);
+    let conflict = RootNote::FileConflict {
+        path: "/usr/x".to_owned(),
+        shown: "a-1-1.noarch".to_owned(),
+        hidden: "b-1-1.noarch".to_owned(),
+    };
+    assert_eq!(plan.notes, std::slice::from_ref(&conflict));
+    assert_eq!(fixture.plan(&[a.clone(), b]).notes, [conflict], "also when remembered");
+
+    let c = fixture.package("c", vec![FileEntry::file("/usr/x/y", 0o644, "c")]);
+    let error = fixture.store.root_plan(&[a, c], &RootOptions::default()).expect_err("clash");
+    assert!(matches!(&error, RootError::Clash { path, .. } if path == "/usr/x"), "{error}");
+}
+
+#[test]
+fn three_hundred_and_fifty_packages_fit() {
+    if !can_sandbox("three_hundred_and_fifty_packages_fit") {
+        return;
+    }
+    let fixture = Fixture::new();
+    let mut requests: Vec<LayerRequest> = (0..350)
+        .map(|number| {
+            let name = format!("p{number:03}");
+            let files = vec![
+                FileEntry::file(format!("/usr/share/{name}"), 0o644, name.clone()),
+                FileEntry::symlink(format!("/usr/lib/{name}"), format!("../share/{name}")),
+                FileEntry::directory(format!("/var/{}", number % 7), 0o700),
+            ];
+            fixture.package(&name, files)
+        })
+        .collect();
+    requests.push(fixture.filesystem());
+    let core: BTreeSet<_> = requests[100..160].iter().map(|request| request.sha256.clone()).collect();
+    let options = RootOptions { merge_first: core, ..RootOptions::default() };
+    let plan = fixture.store.root_plan(&requests, &options).expect("plan");
+    assert!(plan.lowers.len() <= 300, "{}", plan.lowers.len());
+    assert!(plan.notes.contains(&RootNote::Merged { layers: 60 }), "{:?}", plan.notes);
+    let merged = overlay_listing(&plan.lowers);
+
+    // The same as all of them one by one.
+    let options = RootOptions { max_lowers: 499, ..RootOptions::default() };
+    let unmerged = fixture.store.root_plan(&requests, &options).expect("plan");
+    assert!(unmerged.lowers.len() >= 351);
+    assert_eq!(differences(&merged, &overlay_listing(&unmerged.lowers)), [""; 0]);
+    assert_eq!(
+        merged.keys().filter(|path| path.starts_with("./usr/share/p") && path.ends_with("content")).count(),
+        350
+    );
+
+    // And the same again with as few as can be.
+    let options = RootOptions { max_lowers: 2, ..RootOptions::default() };
+    let few = fixture.store.root_plan(&requests, &options).expect("plan");
+    assert!(few.lowers.len() <= 3, "{}", few.lowers.len());
+    assert_eq!(differences(&overlay_listing(&few.lowers), &merged), [""; 0]);
+}
