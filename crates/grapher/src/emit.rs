@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use petgraph::visit::{EdgeRef, IntoEdgeReferences};
-use rpm_model::{PackageOrigin, Requirement};
+use rpm_model::{Nevra, PackageOrigin, Requirement};
 use serde::{Deserialize, Serialize};
 
 use crate::DependencyGraph;
@@ -64,6 +64,9 @@ pub struct GraphNode {
     pub node: Node,
     /// How far it is.
     pub state: NodeState,
+    /// The source package, for nodes that belong to a spec.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source: Option<Nevra>,
 }
 
 /// An edge of `graph.json`, from dependent to dependency.
@@ -86,9 +89,71 @@ pub struct GraphEdge {
 impl GraphDocument {
     /// The schema that this code reads and writes.
     pub const SCHEMA: u32 = 1;
+
+    /// Returns the document for Graphviz.
+    pub fn to_dot(&self) -> String {
+        let ids: BTreeMap<&str, String> = self
+            .nodes
+            .iter()
+            .enumerate()
+            .map(|(id, node)| (node.name.as_str(), dot_name(id, node)))
+            .collect();
+        let mut dot = "strict digraph dependency_graph {\n".to_owned();
+        // Writing to a String cannot fail.
+        for node in &self.nodes {
+            let id = ids.get(node.name.as_str()).map_or("", String::as_str);
+            let _ = write!(dot, "  \"{id}\" [fillcolor={}, style=filled", colour(node));
+            if let Some(source) = &node.source {
+                let _ = write!(dot, ", SRPM=\"{}\"", escaped(&source.file_name()));
+            }
+            dot.push_str("];\n");
+        }
+        let mut pairs: BTreeMap<(&str, &str), BTreeSet<String>> = BTreeMap::new();
+        for edge in &self.edges {
+            let labels = pairs.entry((&edge.from, &edge.to)).or_default();
+            labels.extend(edge.requirement.as_ref().map(ToString::to_string));
+        }
+        for ((from, to), labels) in pairs {
+            let (Some(from), Some(to)) = (ids.get(from), ids.get(to)) else { continue };
+            let _ = write!(dot, "  \"{from}\" -> \"{to}\"");
+            if !labels.is_empty() {
+                let labels: Vec<String> = labels.into_iter().collect();
+                let _ = write!(dot, " [label=\"{}\"]", escaped(&labels.join(", ")));
+            }
+            dot.push_str(";\n");
+        }
+        dot.push_str("}\n");
+        dot
+    }
+}
+
+/// Returns a node's name in the form of Azure's graph files.
+fn dot_name(id: usize, node: &GraphNode) -> String {
+    let state = format!("{:?}", node.state);
+    let versioned = |package: &Nevra| format!("{}-{}", package.name, package.evr);
+    let (label, kind) = match &node.node {
+        Node::Goal { goal } => (goal.clone(), "Goal"),
+        Node::Build { spec } => (node.source.as_ref().map_or(spec.clone(), versioned), "Build"),
+        Node::Test { spec } => (node.source.as_ref().map_or(spec.clone(), versioned), "Test"),
+        Node::Run { package, .. } => (versioned(package), "Run"),
+        Node::Remote { package, .. } => (versioned(package), "Remote"),
+        Node::Unresolved { requirement } => (requirement.to_string(), "Remote"),
+    };
+    let upper = kind.to_uppercase();
+    escaped(&format!("{label}-{upper}<{state}> (ID={id},TYPE={kind},STATE={state})"))
 }
 
 impl DependencyGraph {
+    /// Returns the graph as `graph.json` with the goal node `ALL`.
+    pub fn to_json(&self, states: &NodeStates) -> GraphDocument {
+        self.document(states, &self.specs.keys().cloned().collect())
+    }
+
+    /// Returns the graph as `graph.dot` with the goal node `ALL`.
+    pub fn to_dot(&self, states: &NodeStates) -> String {
+        self.to_json(states).to_dot()
+    }
+
     /// Returns the graph as a document; `goals` become the node `PackagesToBuild`, or `ALL` for all specs.
     pub fn document(&self, states: &NodeStates, goals: &BTreeSet<String>) -> GraphDocument {
         let state = |spec: &str| states.get(spec).copied().unwrap_or(NodeState::Build);
@@ -99,6 +164,12 @@ impl DependencyGraph {
                 Node::Build { spec } | Node::Test { spec } => state(spec),
                 Node::Remote { .. } => NodeState::Cached,
                 Node::Unresolved { .. } => NodeState::Unresolved,
+            },
+            source: match node {
+                Node::Build { spec } | Node::Test { spec } | Node::Run { spec, .. } => {
+                    self.specs.get(spec).map(|node| node.source.clone())
+                }
+                Node::Goal { .. } | Node::Remote { .. } | Node::Unresolved { .. } => None,
             },
             node: node.clone(),
         };
@@ -146,74 +217,6 @@ impl DependencyGraph {
             open: self.open.clone(),
             cycles: self.cycles.clone(),
             breaks: self.breaks.clone(),
-        }
-    }
-
-    /// Returns `graph.dot` of a document.
-    pub fn to_dot(&self, document: &GraphDocument) -> String {
-        let ids: BTreeMap<&str, String> = document
-            .nodes
-            .iter()
-            .enumerate()
-            .map(|(id, node)| (node.name.as_str(), self.dot_name(id, node)))
-            .collect();
-        let mut dot = "strict digraph dependency_graph {\n".to_owned();
-        // Writing to a String cannot fail.
-        for node in &document.nodes {
-            let id = ids.get(node.name.as_str()).map_or("", String::as_str);
-            let _ = write!(dot, "  \"{id}\" [fillcolor={}, style=filled", colour(node));
-            if let Some(srpm) = self.srpm(&node.node) {
-                let _ = write!(dot, ", SRPM=\"{}\"", escaped(&srpm));
-            }
-            dot.push_str("];\n");
-        }
-        let mut pairs: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
-        for edge in &document.edges {
-            let labels = pairs.entry((&edge.from, &edge.to)).or_default();
-            labels.extend(edge.requirement.as_ref().map(ToString::to_string));
-        }
-        for ((from, to), mut labels) in pairs {
-            let (Some(from), Some(to)) = (ids.get(from), ids.get(to)) else { continue };
-            labels.sort();
-            labels.dedup();
-            let _ = write!(dot, "  \"{from}\" -> \"{to}\"");
-            if !labels.is_empty() {
-                let _ = write!(dot, " [label=\"{}\"]", escaped(&labels.join(", ")));
-            }
-            dot.push_str(";\n");
-        }
-        dot.push_str("}\n");
-        dot
-    }
-
-    /// Returns a node's name in the form of Azure's graph files.
-    fn dot_name(&self, id: usize, node: &GraphNode) -> String {
-        let state = format!("{:?}", node.state);
-        let (label, kind) = match &node.node {
-            Node::Goal { goal } => (goal.clone(), "Goal"),
-            Node::Build { spec } => (self.versioned(spec), "Build"),
-            Node::Test { spec } => (self.versioned(spec), "Test"),
-            Node::Run { package, .. } => (format!("{}-{}", package.name, package.evr), "Run"),
-            Node::Remote { package, .. } => (format!("{}-{}", package.name, package.evr), "Remote"),
-            Node::Unresolved { requirement } => (requirement.to_string(), "Remote"),
-        };
-        let upper = kind.to_uppercase();
-        escaped(&format!("{label}-{upper}<{state}> (ID={id},TYPE={kind},STATE={state})"))
-    }
-
-    fn versioned(&self, spec: &str) -> String {
-        match self.specs.get(spec) {
-            Some(node) => format!("{}-{}", node.source.name, node.source.evr),
-            None => spec.to_owned(),
-        }
-    }
-
-    fn srpm(&self, node: &Node) -> Option<String> {
-        match node {
-            Node::Build { spec } | Node::Test { spec } | Node::Run { spec, .. } => {
-                self.specs.get(spec).map(|node| node.source.file_name())
-            }
-            _ => None,
         }
     }
 }

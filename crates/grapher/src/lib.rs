@@ -122,7 +122,7 @@ impl DependencyGraph {
     }
 
     /// Returns the names of all specs that can be built for the architecture, sorted.
-    pub fn specs(&self) -> impl Iterator<Item = &str> {
+    pub fn specs(&self) -> impl ExactSizeIterator<Item = &str> {
         self.specs.keys().map(String::as_str)
     }
 

@@ -61,8 +61,7 @@ fn the_document_names_every_node_and_edge() {
 #[test]
 fn dot_has_azures_form_and_colours() {
     let graph = Tree::parse("spec a\nbr (b or c)\nbr b\nspec b").graph();
-    let goals = graph.specs().map(str::to_owned).collect();
-    let dot = graph.to_dot(&graph.document(&NodeStates::new(), &goals));
+    let dot = graph.to_dot(&NodeStates::new());
     let expected = r#"strict digraph dependency_graph {
   "ALL-GOAL<Meta> (ID=0,TYPE=Goal,STATE=Meta)" [fillcolor=deeppink, style=filled];
   "a-1-1-BUILD<Build> (ID=1,TYPE=Build,STATE=Build)" [fillcolor=gold, style=filled, SRPM="a-1-1.src.rpm"];
