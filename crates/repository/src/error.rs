@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rpm_model::{DependencyError, EvrError};
 
+use crate::repodata::{BadRepodata, FetchError};
+
 /// Why an operation of this crate failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RepositoryError {
@@ -25,6 +27,24 @@ pub enum RepositoryError {
         path: PathBuf,
         /// What is wrong with it.
         reason: BadPackage,
+    },
+    /// A file of a repository could not be had.
+    #[error("cannot get {name} of the repository {location}: {source}")]
+    Fetch {
+        /// The repository.
+        location: String,
+        /// The file, relative to the repository.
+        name: String,
+        /// Why not.
+        source: FetchError,
+    },
+    /// Repository metadata is unusable, or cannot be made.
+    #[error("{location}: {reason}")]
+    Repodata {
+        /// The repository or one of its files.
+        location: String,
+        /// What is wrong with it.
+        reason: BadRepodata,
     },
 }
 

@@ -2,7 +2,8 @@
 //!
 //! What it is: a reader of RPM headers ([`read_package`], [`read_source_header`]) and of directories full of
 //! them ([`PackageDirectory`]), an index of who provides what ([`ProviderIndex`]), and a solver that finds
-//! the exact packages of a build root or says why there are none ([`Solver`]).
+//! the exact packages of a build root or says why there are none ([`Solver`]). It reads and publishes
+//! repository metadata ([`read_repository`], [`RepodataWriter`]).
 //!
 //! What it is not: it unpacks no payload, installs nothing, starts no process and opens no connection.
 
@@ -11,6 +12,7 @@ mod directory;
 mod error;
 mod header;
 mod provider;
+mod repodata;
 mod solver;
 #[cfg(test)]
 mod testing;
@@ -22,6 +24,9 @@ pub use header::{
     read_source_header, read_source_package,
 };
 pub use provider::ProviderIndex;
+pub use repodata::{
+    BadRepodata, Compression, DirectoryFetch, Fetch, FetchError, Publication, RepodataWriter, read_repository,
+};
 pub use solver::{
     ClashKind, Demand, EntryReason, Explanation, Link, Refused, ResolvedNote, ResolvedPackage, ResolvedSet,
     SolveRequest, Solver, Unsatisfied, WhyNot, WhyNotTree,

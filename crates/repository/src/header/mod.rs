@@ -162,6 +162,12 @@ pub fn read_source_package(path: &Path) -> Result<IndexedSource, RepositoryError
     Ok(IndexedSource { header, sha256, size })
 }
 
+/// Reads a package's header in the parser's own terms, for what needs more of it than [`PackageHeader`] has.
+pub(crate) fn read_metadata(path: &Path) -> Result<PackageMetadata, RepositoryError> {
+    let (_, front, _) = open_front(path)?;
+    parse(&front.bytes, path)
+}
+
 /// Reads and parses the front of a file and hashes the whole of it in the same pass.
 fn read_parsed(path: &Path) -> Result<ParsedFile, RepositoryError> {
     let (mut file, front, size) = open_front(path)?;
