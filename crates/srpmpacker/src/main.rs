@@ -1,6 +1,7 @@
 //! `srpmpacker`: arguments in, SRPMs out, every result told; the work is the library's.
 
 mod arguments;
+mod rpm_place;
 
 use std::io::Write;
 use std::num::NonZeroUsize;
@@ -10,11 +11,12 @@ use std::process::ExitCode;
 use arguments::Arguments;
 use clap::Parser;
 use report::{Event, ExitStatus, Failure, Reporter, conclude};
+use rpm_place::with_engine;
 use serde::Serialize;
 use sources::{
     DebianPlace, DownloadOptions, DownloadSetupError, RemotePlaces, RemotePlacesError, SourceStore,
 };
-use specreader::{EngineLimits, HostEngine, ReadOptions, SpecEngine};
+use specreader::ReadOptions;
 use srpmpacker::{
     Discovery, PackFailure, PackOptions, PackReport, PackerError, SpecOutcome, SpecReport, discover, pack,
 };
@@ -28,30 +30,31 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         .map_err(|error| Failure::new(ExitStatus::Usage, error))?;
     let reporter = report::choose(arguments.json, arguments.quiet);
     let workers = workers(arguments);
-    let engine = engine(arguments, workers, reporter.as_ref())?;
+    tell_shadowed(&discovery, reporter.as_ref());
     let store = SourceStore::open(&arguments.store_directory())
         .map_err(|error| Failure::new(ExitStatus::Environment, error))?;
-    let options = PackOptions {
-        engine: engine.as_ref(),
-        read: ReadOptions {
-            arch: arguments.arch.clone(),
-            defines: [("dist".to_owned(), arguments.dist_tag.clone())].into(),
-            macro_files: arguments.versions_macro_file.clone(),
-        },
-        run_check: arguments.run_check,
-        output: arguments.output_dir.join(&arguments.arch),
-        build: arguments.build_dir.clone(),
-        store: &store,
-        signatures: arguments.signature_handling.into(),
-        offline: arguments.offline,
-        remote: remote(arguments),
-        concurrent_downloads: usize::from(arguments.concurrent_net_ops),
-        workers: workers.get(),
-        repack: arguments.repack,
-        reporter: reporter.as_ref(),
-    };
-    tell_shadowed(&discovery, reporter.as_ref());
-    let report = pack(&discovery, &options).map_err(failure_of)?;
+    let report = with_engine(arguments, workers, reporter.as_ref(), |engine| {
+        let options = PackOptions {
+            engine,
+            read: ReadOptions {
+                arch: arguments.arch.clone(),
+                defines: [("dist".to_owned(), arguments.dist_tag.clone())].into(),
+                macro_files: arguments.versions_macro_file.clone(),
+            },
+            run_check: arguments.run_check,
+            output: arguments.output_dir.join(&arguments.arch),
+            build: arguments.build_dir.clone(),
+            store: &store,
+            signatures: arguments.signature_handling.into(),
+            offline: arguments.offline,
+            remote: remote(arguments),
+            concurrent_downloads: usize::from(arguments.concurrent_net_ops),
+            workers: workers.get(),
+            repack: arguments.repack,
+            reporter: reporter.as_ref(),
+        };
+        pack(&discovery, &options).map_err(failure_of)
+    })?;
     let told = if arguments.json { print_results(&report) } else { print_changes(&report) };
     told.map_err(|error| Failure::new(ExitStatus::Environment, error))?;
     tell_skipped(&report, reporter.as_ref());
@@ -61,20 +64,6 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
 fn workers(arguments: &Arguments) -> NonZeroUsize {
     let given = arguments.workers.and_then(|number| NonZeroUsize::new(usize::from(number)));
     given.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
-}
-
-fn engine(
-    arguments: &Arguments,
-    workers: NonZeroUsize,
-    reporter: &dyn Reporter,
-) -> Result<Box<dyn SpecEngine>, Failure> {
-    let message =
-        "no worker is given: specs are read with the rpm of this host, outside a sandbox".to_owned();
-    reporter.event(&Event::Warning { message });
-    let scratch = arguments.build_dir.join("work/srpmpacker");
-    let engine = HostEngine::new(scratch, EngineLimits::usual(workers))
-        .map_err(|error| Failure::new(ExitStatus::Environment, error).hint("install rpm"))?;
-    Ok(Box::new(engine))
 }
 
 fn remote(arguments: &Arguments) -> RemotePlaces {
