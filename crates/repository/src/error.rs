@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rpm_model::{DependencyError, EvrError};
+use rpm_model::{ContentDigest, DependencyError, EvrError, Nevra};
 
 use crate::repodata::{BadRepodata, FetchError};
 
@@ -111,6 +111,28 @@ pub enum BadPackage {
         list: &'static str,
         /// What is wrong.
         source: DependencyError,
+    },
+    /// The file is another one than was announced.
+    #[error("the SHA-256 is {found}, {expected} was announced")]
+    WrongHash {
+        /// As announced.
+        expected: ContentDigest,
+        /// Of the file.
+        found: ContentDigest,
+    },
+    /// The package is another one than was announced.
+    #[error("it is {found}, {expected} was announced")]
+    WrongIdentity {
+        /// As announced.
+        expected: Nevra,
+        /// What the header says.
+        found: Nevra,
+    },
+    /// A digest in the file does not match its bytes.
+    #[error("a digest does not match: {message}")]
+    Digest {
+        /// Which, and both values.
+        message: String,
     },
     /// The header parser refused the file for another reason.
     #[error("the header cannot be parsed: {message}")]

@@ -16,6 +16,7 @@ mod repodata;
 mod solver;
 #[cfg(test)]
 mod testing;
+mod verify;
 
 pub use directory::{PackageDirectory, Scan};
 pub use error::{BadPackage, HeaderPart, RepositoryError};
@@ -31,3 +32,4 @@ pub use solver::{
     ClashKind, Demand, EntryReason, Explanation, Link, Refused, ResolvedNote, ResolvedPackage, ResolvedSet,
     SolveRequest, Solver, Unsatisfied, WhyNot, WhyNotTree,
 };
+pub use verify::verify_package;

@@ -93,9 +93,9 @@ pub struct SourcePackageHeader {
 }
 
 /// A file's parsed header, still in the parser's terms.
-struct ParsedFile {
-    metadata: PackageMetadata,
-    sha256: ContentDigest,
+pub(crate) struct ParsedFile {
+    pub(crate) metadata: PackageMetadata,
+    pub(crate) sha256: ContentDigest,
     size: u64,
 }
 
@@ -114,7 +114,15 @@ pub fn read_header(path: &Path) -> Result<PackageHeader, RepositoryError> {
 /// # Errors
 /// As [`read_header`].
 pub fn read_package(path: &Path, origin: PackageOrigin) -> Result<IndexedPackage, RepositoryError> {
-    let parsed = read_parsed(path)?;
+    indexed(read_parsed(path)?, path, origin)
+}
+
+/// Puts a parsed file's data together.
+pub(crate) fn indexed(
+    parsed: ParsedFile,
+    path: &Path,
+    origin: PackageOrigin,
+) -> Result<IndexedPackage, RepositoryError> {
     Ok(IndexedPackage {
         header: binary_header(&parsed.metadata, path)?,
         facts: convert::facts(&parsed.metadata),
@@ -172,18 +180,40 @@ pub(crate) fn read_metadata(path: &Path) -> Result<PackageMetadata, RepositoryEr
 fn read_parsed(path: &Path) -> Result<ParsedFile, RepositoryError> {
     let (mut file, front, size) = open_front(path)?;
     let metadata = parse(&front.bytes, path)?;
-    let mut hash = Sha256::new();
-    hash.update(&front.bytes);
+    let mut whole = Sha256::new();
+    whole.update(&front.bytes);
+    read_payload(&mut file, &front, path, |block| whole.update(block))?;
+    Ok(ParsedFile { metadata, sha256: ContentDigest::from_hash(whole.finalize().as_slice()), size })
+}
+
+/// The same, and hashes the payload by itself too; for [`crate::verify`].
+pub(crate) fn read_with_payload_hash(path: &Path) -> Result<(ParsedFile, ContentDigest), RepositoryError> {
+    let (mut file, front, size) = open_front(path)?;
+    let metadata = parse(&front.bytes, path)?;
+    let (mut whole, mut payload) = (Sha256::new(), Sha256::new());
+    whole.update(&front.bytes);
+    read_payload(&mut file, &front, path, |block| {
+        whole.update(block);
+        payload.update(block);
+    })?;
+    let sha256 = ContentDigest::from_hash(whole.finalize().as_slice());
+    Ok((ParsedFile { metadata, sha256, size }, ContentDigest::from_hash(payload.finalize().as_slice())))
+}
+
+fn read_payload(
+    file: &mut File,
+    front: &preflight::Front,
+    path: &Path,
+    mut take: impl FnMut(&[u8]),
+) -> Result<(), RepositoryError> {
     file.seek(SeekFrom::Start(front.end())).context("read", path)?;
     let mut buffer = vec![0; 256 * 1024];
     loop {
-        let count = file.read(&mut buffer).context("read", path)?;
-        if count == 0 {
-            break;
+        match file.read(&mut buffer).context("read", path)? {
+            0 => return Ok(()),
+            count => take(&buffer[..count]),
         }
-        hash.update(&buffer[..count]);
     }
-    Ok(ParsedFile { metadata, sha256: ContentDigest::from_hash(hash.finalize().as_slice()), size })
 }
 
 fn open_front(path: &Path) -> Result<(File, preflight::Front, u64), RepositoryError> {
