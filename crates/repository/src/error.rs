@@ -26,7 +26,7 @@ pub enum RepositoryError {
         /// The package file.
         path: PathBuf,
         /// What is wrong with it.
-        reason: BadPackage,
+        reason: Box<BadPackage>,
     },
     /// A file of a repository could not be had.
     #[error("cannot get {name} of the repository {location}: {source}")]
@@ -124,9 +124,9 @@ pub enum BadPackage {
     #[error("it is {found}, {expected} was announced")]
     WrongIdentity {
         /// As announced.
-        expected: Nevra,
+        expected: Box<Nevra>,
         /// What the header says.
-        found: Nevra,
+        found: Box<Nevra>,
     },
     /// A digest in the file does not match its bytes.
     #[error("a digest does not match: {message}")]
@@ -178,6 +178,6 @@ impl<T> IoContext<T> for io::Result<T> {
 impl BadPackage {
     /// Names the package file.
     pub(crate) fn at(self, path: &Path) -> RepositoryError {
-        RepositoryError::BadPackage { path: path.to_owned(), reason: self }
+        RepositoryError::BadPackage { path: path.to_owned(), reason: Box::new(self) }
     }
 }

@@ -29,7 +29,8 @@ pub fn verify_package(
     check_digests(&parsed.metadata, &payload).map_err(|bad| bad.at(path))?;
     let package = indexed(parsed, path, origin)?;
     if package.header.nevra != announced.nevra {
-        let (expected, found) = (announced.nevra.clone(), package.header.nevra);
+        let expected = Box::new(announced.nevra.clone());
+        let found = Box::new(package.header.nevra);
         return Err(BadPackage::WrongIdentity { expected, found }.at(path));
     }
     Ok(package)
