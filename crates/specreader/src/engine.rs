@@ -117,9 +117,12 @@ pub enum EngineError {
         /// Why.
         message: String,
     },
-    /// The worker's packages could not be unpacked.
-    #[error("cannot prepare the worker's root")]
+    /// No room for temporary files could be had.
+    #[error("cannot prepare the layer store")]
     Layers(#[from] buildroot::LayerError),
+    /// The worker's packages could not be made a root.
+    #[error("cannot prepare the worker's root")]
+    Root(#[from] buildroot::RootError),
     /// The sandbox could not be started, or its end not be learned.
     #[error(transparent)]
     Sandbox(#[from] buildroot::SandboxError),

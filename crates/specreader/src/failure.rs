@@ -135,7 +135,11 @@ impl From<SpecFailure> for BadSpec {
         if failure.kind != FailureKind::Rejected || failure.diagnostics.is_empty() {
             words.push(failure.kind.to_string());
         }
-        words.extend(failure.diagnostics.iter().map(ToString::to_string));
+        for (index, diagnostic) in failure.diagnostics.iter().enumerate() {
+            // The place of the first message is the bad spec's own; saying it twice helps nobody.
+            let told = index == 0 && words.is_empty() && diagnostic.file.is_none();
+            words.push(if told { diagnostic.message.clone() } else { diagnostic.to_string() });
+        }
         Self {
             name: failure.name,
             spec_path: failure.spec_path.display().to_string(),
@@ -156,7 +160,7 @@ mod tests {
             line,
             message: message.to_owned(),
         };
-        let failure = SpecFailure {
+        let mut failure = SpecFailure {
             name: "zlib".to_owned(),
             spec_path: PathBuf::from("SPECS/zlib/zlib.spec"),
             kind: FailureKind::Rejected,
@@ -166,8 +170,11 @@ mod tests {
             ],
         };
         assert_eq!(failure.to_string(), "SPECS/zlib/zlib.spec: common.inc:3: Unclosed %if");
-        let bad = BadSpec::from(failure);
+        let bad = BadSpec::from(failure.clone());
         assert_eq!(bad.line, Some(7));
         assert_eq!(bad.message, "common.inc:3: Unclosed %if\nline 7: Unknown tag: Foo");
+        let second = failure.diagnostics.pop().unwrap();
+        let bad = BadSpec::from(SpecFailure { diagnostics: vec![second], ..failure });
+        assert_eq!((bad.line, bad.message.as_str()), (Some(7), "Unknown tag: Foo"));
     }
 }

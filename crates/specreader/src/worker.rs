@@ -11,7 +11,8 @@ use std::sync::OnceLock;
 use std::thread;
 
 use buildroot::{
-    BindMount, End, LayerRequest, LayerStore, Sandbox, SandboxIo, SandboxSpec, StoreDirectory, Upper,
+    BindMount, End, LayerRequest, LayerStore, RootOptions, Sandbox, SandboxIo, SandboxSpec, StoreDirectory,
+    Upper,
 };
 use rpm_model::{ContentDigest, ContentHasher, SpecData, WorkerManifest};
 
@@ -69,12 +70,12 @@ impl<'a> WorkerEngine<'a> {
             size: Some(package.size),
         };
         let requests: Vec<LayerRequest> = self.manifest.core.packages().iter().map(request).collect();
-        let mut layers = self.layers.ensure_all(&requests)?;
-        // `filesystem` on top: it owns the directories and the links that all others rely on.
-        layers.sort_by_key(|layer| {
-            (layer.package_name() != Some("filesystem"), layer.nevra().map(str::to_owned))
-        });
-        let lowers = layers.iter().map(|layer| layer.dir().to_owned()).collect();
+        let root = self.layers.root_plan(&requests, &RootOptions::default())?;
+        // Mounts take absolute paths only; the store may have been opened by a relative one.
+        let absolute = |lower: &PathBuf| {
+            std::path::absolute(lower).map_err(|error| EngineError::io("find", lower, error))
+        };
+        let lowers = root.lowers.iter().map(absolute).collect::<Result<_, _>>()?;
         let scratch = self.layers.temporary_directory()?;
         let runner = WorkerRunner { sandbox: self.sandbox, lowers };
         let commands = CommandEngine::new(runner, scratch.path().to_owned(), self.limits);

@@ -169,7 +169,7 @@ fn one_bad_spec_never_hides_the_others() {
     assert_eq!(kind("bad name; rm -rf $HOME"), Err(FailureKind::BadName));
 
     let bad = BadSpec::from(outcome["tag"].clone().unwrap_err());
-    assert_eq!((bad.line, bad.message.as_str()), (Some(6), "line 6: Unknown tag: Foo: bar"));
+    assert_eq!((bad.line, bad.message.as_str()), (Some(6), "Unknown tag: Foo: bar"));
 }
 
 #[test]
