@@ -8,6 +8,7 @@
 //! no time stamp to decide anything.
 
 mod discover;
+mod fetch;
 mod inputs;
 mod outcome;
 mod packer;

@@ -150,7 +150,7 @@ fn conclusion(report: &PackReport) -> Result<ExitStatus, Failure> {
     if failures.is_empty() {
         return Ok(ExitStatus::Done);
     }
-    let environment = failures.iter().any(|failure| matches!(failure, PackFailure::Environment { .. }));
+    let environment = failures.iter().any(|failure| failure.is_of_host());
     let status = if environment { ExitStatus::Environment } else { ExitStatus::GoalsFailed };
     let list: Vec<String> = failures.iter().map(|failure| format!("  {failure}")).collect();
     let mut hints: Vec<&str> = failures.iter().filter_map(|failure| failure.hint()).collect();

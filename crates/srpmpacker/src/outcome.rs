@@ -67,7 +67,8 @@ pub struct PackCounts {
 impl fmt::Display for PackCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.packed + self.skipped + self.failed == 0 {
-            return write!(f, "nothing to do, {} SRPMs are current", self.current);
+            let noun = if self.current == 1 { "SRPM is" } else { "SRPMs are" };
+            return write!(f, "nothing to do, {} {noun} current", self.current);
         }
         write!(f, "{} packed, {} current", self.packed, self.current)?;
         if self.skipped > 0 {
@@ -242,6 +243,17 @@ impl PackFailure {
             cause = error.source();
         }
         Self::Environment { spec: spec.to_owned(), message }
+    }
+
+    /// Returns whether this host is at fault, not the tree or a server.
+    pub fn is_of_host(&self) -> bool {
+        match self {
+            Self::Environment { .. } => true,
+            Self::Source { failure } => failure.is_of_host(),
+            Self::Spec { .. } | Self::Pack { .. } | Self::SameSrpm { .. } | Self::ChangedMeanwhile { .. } => {
+                false
+            }
+        }
     }
 
     /// Returns what the user can do about it, where there is something general to say.

@@ -18,8 +18,8 @@ use rayon::prelude::*;
 use report::{Event, Reporter, Stage};
 use rpm_model::{ContentDigest, SpecData};
 use sources::{
-    Answer, Asked, HydrateOptions, HydratedFile, Place, RemotePlaces, RemotePlacesError, SignatureMode,
-    SourceStore, SpecHydration, SpecSources, hydrate,
+    HydratedFile, Place, RemotePlaces, RemotePlacesError, SignatureMode, SourceStore, SpecHydration,
+    SpecSources,
 };
 use specreader::{
     CachedReader, EngineError, PackError, PackRequest, ReadOptions, Reading, SourceDate, SpecEngine,
@@ -27,6 +27,7 @@ use specreader::{
 };
 
 use crate::discover::Discovery;
+use crate::fetch::fetch;
 use crate::inputs;
 use crate::outcome::{PackFailure, PackReason, PackReport, SkipReason, SpecOutcome, SpecReport};
 use crate::progress::Steps;
@@ -131,7 +132,8 @@ pub fn pack(discovery: &Discovery, options: &PackOptions<'_>) -> Result<PackRepo
     }
     let before: Vec<String> =
         jobs.iter().filter_map(|job| job.record.as_ref().map(|record| record.srpm.clone())).collect();
-    let hydrated = packer.fetch(&jobs)?;
+    let wanted: Vec<SpecSources> = jobs.iter().map(|job| job.wanted.clone()).collect();
+    let hydrated = fetch(&wanted, options)?;
     let steps = Steps::start(options.reporter, Stage::Pack, jobs.len());
     ended.extend(packer.pack_all(&jobs, hydrated, &steps)?);
     ended.sort_by(|a, b| a.spec.cmp(&b.spec));
@@ -223,54 +225,6 @@ impl Packer<'_> {
 
     fn current(&self, record: &SrpmRecord) -> SpecOutcome {
         SpecOutcome::Current { srpm: self.options.output.join(&record.srpm), sha256: record.sha256.clone() }
-    }
-
-    /// Brings the sources of all jobs to this host.
-    fn fetch(&self, jobs: &[Job<'_>]) -> Result<Vec<SpecHydration>, PackerError> {
-        if jobs.is_empty() {
-            return Ok(Vec::new());
-        }
-        let remote = match self.options.offline {
-            true => Vec::new(),
-            false => self.options.remote.providers(Box::new(|_| {}))?,
-        };
-        let wanted: Vec<SpecSources> = jobs.iter().map(|job| job.wanted.clone()).collect();
-        let total = wanted.iter().map(SpecSources::distinct_files).sum();
-        let steps = Steps::start(self.options.reporter, Stage::Sources, total);
-        let report = hydrate(
-            &wanted,
-            self.options.store,
-            &HydrateOptions {
-                mode: self.options.signatures,
-                offline: self.options.offline,
-                remote: &remote,
-                concurrency: self.options.concurrent_downloads,
-                progress: &|progress| steps.step(progress.file),
-            },
-        );
-        let missing = report.failures().count();
-        steps.finish(match missing {
-            0 => format!("{total} files verified"),
-            missing => format!("{total} files, {missing} failures"),
-        });
-        for file in report.specs.iter().flat_map(|spec| spec.files.iter().map(move |file| (spec, file))) {
-            self.warn_of_fallback(&file.0.spec, file.1);
-        }
-        Ok(report.specs)
-    }
-
-    /// A file of the tree that was passed over must not be passed over in silence.
-    fn warn_of_fallback(&self, spec: &str, file: &HydratedFile) {
-        for asked in &file.refused {
-            if let Asked { place: Place::Tree { path }, answer: Answer::WrongHash { got } } = asked {
-                let message = format!(
-                    "{spec}: {} has sha256 {got}, not the one in the signature file; the listed file was taken from {}",
-                    path.display(),
-                    file.place.as_ref().map(ToString::to_string).unwrap_or_default(),
-                );
-                self.tell(&Event::Warning { message });
-            }
-        }
     }
 
     /// Packs all jobs, several at once.

@@ -21,7 +21,15 @@ impl<'a> Steps<'a> {
     }
 
     pub(crate) fn step(&self, detail: &str) {
-        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        self.event(self.done.fetch_add(1, Ordering::Relaxed) + 1, detail);
+    }
+
+    /// Tells something within a step.
+    pub(crate) fn tell(&self, detail: &str) {
+        self.event(self.done.load(Ordering::Relaxed), detail);
+    }
+
+    fn event(&self, done: usize, detail: &str) {
         let (stage, total, detail) = (self.stage, self.total, detail.to_owned());
         self.reporter.event(&Event::StageProgress { stage, done, total, detail });
     }

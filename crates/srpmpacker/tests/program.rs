@@ -133,7 +133,7 @@ fn srpm_is_what_rpm_says_and_the_same_everywhere() {
     assert_eq!(digests["hello-1.0.tar.gz"], ContentDigest::of_bytes(TARBALL).as_str());
 
     let before = fs::metadata(first.srpm()).unwrap().modified().unwrap();
-    first.check(&[], 0, &["nothing to do, 1 SRPMs are current"]);
+    first.check(&[], 0, &["nothing to do, 1 SRPM is current"]);
     assert_eq!(fs::metadata(first.srpm()).unwrap().modified().unwrap(), before);
     first.check(&["--repack"], 0, &["1 packed"]);
     assert_eq!(fs::read(first.srpm()).unwrap(), fs::read(second.srpm()).unwrap());
@@ -203,6 +203,82 @@ fn update_writes_the_signature_file_and_prints_what_it_changed() {
     };
     assert!(diff.contains(&line('-', b"an older tarball")) && diff.contains(&line('+', TARBALL)), "{diff}");
     setting.check(&[], 0, &["nothing to do"]);
+}
+
+/// A file system of 64 KiB; gone when dropped.
+struct TinyDisk(PathBuf);
+
+impl TinyDisk {
+    fn mount(path: PathBuf) -> Option<Self> {
+        fs::create_dir_all(&path).unwrap();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "none"]).arg(&path).output();
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(Self(path));
+        }
+        eprintln!("skipped: no right to mount a tmpfs");
+        None
+    }
+}
+
+impl Drop for TinyDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg(&self.0).status();
+        assert!(unmounted.is_ok_and(|status| status.success()));
+    }
+}
+
+#[test]
+fn full_disk_is_told_as_such_and_leaves_nothing_half_written() {
+    let Some(setting) = Setting::new() else { return };
+    let large = vec![7; 200_000];
+    setting.sign(&large);
+    let server = SourceServer::start();
+    server.route("/hello-1.0.tar.gz", [Reply::file(large.clone())]);
+    let url = server.url();
+    let Some(disk) = TinyDisk::mount(setting.path("build/sources")) else { return };
+    setting.check(&["--source-url", &url], 3, &["No space left on device", "sources/partial/"]);
+    assert!(!setting.srpm().exists());
+    let objects = walk(&setting.path("build/sources/sha256"));
+    assert!(objects.is_empty(), "{objects:?}");
+    drop(disk);
+    setting.check(&["--source-url", &url], 0, &["1 packed"]);
+
+    // The same for the SRPMs themselves.
+    let Some(_disk) = TinyDisk::mount(setting.path("out/x86_64")) else { return };
+    setting.write(
+        "noise",
+        &(0..100_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect::<Vec<u8>>(),
+    );
+    fs::copy(setting.path("noise"), setting.path("SPECS/hello/hello-1.0-louder.patch")).unwrap();
+    setting.check(&[], 3, &["No space left on device"]);
+    assert!(walk(&setting.path("out")).is_empty());
+}
+
+/// All files below a directory.
+fn walk(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(walk(&path)) } else { files.push(path) }
+    }
+    files
+}
+
+#[test]
+fn runs_at_the_same_time_do_not_disturb_one_another() {
+    let Some(setting) = Setting::new() else { return };
+    let server = SourceServer::start();
+    server.route("/hello-1.0.tar.gz", [Reply::file(TARBALL)]);
+    let url = server.url();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| setting.check(&["--source-url", &url], 0, &[]));
+        }
+    });
+    assert_eq!(server.requests().len(), 1, "the file is fetched once for all");
+    setting.check(&["--offline"], 0, &["nothing to do"]);
+    assert_eq!(walk(&setting.path("out")), [setting.srpm()]);
 }
 
 #[test]

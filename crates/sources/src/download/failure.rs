@@ -93,10 +93,13 @@ impl TransferFailure {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Status { status, .. } => *status >= 500 || matches!(status, 408 | 425 | 429),
-            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Cut { .. } | Self::Changed => true,
+            Self::Unreachable { .. }
+            | Self::UnknownHost { .. }
+            | Self::TimedOut { .. }
+            | Self::Cut { .. }
+            | Self::Changed => true,
             Self::NotFound { .. }
             | Self::InvalidUrl { .. }
-            | Self::UnknownHost { .. }
             | Self::Tls { .. }
             | Self::Redirect { .. }
             | Self::WrongHash { .. }

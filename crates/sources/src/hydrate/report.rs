@@ -7,7 +7,7 @@ use rpm_model::{ContentDigest, SourceKind};
 use serde::Serialize;
 
 use super::{Search, SpecSources};
-use crate::provider::{Asked, Place};
+use crate::provider::{Answer, Asked, FetchFailure, Place};
 use crate::signature::{SignatureError, SignatureUpdate};
 
 /// The outcome for all specs, in the order in which they were given.
@@ -100,8 +100,40 @@ impl HydrationFailure {
         }
     }
 
+    /// Returns whether this host is at fault (no space, no right, no apt), not the tree or a server.
+    pub fn is_of_host(&self) -> bool {
+        self.refusals()
+            .any(|reason| matches!(reason, FetchFailure::Local { .. } | FetchFailure::NoAptRoot { .. }))
+    }
+
+    /// Returns why places that were asked could not say.
+    fn refusals(&self) -> impl Iterator<Item = &FetchFailure> {
+        let asked = match self {
+            Self::Nowhere { asked, .. } => asked.as_slice(),
+            Self::Signatures { .. } | Self::NotListed { .. } => &[],
+        };
+        asked.iter().filter_map(|asked| match &asked.answer {
+            Answer::Failed { reason } => Some(reason),
+            Answer::Found(_) | Answer::NotFound | Answer::WrongHash { .. } => None,
+        })
+    }
+
     /// Returns what the user can do about it.
     pub fn hint(&self) -> &'static str {
+        for reason in self.refusals() {
+            match reason {
+                FetchFailure::Local { .. } => return "see what this host says about the file or directory",
+                FetchFailure::NoAptRoot { .. } => {
+                    return "make the private apt root with `bootstrap toolchain`";
+                }
+                FetchFailure::VersionNotAvailable { .. } | FetchFailure::NoSuchFile { .. } => {
+                    return "correct the entry in the map to Debian source packages";
+                }
+                FetchFailure::PackageUnknown { .. }
+                | FetchFailure::Apt { .. }
+                | FetchFailure::Transfer { .. } => {}
+            }
+        }
         match self {
             Self::Signatures { .. } => {
                 "mend the file, or delete it and run with `--signature-handling update`"
