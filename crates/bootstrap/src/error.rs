@@ -104,6 +104,20 @@ pub enum BootstrapError {
         /// The solver's explanation.
         explanation: String,
     },
+    /// The core packages could not be unpacked.
+    #[error("cannot unpack the core packages")]
+    Layers {
+        /// The reason.
+        #[source]
+        source: buildroot::LayerError,
+    },
+    /// No program could be run inside the worker.
+    #[error("cannot run a program inside the worker")]
+    Sandbox {
+        /// The reason.
+        #[source]
+        source: buildroot::SandboxError,
+    },
     /// A worker archive that is cut short, or not a worker archive.
     #[error("`{}` is no complete worker archive: {problem}", path.display())]
     Archive {

@@ -8,6 +8,7 @@
 //! packages.
 
 mod apt;
+mod archive;
 mod bridge;
 mod command;
 mod configuration;
@@ -17,10 +18,10 @@ mod files;
 mod generated;
 mod progress;
 mod toolchain;
-mod tree;
 mod worker;
 
 pub use apt::{AptRoot, DebianPackage, Indexes, SourceFile};
+pub use archive::{ArchivedPackage, ArchivedWorker, export, import};
 pub use bridge::{
     BRIDGE_VERSION, BridgeNote, DebFileReference, ElfDependencies, NameTable, bridge, elf_dependencies,
     parse_list,

@@ -1,12 +1,12 @@
 //! The `bootstrap` program: makes the toolchain repository and the worker of a build directory.
 
 use bootstrap::{
-    BootstrapError, BridgeNote, Configuration, Event, Indexes, Reporter, Toolchain, make_toolchain,
-    make_worker,
+    BootstrapError, BridgeNote, Configuration, Event, Indexes, Reporter, Toolchain, export, import,
+    make_toolchain, make_worker,
 };
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::Instant;
@@ -25,6 +25,10 @@ enum Task {
     Toolchain(ToolchainArguments),
     /// Make the worker: the packages that every build root starts from, and rpm's database of them
     Worker(ToolchainArguments),
+    /// Write the worker to one file that another machine can import
+    Export(ArchiveArguments),
+    /// Read a worker from such a file and print the path of its manifest
+    Import(ArchiveArguments),
 }
 
 #[derive(Debug, Args)]
@@ -34,6 +38,18 @@ struct ToolchainArguments {
     /// Fetch package indexes again, and make the toolchain anew when Debian has newer packages
     #[arg(long)]
     refresh: bool,
+}
+
+#[derive(Debug, Args)]
+struct ArchiveArguments {
+    /// The archive: .tar.zst, .tar.gz or .tar
+    archive: PathBuf,
+    /// Directory that holds, or is to hold, the worker
+    #[arg(long, value_name = "DIR", default_value = "build")]
+    build_dir: PathBuf,
+    /// Say nothing but errors
+    #[arg(long, short)]
+    quiet: bool,
 }
 
 #[derive(Debug, Args)]
@@ -58,7 +74,7 @@ impl Place {
     }
 
     fn reporter(&self) -> Lines {
-        Lines { quiet: self.quiet, start: Instant::now(), last_shown: Mutex::new(0) }
+        Lines::new(self.quiet)
     }
 }
 
@@ -67,6 +83,11 @@ fn main() -> ExitCode {
     let result = match &arguments.command {
         Task::Toolchain(arguments) => toolchain(arguments).map(drop),
         Task::Worker(arguments) => worker(arguments),
+        Task::Export(arguments) => {
+            let reporter = Lines::new(arguments.quiet);
+            export(&arguments.build_dir.join("worker/worker.json"), &arguments.archive, &reporter)
+        }
+        Task::Import(arguments) => import_worker(arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -110,6 +131,15 @@ fn worker(arguments: &ToolchainArguments) -> Result<(), BootstrapError> {
     Ok(())
 }
 
+fn import_worker(arguments: &ArchiveArguments) -> Result<(), BootstrapError> {
+    let manifest = import(&arguments.archive, &arguments.build_dir.join("worker/imported"))?;
+    // The database lies in `<imported>/<key>/var/lib/rpm`, the manifest in `<imported>/<key>`.
+    let directory = Path::new(&manifest.rpmdb).ancestors().nth(3).unwrap_or(Path::new("."));
+    let line = directory.join("worker.json").display().to_string();
+    let _ = writeln!(std::io::stdout(), "{line}");
+    Ok(())
+}
+
 fn describe(note: &BridgeNote) -> String {
     match note {
         BridgeNote::MissingLibrary { package, requirement } => {
@@ -135,6 +165,10 @@ struct Lines {
 }
 
 impl Lines {
+    fn new(quiet: bool) -> Self {
+        Self { quiet, start: Instant::now(), last_shown: Mutex::new(0) }
+    }
+
     fn line(&self, text: &str) {
         if !self.quiet {
             say(&format!("[{:6.1}s] {text}", self.start.elapsed().as_secs_f64()));
@@ -160,6 +194,7 @@ impl Reporter for Lines {
             Event::Unpacking { packages } => self.line(&format!("unpacking {packages} packages")),
             Event::MakingDatabase => self.line("recording the core packages in rpm's database"),
             Event::WorkerMade { packages } => self.line(&format!("worker of {packages} packages is ready")),
+            Event::Archive { path } => self.line(&format!("writing `{}`", path.display())),
             other => self.line(&format!("{other:?}")),
         }
     }

@@ -4,20 +4,21 @@
 //! it, and `worker/inputs`, written last, which says what both were made from. A worker is made anew only when
 //! the core list or the toolchain changes; its generation then changes, and with it every build root's lock.
 
-use crate::command::run;
 use crate::configuration::Configuration;
 use crate::error::BootstrapError;
 use crate::files::{exchange_directory, to_json, write_atomically};
 use crate::progress::{Event, Reporter};
 use crate::toolchain::Toolchain;
-use crate::tree;
+use buildroot::{BindMount, Capabilities, LayerRequest, LayerStore, Sandbox, SandboxSpec, SetuidPolicy};
 use repository::{PackageDirectory, SolveRequest, Solver};
 use rpm_model::{ContentHasher, Dependency, LockedPackage, PackageOrigin, Requirement, WorkerManifest};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// A number that changes whenever equal packages would become a different worker.
 const WORKER_VERSION: u32 = 1;
+
+/// The layer store of a build directory, which builds use too.
+pub(crate) const LAYER_DIRECTORY: &str = "cache/layers";
 
 /// The architecture that is bridged and built for.
 const ARCH: &str = "x86_64";
@@ -64,13 +65,13 @@ pub fn make_worker(
         rpmdb: rpmdb.to_string_lossy().into_owned(),
     };
     let staging = staging_directory(&directory)?;
-    let root = staging.path().join("root");
-    reporter.report(Event::Unpacking { packages: manifest.core.packages().len() });
-    std::fs::create_dir(&root).map_err(BootstrapError::file("create", &root))?;
-    tree::unpack(manifest.core.packages(), &root)?;
+    let packages = manifest.core.packages();
+    reporter.report(Event::Unpacking { packages: packages.len() });
+    let layers = core_layers(&build_directory.join(LAYER_DIRECTORY), packages)?;
     reporter.report(Event::MakingDatabase);
-    make_database(manifest.core.packages(), &root)?;
-    publish_database(&root.join("var/lib/rpm"), &directory, &rpmdb)?;
+    make_database(packages, &toolchain.directory, layers, staging.path())?;
+    drop_transient_files(staging.path())?;
+    exchange_directory(staging.path(), &rpmdb)?;
     let path = directory.join("worker.json");
     write_atomically(&path, &to_json(&manifest))?;
     write_atomically(&directory.join("inputs"), &inputs)?;
@@ -121,63 +122,77 @@ fn core_set(
 
 /// Returns a directory for half-done work on the same file system.
 fn staging_directory(directory: &Path) -> Result<tempfile::TempDir, BootstrapError> {
-    tempfile::Builder::new()
+    let staging = tempfile::Builder::new()
         .prefix(".staging-")
         .tempdir_in(directory)
-        .map_err(BootstrapError::file("create a directory in", directory))
+        .map_err(BootstrapError::file("create a directory in", directory))?;
+    // It becomes `/var/lib/rpm`, which everybody may read.
+    std::fs::set_permissions(staging.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .map_err(BootstrapError::file("make readable", staging.path()))?;
+    Ok(staging)
 }
 
-/// Lets the tree's own rpm record the packages, in one transaction with all its checks of dependencies and
-/// conflicts, so that a worker whose core does not hold together cannot come to be.
-fn make_database(packages: &[LockedPackage], root: &Path) -> Result<(), BootstrapError> {
-    let inside = root.join("tmp/packages");
-    std::fs::create_dir(&inside).map_err(BootstrapError::file("create", &inside))?;
-    let mut command = command_inside(root, "/usr/bin/rpm");
-    command.args(["-i", "--justdb", "--nosignature", "--noscripts", "--notriggers"]);
+/// Returns the unpacked packages, `filesystem` topmost: its directories' owners and modes are the right ones.
+pub(crate) fn core_layers(store: &Path, packages: &[LockedPackage]) -> Result<Vec<PathBuf>, BootstrapError> {
+    let mut packages: Vec<&LockedPackage> = packages.iter().collect();
+    packages.sort_by_key(|package| package.nevra.name != "filesystem");
+    let requests: Vec<LayerRequest> = packages.into_iter().map(LayerRequest::from).collect();
+    let unpack = || LayerStore::open(store, SetuidPolicy::Strip)?.ensure_all(&requests);
+    let layers = unpack().map_err(|source| BootstrapError::Layers { source })?;
+    Ok(layers.into_iter().map(|layer| layer.dir().to_owned()).collect())
+}
+
+/// Where the toolchain is seen inside the sandbox.
+const TOOLCHAIN_INSIDE: &str = "/mnt";
+
+/// Lets the worker's own rpm record the packages in `database`, in one transaction with all its checks of
+/// dependencies and conflicts, so that a worker whose core does not hold together cannot come to be.
+fn make_database(
+    packages: &[LockedPackage],
+    toolchain: &Path,
+    layers: Vec<PathBuf>,
+    database: &Path,
+) -> Result<(), BootstrapError> {
+    let options = ["rpm", "-i", "--justdb", "--nosignature", "--noscripts", "--notriggers"];
+    let mut arguments: Vec<String> = options.map(str::to_owned).to_vec();
     for package in packages {
-        let source = Path::new(&package.path);
-        let name = package.nevra.file_name();
-        let place = inside.join(&name);
-        // A link where possible; the toolchain may lie on another file system.
-        if std::fs::hard_link(source, &place).is_err() {
-            std::fs::copy(source, &place).map_err(BootstrapError::file("copy", source))?;
-        }
-        command.arg(format!("/tmp/packages/{name}"));
+        let path = Path::new(&package.path);
+        let below = path.strip_prefix(toolchain).unwrap_or(path);
+        arguments.push(Path::new(TOOLCHAIN_INSIDE).join(below).to_string_lossy().into_owned());
     }
-    run(&mut command)?;
-    std::fs::remove_dir_all(&inside).map_err(BootstrapError::file("remove", &inside))
-}
-
-/// Returns a command that runs a program of the tree with the tree as its root.
-///
-/// No mounts are needed: rpm works without `/proc` and `/dev`, and nothing else is run.
-fn command_inside(root: &Path, program: &str) -> Command {
-    let mut command = if rustix::process::geteuid().is_root() {
-        Command::new("chroot")
-    } else {
-        let mut command = Command::new("unshare");
-        command.args(["--map-root-user", "chroot"]);
-        command
+    let mut spec = SandboxSpec::new(layers, arguments);
+    (spec.uid, spec.gid) = (0, 0);
+    spec.capabilities = Capabilities::PackageTransaction;
+    spec.environment.insert("SOURCE_DATE_EPOCH".into(), INSTALL_TIME.into());
+    let bind = |source: &Path, target: &str, read_only: bool| BindMount {
+        source: source.to_owned(),
+        target: target.into(),
+        read_only,
     };
-    command.arg(root).arg(program).env_clear();
-    command.envs([("PATH", "/usr/bin:/usr/sbin"), ("HOME", "/root"), ("LC_ALL", "C.UTF-8"), ("TZ", "UTC")]);
-    command.env("SOURCE_DATE_EPOCH", INSTALL_TIME);
-    command
+    spec.binds = vec![bind(toolchain, TOOLCHAIN_INSIDE, true), bind(database, "/var/lib/rpm", false)];
+    let captured = Sandbox::discover()
+        .and_then(|sandbox| sandbox.capture(&spec))
+        .map_err(|source| BootstrapError::Sandbox { source })?;
+    if captured.outcome.is_success() {
+        return Ok(());
+    }
+    Err(BootstrapError::Command {
+        command: "rpm -i --justdb (inside the worker)".into(),
+        status: captured.outcome.end.to_string(),
+        message: String::from_utf8_lossy(&captured.stderr).trim_end().to_owned(),
+    })
 }
 
-fn publish_database(made: &Path, directory: &Path, place: &Path) -> Result<(), BootstrapError> {
-    // rpm's lock, and sqlite's shared memory and journal: with an empty journal, as after every orderly end,
-    // the database file is complete without them.
-    let journal = made.join("rpmdb.sqlite-wal");
+/// Removes rpm's lock, and sqlite's shared memory and journal: with an empty journal, as after every orderly
+/// end, the database file is complete without them.
+fn drop_transient_files(database: &Path) -> Result<(), BootstrapError> {
+    let journal = database.join("rpmdb.sqlite-wal");
     let is_complete = std::fs::metadata(&journal).map_or(true, |found| found.len() == 0);
     for name in [".rpm.lock", "rpmdb.sqlite-shm", "rpmdb.sqlite-wal"] {
-        let path = made.join(name);
+        let path = database.join(name);
         if path.exists() && (is_complete || name == ".rpm.lock") {
             std::fs::remove_file(&path).map_err(BootstrapError::file("remove", &path))?;
         }
     }
-    let staging = staging_directory(directory)?;
-    let inside = staging.path().join("rpmdb");
-    std::fs::rename(made, &inside).map_err(BootstrapError::file("move", made))?;
-    exchange_directory(&inside, place)
+    Ok(())
 }

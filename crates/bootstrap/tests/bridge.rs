@@ -4,7 +4,7 @@
 
 mod support;
 
-use bootstrap::{BootstrapError, BridgeNote, NameTable, Silent, bridge};
+use bootstrap::{BRIDGE_VERSION, BootstrapError, BridgeNote, NameTable, Silent, bridge};
 use std::collections::BTreeMap;
 use std::path::Path;
 use support::TinyDeb;
@@ -230,6 +230,29 @@ fn refuses_what_it_cannot_bridge() {
     }
     std::fs::remove_file(&deb.path).unwrap();
     assert!(matches!(run(&deb), Err(BootstrapError::File { .. })));
+}
+
+/// Guards [`BRIDGE_VERSION`]: a toolchain is made anew only when that number, or its input, changes.
+#[test]
+fn changed_bytes_need_a_changed_version() {
+    let directory = tempfile::tempdir().unwrap();
+    let deb = TinyDeb::new("libx-dev", "1:2+dfsg-3")
+        .source("x")
+        .depends("gone | other, libx1")
+        .provides("virtual")
+        .postinst("update-alternatives --install /usr/bin/y y /usr/bin/x 5\n")
+        .directory("/usr/lib/x")
+        .file("/bin/x", 0o755, "#!/bin/bash\n")
+        .file("/usr/lib/pkgconfig/x.pc", 0o644, "Version: 2\n")
+        .file("/lib/x86_64-linux-gnu/libx.so.1", 0o644, support::library("libx.so.1", &["libc.so.6"]))
+        .file("/usr/share/doc/libx-dev/copyright", 0o644, "text")
+        .symlink("/usr/lib/libx.so", "../../lib/x86_64-linux-gnu/libx.so.1");
+    let debs = [deb.write(directory.path())];
+    let table = NameTable::parse("n", "[names]\n'libx-dev' = 'x-devel'\n").unwrap();
+    bridge(&debs, &table, &directory.path().join("out"), &Silent).unwrap();
+    let rpm = std::fs::read(directory.path().join("out/x86_64/x-devel-0~deb.2+dfsg-3.x86_64.rpm")).unwrap();
+    let found = (BRIDGE_VERSION, rpm_model::ContentDigest::of_bytes(&rpm).as_str()[..16].to_owned());
+    assert_eq!(found, (2, "42b3cf2d140296ea".to_owned()), "raise BRIDGE_VERSION and write the new pair here");
 }
 
 #[test]

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A number that changes whenever equal Debian packages would become different RPMs.
-pub const BRIDGE_VERSION: u32 = 1;
+pub const BRIDGE_VERSION: u32 = 2;
 
 /// A Debian package to bridge.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,7 +2,6 @@
 
 use super::{dated, generated_package};
 use rpm_writer::{Dependency, FileEntry, FileFlags, Package};
-use std::collections::HashMap;
 
 /// Directories of mode 0755.
 const DIRECTORIES: [&str; 66] = [
@@ -193,18 +192,6 @@ pub(crate) fn is_known_user(name: &str) -> bool {
 /// Returns true for a group that `filesystem` defines.
 pub(crate) fn is_known_group(name: &str) -> bool {
     defines(GROUP, name)
-}
-
-/// Returns the ids of all users and of all groups, by name.
-pub(crate) fn accounts() -> (HashMap<String, u32>, HashMap<String, u32>) {
-    let ids = |table: &str| {
-        let entry = |line: &str| {
-            let mut fields = line.split(':');
-            Some((fields.next()?.to_owned(), fields.nth(1)?.parse().ok()?))
-        };
-        table.lines().filter_map(entry).collect()
-    };
-    (ids(PASSWD), ids(GROUP))
 }
 
 fn defines(table: &str, name: &str) -> bool {

@@ -3,7 +3,7 @@
 mod filesystem;
 mod macros;
 
-pub(crate) use filesystem::{accounts, filesystem, is_known_group, is_known_user, is_standard_directory};
+pub(crate) use filesystem::{filesystem, is_known_group, is_known_user, is_standard_directory};
 pub(crate) use macros::toolchain_macros;
 
 use rpm_writer::{BuildStamp, Dependency, FileEntry, Package};
