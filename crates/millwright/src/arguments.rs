@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use config::{
-    RawBuild, RawConfig, RawDirectories, RawDistribution, RawSources, SignatureHandling,
-};
+use config::{RawBuild, RawConfig, RawDirectories, RawDistribution, RawSources, SignatureHandling};
 
 /// Turn a tree of RPM specs into a repository of RPMs
 ///
@@ -46,8 +44,6 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         export: Option<PathBuf>,
     },
-    /// Fetch and verify the sources of specs into the source store
-    Fetch(Goals),
     /// Pack specs into SRPMs
     Pack(Goals),
     /// Take the specs out of the packed SRPMs

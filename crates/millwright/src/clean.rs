@@ -10,7 +10,8 @@ use crate::arguments::CleanPart;
 /// Returns what a part consists of.
 fn paths(part: CleanPart, directories: &Directories) -> Vec<PathBuf> {
     let build = |names: &[&str]| names.iter().map(|name| directories.build.join(name)).collect::<Vec<_>>();
-    let artifacts = |names: &[&str]| names.iter().map(|name| directories.artifacts.join(name)).collect::<Vec<_>>();
+    let artifacts =
+        |names: &[&str]| names.iter().map(|name| directories.artifacts.join(name)).collect::<Vec<_>>();
     match part {
         CleanPart::All => vec![directories.build.clone(), directories.output.clone()],
         CleanPart::BuildPackages => {
@@ -53,7 +54,10 @@ fn paths(part: CleanPart, directories: &Directories) -> Vec<PathBuf> {
 }
 
 /// Removes a part; returns what was there and is gone. The caller holds the build directory's lock.
-pub(crate) fn clean(part: CleanPart, directories: &Directories) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
+pub(crate) fn clean(
+    part: CleanPart,
+    directories: &Directories,
+) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
     let mut removed = Vec::new();
     for path in paths(part, directories) {
         if remove(&path).map_err(|error| (path.clone(), error))? {
@@ -69,7 +73,11 @@ fn remove(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     };
-    if metadata.is_dir() { std::fs::remove_dir_all(path)? } else { std::fs::remove_file(path)? }
+    if metadata.is_dir() {
+        std::fs::remove_dir_all(path)?
+    } else {
+        std::fs::remove_file(path)?
+    }
     Ok(true)
 }
 
@@ -82,7 +90,8 @@ mod tests {
     fn only_the_named_part_goes() {
         let root = tempfile::tempdir().unwrap();
         let config = RawConfig::default().resolve(root.path(), 1).unwrap();
-        for path in ["build/INTERMEDIATE_SRPMS/a", "build/records/zlib.json", "out/RPMS/x", "SPECS/zlib.spec"] {
+        for path in ["build/INTERMEDIATE_SRPMS/a", "build/records/zlib.json", "out/RPMS/x", "SPECS/zlib.spec"]
+        {
             let path = root.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();

@@ -192,8 +192,8 @@ pub struct ResultDocument {
     pub phases: Vec<PhaseTime>,
     /// Seconds spent outside rpmbuild: layers, mounts, collecting.
     pub overhead_seconds: f64,
-    /// Layers found in the store / unpacked for this job.
-    pub layers: (usize, usize),
+    /// Packages that had to be unpacked for this job; the others were in the layer store.
+    pub layers_made: usize,
     /// Packages whose scriptlets a build root would need but did not run.
     pub skipped_scriptlets: Vec<String>,
     /// Where the failed root was kept, if it was.

@@ -63,7 +63,7 @@ pub(crate) fn result_of(package: &str, outcome: Outcome) -> Attempt {
         usage: ResourceUsage::default(),
         phases: Vec::new(),
         overhead_seconds: 0.0,
-        layers: (0, 0),
+        layers_made: 0,
         skipped_scriptlets: Vec::new(),
         kept_root: None,
     };

@@ -1,1 +1,0 @@
-//! The pipeline and the command that people type.

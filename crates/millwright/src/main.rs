@@ -1,0 +1,220 @@
+//! `millwright`: the one command that people type.
+
+mod arguments;
+mod clean;
+mod pipeline;
+mod state_csv;
+mod words;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use arguments::{Arguments, CleanPart, Command, Common, Goals, words as words_of};
+use clap::Parser;
+use config::{Config, RawConfig};
+use pipeline::{Interruption, Pipeline, Wanted};
+use report::{Event, ExitStatus, Failure, Reporter, conclude};
+use scheduler::{BuildDirectoryLock, LockError, PlannedAction};
+
+/// The configuration file's place below the tree's root.
+const CONFIGURATION: &str = "configs/millwright.toml";
+
+fn main() -> ExitCode {
+    conclude(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
+    let config = configuration(&arguments.common)?;
+    let build = config.directories.build.clone();
+    let _lock = BuildDirectoryLock::acquire(&build, &command_line()).map_err(|error| match error {
+        held @ LockError::Held { .. } => Failure::new(ExitStatus::Environment, held)
+            .hint("wait for it, or use another build directory (--build-dir)"),
+        other => Failure::new(ExitStatus::Environment, other).hint(
+            "building packages needs a writable build directory; run as root or choose one with --build-dir",
+        ),
+    })?;
+    let reporter = report::choose(arguments.common.json, arguments.common.quiet);
+    if let Command::Clean { what } = &arguments.command {
+        return run_clean(what, &config, reporter.as_ref());
+    }
+    let only = words_of(arguments.common.pack_list.as_deref());
+    let pipeline = Pipeline::new(config, reporter.as_ref())?;
+    match &arguments.command {
+        Command::Toolchain { refresh } => pipeline.toolchain(*refresh).map(|_| ExitStatus::Done),
+        Command::Worker { refresh, export } => {
+            let base = pipeline.base(*refresh)?;
+            if let Some(file) = export {
+                pipeline.export(&base, file)?;
+            }
+            Ok(ExitStatus::Done)
+        }
+        Command::Read(goals) => run_read(&pipeline, goals, &only),
+        Command::Graph(goals) => run_graph(&pipeline, goals, &only),
+        Command::Pack(goals) => run_pack(&pipeline, goals, &only),
+        Command::Expand(goals) => run_expand(&pipeline, goals, &only),
+        Command::Plan(goals) => run_build(&pipeline, &[], goals, &only, true),
+        Command::Build(goals) => run_build(&pipeline, &[], goals, &only, goals.dry_run),
+        Command::Rebuild(goals) => {
+            if goals.wanted().is_empty() {
+                return Err(Failure::new(ExitStatus::Usage, "`rebuild` needs the names of specs")
+                    .hint("`millwright rebuild zlib`"));
+            }
+            run_build(&pipeline, &goals.wanted(), goals, &only, goals.dry_run)
+        }
+        Command::Clean { .. } => Ok(ExitStatus::Done),
+    }
+}
+
+/// Reads the configuration: flags over the file over defaults.
+fn configuration(common: &Common) -> Result<Config, Failure> {
+    let usage = |error: config::ConfigError| Failure::new(ExitStatus::Usage, error);
+    let root = root_directory(common)?;
+    let file = common.config.clone().unwrap_or_else(|| root.join(CONFIGURATION));
+    let raw = if file.exists() || common.config.is_some() {
+        RawConfig::read(&file).map_err(usage)?
+    } else {
+        RawConfig::default()
+    };
+    let overlay = common.overlay().map_err(|error| Failure::new(ExitStatus::Environment, error))?;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    raw.overlaid_with(overlay).resolve(&root, processors).map_err(usage)
+}
+
+/// Returns the tree's root: as given, or the nearest directory upwards that holds a configuration.
+fn root_directory(common: &Common) -> Result<PathBuf, Failure> {
+    let environment = |error: std::io::Error| Failure::new(ExitStatus::Environment, error);
+    if let Some(root) = &common.root {
+        return std::path::absolute(root).map_err(environment);
+    }
+    let current = std::env::current_dir().map_err(environment)?;
+    let found = current.ancestors().find(|directory| directory.join(CONFIGURATION).is_file());
+    Ok(found.map_or_else(|| current.clone(), Path::to_owned))
+}
+
+/// Returns what was typed, for whoever finds the build directory locked.
+fn command_line() -> String {
+    let words: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    format!("millwright {}", words.join(" "))
+}
+
+fn run_clean(what: &[CleanPart], config: &Config, reporter: &dyn Reporter) -> Result<ExitStatus, Failure> {
+    for part in what {
+        let removed = clean::clean(*part, &config.directories).map_err(|(path, error)| {
+            Failure::new(ExitStatus::Environment, error)
+                .hint(format!("`{}` could not be removed", path.display()))
+        })?;
+        for path in removed {
+            reporter.event(&Event::Note { message: format!("removed `{}`", path.display()) });
+        }
+    }
+    Ok(ExitStatus::Done)
+}
+
+fn run_read(pipeline: &Pipeline<'_>, goals: &Goals, only: &[String]) -> Result<ExitStatus, Failure> {
+    let base = pipeline.base(false)?;
+    let specs = pipeline.specs(&base, &limit(goals, only))?;
+    Ok(bad_specs_status(&specs.document.bad))
+}
+
+fn run_graph(pipeline: &Pipeline<'_>, goals: &Goals, only: &[String]) -> Result<ExitStatus, Failure> {
+    let base = pipeline.base(false)?;
+    let specs = pipeline.specs(&base, &limit(goals, only))?;
+    let graphed = pipeline.graph(&base, &specs)?;
+    pipeline.write_graph(&graphed)?;
+    Ok(bad_specs_status(&specs.document.bad))
+}
+
+fn run_pack(pipeline: &Pipeline<'_>, goals: &Goals, only: &[String]) -> Result<ExitStatus, Failure> {
+    let base = pipeline.base(false)?;
+    let specs = pipeline.specs(&base, &limit(goals, only))?;
+    let names = specs.document.specs.iter().map(|spec| spec.name.clone()).collect();
+    let packed = pipeline.pack(&base, &specs, &names)?;
+    if packed.failures.is_empty() {
+        return Ok(bad_specs_status(&specs.document.bad));
+    }
+    Err(pipeline.packing_failure(&packed))
+}
+
+fn run_expand(pipeline: &Pipeline<'_>, goals: &Goals, only: &[String]) -> Result<ExitStatus, Failure> {
+    let base = pipeline.base(false)?;
+    let specs = pipeline.specs(&base, &limit(goals, only))?;
+    let names = specs.document.specs.iter().map(|spec| spec.name.clone()).collect();
+    let packed = pipeline.pack(&base, &specs, &names)?;
+    pipeline.expand(&packed)?;
+    if packed.failures.is_empty() { Ok(ExitStatus::Done) } else { Err(pipeline.packing_failure(&packed)) }
+}
+
+/// Returns the specs that a command without graph looks at: those named, else those of the pack list.
+fn limit(goals: &Goals, only: &[String]) -> Vec<String> {
+    let wanted = goals.wanted();
+    if wanted.is_empty() { only.to_vec() } else { wanted }
+}
+
+fn bad_specs_status(bad: &[rpm_model::BadSpec]) -> ExitStatus {
+    if bad.is_empty() { ExitStatus::Done } else { ExitStatus::GoalsFailed }
+}
+
+/// Plans, and builds unless only the plan is wanted.
+fn run_build(
+    pipeline: &Pipeline<'_>,
+    rebuild: &[String],
+    goals: &Goals,
+    only: &[String],
+    plan_only: bool,
+) -> Result<ExitStatus, Failure> {
+    let start = std::time::Instant::now();
+    let mut wanted = Wanted {
+        goals: goals.wanted(),
+        rebuild: words_of(goals.rebuild_list.as_deref()).into_iter().collect(),
+        ignore: words_of(goals.ignore_list.as_deref()).into_iter().collect(),
+    };
+    wanted.rebuild.extend(rebuild.iter().cloned());
+    let base = pipeline.base(false)?;
+    let specs = pipeline.specs(&base, only)?;
+    let graphed = pipeline.graph(&base, &specs)?;
+    pipeline.write_graph(&graphed)?;
+    let (goal_specs, order) = pipeline.order(&graphed, &wanted)?;
+    let needed =
+        order.steps.iter().filter(|step| step.obstacles.is_empty()).map(|step| step.spec.clone()).collect();
+    let packed = pipeline.pack(&base, &specs, &needed)?;
+    let planned = pipeline.plan(&base, &specs, graphed, &packed, &goal_specs, &order, &wanted)?;
+    let plan = planned.plan.clone();
+    if plan_only {
+        tell(&words::plan_text(&plan, pipeline.workers()))?;
+        return Ok(words::run_status(&plan, &scheduler::RunSummary::default()));
+    }
+    if plan.to_build().next().is_none() && plan.blocked().next().is_none() {
+        pipeline.publish(&planned.universe)?;
+        let seconds = words::duration(start.elapsed().as_secs_f64());
+        tell(&format!("nothing to do: {} packages are up to date ({seconds})", plan.packages.len()))?;
+        return Ok(ExitStatus::Done);
+    }
+    let interruption = interruption()?;
+    let outcome = pipeline.build(&base, planned, &interruption)?;
+    let up_to_date = plan.packages.iter().filter(|package| package.action == PlannedAction::UpToDate).count();
+    for (package, obstacles) in plan.blocked() {
+        tell(&format!("blocked: {package}: {}", obstacles.join("; ")))?;
+    }
+    tell(&words::summary_text(&outcome.summary, up_to_date, outcome.seconds))?;
+    Ok(words::run_status(&plan, &outcome.summary))
+}
+
+/// Lets the first interrupt set a flag and the second end the process; workers end with their parent.
+fn interruption() -> Result<Interruption, Failure> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&flag))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)))
+            .map_err(|error| Failure::new(ExitStatus::Environment, error))?;
+    }
+    Ok(flag)
+}
+
+/// Writes what the user asked to see on standard output.
+fn tell(text: &str) -> Result<(), Failure> {
+    writeln!(anstream::stdout(), "{text}").map_err(|error| Failure::new(ExitStatus::Environment, error))
+}

@@ -1,0 +1,122 @@
+//! Toolchain and worker: what every build root starts from.
+
+use std::path::{Path, PathBuf};
+
+use bootstrap::{BootstrapError, Configuration, Indexes, Toolchain, make_toolchain, make_worker};
+use report::{Event, ExitStatus, Failure, Reporter, Stage};
+use repository::{IndexedPackage, RepodataWriter};
+use rpm_model::{ContentDigest, PackageOrigin, WorkerManifest};
+
+use super::{Pipeline, environment, usage};
+
+/// What is built with.
+pub(crate) struct Base {
+    pub(crate) worker: WorkerManifest,
+    /// `worker.json`.
+    pub(crate) worker_file: PathBuf,
+    pub(crate) generation: ContentDigest,
+    /// The toolchain's packages.
+    pub(crate) packages: Vec<IndexedPackage>,
+}
+
+impl Pipeline<'_> {
+    /// Makes the toolchain, or finds that it is there.
+    pub(crate) fn toolchain(&self, refresh: bool) -> Result<Toolchain, Failure> {
+        self.stage(Stage::Toolchain, None, || {
+            let indexes = if refresh { Indexes::Refresh } else { Indexes::Keep };
+            let configuration = self.bootstrap_configuration()?;
+            let progress = Progress::new(self.reporter, Stage::Toolchain);
+            let directories = &self.config.directories;
+            let toolchain =
+                make_toolchain(&directories.build, &configuration, indexes, &progress).map_err(failure)?;
+            if toolchain.was_made || !toolchain.directory.join("repodata/repomd.xml").is_file() {
+                let packages = self.scan(&toolchain.directory, PackageOrigin::Toolchain, "toolchain")?;
+                RepodataWriter::new(&toolchain.directory).publish(&packages).map_err(environment)?;
+            }
+            let summary = made_or_kept(toolchain.was_made, &format!("{} RPMs", toolchain.packages.len()));
+            Ok((toolchain, summary))
+        })
+    }
+
+    /// Makes toolchain and worker, or finds that they are there.
+    pub(crate) fn base(&self, refresh: bool) -> Result<Base, Failure> {
+        let toolchain = self.toolchain(refresh)?;
+        self.stage(Stage::Worker, None, || {
+            let configuration = self.bootstrap_configuration()?;
+            let progress = Progress::new(self.reporter, Stage::Worker);
+            let worker = make_worker(&self.config.directories.build, &configuration, &toolchain, &progress)
+                .map_err(failure)?;
+            let packages = self.scan(&toolchain.directory, PackageOrigin::Toolchain, "toolchain")?;
+            let generation = worker.manifest.generation();
+            let text = format!(
+                "{} packages, generation {}",
+                worker.manifest.core.packages().len(),
+                short(&generation)
+            );
+            let base = Base { worker: worker.manifest, worker_file: worker.path, generation, packages };
+            Ok((base, made_or_kept(worker.was_made, &text)))
+        })
+    }
+
+    /// Writes the worker as an archive; a relative name is below `build/worker/`.
+    pub(crate) fn export(&self, base: &Base, file: &Path) -> Result<(), Failure> {
+        let path = self.config.directories.build.join("worker").join(file);
+        self.stage(Stage::Worker, None, || {
+            let progress = Progress::new(self.reporter, Stage::Worker);
+            bootstrap::export(&base.worker_file, &path, &progress).map_err(failure)?;
+            Ok(((), format!("exported to `{}`", path.display())))
+        })
+    }
+
+    fn bootstrap_configuration(&self) -> Result<Configuration, Failure> {
+        let directory = self.config.directories.root.join("configs/bootstrap");
+        if directory.is_dir() { Configuration::read(&directory) } else { Configuration::shipped() }
+            .map_err(failure)
+    }
+}
+
+fn made_or_kept(was_made: bool, text: &str) -> String {
+    if was_made { format!("made {text}") } else { format!("{text}, up to date") }
+}
+
+fn short(digest: &ContentDigest) -> &str {
+    &digest.as_str()[..12]
+}
+
+/// Gives a bootstrap error its kind and advice.
+fn failure(error: BootstrapError) -> Failure {
+    match error {
+        BootstrapError::Configuration { .. } => usage(error).hint("see configs/bootstrap"),
+        other => Failure::new(ExitStatus::Environment, other).hint(
+            "the toolchain comes from the Debian sources that this host's apt is configured with; \
+                   `apt-get update` as root shows whether they answer",
+        ),
+    }
+}
+
+/// Passes bootstrap's events on.
+struct Progress<'a> {
+    reporter: &'a dyn Reporter,
+    stage: Stage,
+}
+
+impl<'a> Progress<'a> {
+    fn new(reporter: &'a dyn Reporter, stage: Stage) -> Self {
+        Self { reporter, stage }
+    }
+}
+
+impl bootstrap::Reporter for Progress<'_> {
+    fn report(&self, event: bootstrap::Event<'_>) {
+        let note = |message: String| self.reporter.event(&Event::Note { message });
+        match event {
+            bootstrap::Event::UpdatingIndexes => note("fetching package indexes".to_owned()),
+            bootstrap::Event::Downloading { packages } => note(format!("downloading {packages} packages")),
+            bootstrap::Event::Bridged { package, done, total } => {
+                let (stage, detail) = (self.stage, package.to_owned());
+                self.reporter.event(&Event::StageProgress { stage, done, total, detail });
+            }
+            _ => {}
+        }
+    }
+}

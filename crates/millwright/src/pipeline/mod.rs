@@ -1,0 +1,83 @@
+//! The pipeline: the stages in their order, each a call into its crate.
+//!
+//! What it is: the place where a configuration becomes calls, where a library's typed error gets its kind
+//! and its advice, and where stages are timed and reported. What it is not: it holds no logic of a stage;
+//! an `if` that decides something about packages belongs into the crate of that stage.
+
+mod base;
+mod build;
+mod pack;
+mod plan;
+mod specs;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use buildroot::{LayerStore, Sandbox, SetuidPolicy};
+use config::Config;
+use report::{Event, ExitStatus, Failure, Reporter, Stage};
+
+pub(crate) use base::Base;
+pub(crate) use build::Interruption;
+pub(crate) use pack::Packed;
+pub(crate) use plan::{Planned, Wanted};
+pub(crate) use specs::Specs;
+
+/// One run over one tree.
+pub(crate) struct Pipeline<'a> {
+    config: Config,
+    reporter: &'a dyn Reporter,
+    sandbox: Sandbox,
+    layers: LayerStore,
+    /// Where Millwright's programs are.
+    programs: PathBuf,
+}
+
+impl<'a> Pipeline<'a> {
+    /// Returns a pipeline; finds the programs that it will start beside this one.
+    pub(crate) fn new(config: Config, reporter: &'a dyn Reporter) -> Result<Self, Failure> {
+        let own = std::env::current_exe().map_err(|error| Failure::new(ExitStatus::Environment, error))?;
+        let programs = own.parent().map(PathBuf::from).unwrap_or_default();
+        let sandbox = Sandbox::discover().map_err(|error| {
+            Failure::new(ExitStatus::Environment, error)
+                .hint("compile all programs: `cargo build --release --workspace --bins`")
+        })?;
+        let layers = LayerStore::open(&config.directories.build.join("cache/layers"), SetuidPolicy::Strip)
+            .map_err(environment)?;
+        Ok(Self { config, reporter, sandbox, layers, programs })
+    }
+
+    /// Runs a stage: reports its begin, its end in words, and how long it took.
+    fn stage<T>(
+        &self,
+        stage: Stage,
+        total: Option<usize>,
+        work: impl FnOnce() -> Result<(T, String), Failure>,
+    ) -> Result<T, Failure> {
+        self.reporter.event(&Event::StageStarted { stage, total });
+        let start = Instant::now();
+        let (value, summary) = work()?;
+        self.reporter.event(&Event::StageFinished { stage, summary, seconds: start.elapsed().as_secs_f64() });
+        Ok(value)
+    }
+
+    /// Returns how many packages are built at the same time.
+    pub(crate) fn workers(&self) -> usize {
+        self.config.workers
+    }
+
+    fn warn(&self, message: impl Into<String>) {
+        self.reporter.event(&Event::Warning { message: message.into() });
+    }
+}
+
+/// Returns a failure of the host.
+fn environment(error: impl Into<Box<dyn Error + Send + Sync>>) -> Failure {
+    Failure::new(ExitStatus::Environment, error)
+}
+
+/// Returns a failure of what the user wrote.
+fn usage(error: impl Into<Box<dyn Error + Send + Sync>>) -> Failure {
+    Failure::new(ExitStatus::Usage, error)
+}

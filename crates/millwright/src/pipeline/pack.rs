@@ -1,0 +1,131 @@
+//! Sources and SRPMs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use config::SignatureHandling;
+use report::{ExitStatus, Failure};
+use rpm_model::ContentDigest;
+use sources::{DebianPlace, DownloadOptions, RemotePlaces, SignatureMode, SourceStore};
+use srpmpacker::{Discovery, PackOptions, PackReport, PackerError, SpecOutcome, pack};
+
+use super::{Base, Pipeline, Specs, environment, usage};
+
+/// A packed spec.
+pub(crate) struct Srpm {
+    pub(crate) path: PathBuf,
+    pub(crate) sha256: ContentDigest,
+}
+
+/// What became of packing.
+pub(crate) struct Packed {
+    /// By spec.
+    pub(crate) srpms: BTreeMap<String, Srpm>,
+    /// Why a spec has no SRPM, by spec.
+    pub(crate) failures: BTreeMap<String, String>,
+}
+
+impl Pipeline<'_> {
+    /// Packs these specs, as far as their content changed; all failures of all specs come back together.
+    pub(crate) fn pack(
+        &self,
+        base: &Base,
+        specs: &Specs,
+        names: &BTreeSet<String>,
+    ) -> Result<Packed, Failure> {
+        let directories = &self.config.directories;
+        let store = SourceStore::open(&directories.build.join("sources")).map_err(environment)?;
+        let engine = self.engine(base);
+        let chosen = specs.discovery.specs.iter().filter(|spec| names.contains(&spec.name));
+        let discovery = Discovery {
+            specs: chosen.cloned().collect(),
+            shadowed: Vec::new(),
+            complete: specs.discovery.complete && names.len() == specs.discovery.specs.len(),
+        };
+        let options = PackOptions {
+            engine: &engine,
+            read: self.read_options(base),
+            run_check: self.config.limits("").run_check,
+            output: directories.intermediate_srpms.join(&base.worker.arch),
+            build: directories.build.clone(),
+            store: &store,
+            signatures: match self.config.signature_handling {
+                SignatureHandling::Enforce => SignatureMode::Enforce,
+                SignatureHandling::Skip => SignatureMode::Skip,
+                SignatureHandling::Update => SignatureMode::Update,
+            },
+            offline: self.config.offline,
+            remote: self.remote_places(),
+            concurrent_downloads: self.config.concurrent_downloads,
+            workers: self.config.workers,
+            repack: false,
+            reporter: self.reporter,
+        };
+        let report = pack(&discovery, &options).map_err(|error| match error {
+            PackerError::Remote(_) => usage(error),
+            other => environment(other),
+        })?;
+        Ok(packed(&report))
+    }
+
+    /// Takes the specs out of the SRPMs.
+    pub(crate) fn expand(&self, packed: &Packed) -> Result<(), Failure> {
+        let srpms: Vec<PathBuf> = packed.srpms.values().map(|srpm| srpm.path.clone()).collect();
+        let output = &self.config.directories.intermediate_specs;
+        let expansion = specreader::expand(&srpms, output).map_err(environment)?;
+        for failure in &expansion.failures {
+            self.warn(failure.to_string());
+        }
+        Ok(())
+    }
+
+    /// Returns the failure that ends a command which was about packing.
+    pub(crate) fn packing_failure(&self, packed: &Packed) -> Failure {
+        let lines: Vec<&str> = packed.failures.values().map(String::as_str).collect();
+        Failure::new(
+            ExitStatus::GoalsFailed,
+            format!("{} specs were not packed\n{}", lines.len(), lines.join("\n")),
+        )
+        .hint("a new or changed source: check it, then pack with --signature-handling=update")
+    }
+
+    /// Returns where sources may be fetched from.
+    fn remote_places(&self) -> RemotePlaces {
+        let build = &self.config.directories.build;
+        let debian = self.config.debian_sources.is_file().then(|| DebianPlace {
+            map: self.config.debian_sources.clone(),
+            apt_config: build.join("apt/apt.conf"),
+            scratch: build.join("work/debian-sources"),
+        });
+        RemotePlaces {
+            servers: self.config.source_urls.clone(),
+            debian,
+            upstream: self.config.upstream,
+            download: DownloadOptions {
+                ca_certificate: self.config.ca_cert.clone(),
+                client_certificate: self.config.client_certificate.clone(),
+                ..DownloadOptions::standard(self.config.concurrent_downloads)
+            },
+        }
+    }
+}
+
+fn packed(report: &PackReport) -> Packed {
+    let mut packed = Packed { srpms: BTreeMap::new(), failures: BTreeMap::new() };
+    for spec in &report.specs {
+        match &spec.outcome {
+            SpecOutcome::Packed { srpm, sha256, .. } | SpecOutcome::Current { srpm, sha256 } => {
+                let srpm = Srpm { path: srpm.clone(), sha256: sha256.clone() };
+                packed.srpms.insert(spec.spec.clone(), srpm);
+            }
+            SpecOutcome::Skipped { reason } => {
+                packed.failures.insert(spec.spec.clone(), reason.to_string());
+            }
+            SpecOutcome::Failed { failures } => {
+                let text = failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+                packed.failures.insert(spec.spec.clone(), text);
+            }
+        }
+    }
+    packed
+}

@@ -1,0 +1,91 @@
+//! Reading the tree's specs.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use report::{Failure, Stage};
+use rpm_model::PackagesDocument;
+use specreader::{
+    AzureLayout, CachedReader, EngineLimits, ReadOptions, WorkerEngine, azure_specs, packages_document,
+    write_document,
+};
+use srpmpacker::{Discovery, discover};
+
+use super::{Base, Pipeline, environment, usage};
+
+/// The tree's specs, found and read.
+pub(crate) struct Specs {
+    pub(crate) discovery: Discovery,
+    pub(crate) document: PackagesDocument,
+}
+
+impl Pipeline<'_> {
+    /// Finds and reads the specs, and writes `packages.json` and `specs.json`; bad specs are told and listed.
+    pub(crate) fn specs(&self, base: &Base, only: &[String]) -> Result<Specs, Failure> {
+        let discovery = discover(&self.config.directories.specs, only, false)
+            .map_err(|error| usage(error).hint("`--specs-dir` names the directory of specs"))?;
+        let total = discovery.specs.len();
+        self.stage(Stage::Read, Some(total), || {
+            let engine = self.engine(base);
+            let options = self.read_options(base);
+            let reader = CachedReader::new(&engine, self.config.directories.build.join("cache/specs"));
+            let identity = reader.identity(&options).map_err(environment)?;
+            let reading = reader.read(&discovery.specs, &options).map_err(environment)?;
+            let document = packages_document(&base.worker.arch, identity, reading.results);
+            for bad in &document.bad {
+                let line = bad.line.map(|line| format!(":{line}")).unwrap_or_default();
+                self.warn(format!("{}{line}: {}", bad.spec_path, bad.message));
+            }
+            self.write_documents(&document)?;
+            let read = total - reading.remembered;
+            let summary = format!("{} specs ({read} read, {} bad)", total, document.bad.len());
+            Ok((Specs { discovery, document }, summary))
+        })
+    }
+
+    /// Returns what reads specs and makes SRPMs: rpm of the worker, inside the worker.
+    pub(super) fn engine<'b>(&'b self, base: &'b Base) -> WorkerEngine<'b> {
+        let workers = NonZeroUsize::new(self.config.workers).unwrap_or(NonZeroUsize::MIN);
+        WorkerEngine::new(&base.worker, &self.sandbox, &self.layers, EngineLimits::usual(workers))
+    }
+
+    pub(super) fn read_options(&self, base: &Base) -> ReadOptions {
+        ReadOptions {
+            arch: base.worker.arch.clone(),
+            defines: self.config.defines.clone(),
+            macro_files: self.config.macros_file.iter().cloned().collect(),
+        }
+    }
+
+    fn write_documents(&self, document: &PackagesDocument) -> Result<(), Failure> {
+        let directories = &self.config.directories;
+        std::fs::create_dir_all(&directories.artifacts).map_err(environment)?;
+        write_document(&directories.artifacts.join("packages.json"), document).map_err(environment)?;
+        let layout = AzureLayout {
+            srpm_dir: directories.intermediate_srpms.join(&document.arch),
+            rpm_dir: directories.rpms.clone(),
+            toolchain_rpms_dir: directories.toolchain.clone(),
+            toolchain_manifest: BTreeSet::new(),
+            run_check: self.config.limits("").run_check,
+        };
+        write_document(&directories.artifacts.join("specs.json"), &azure_specs(document, &layout))
+            .map_err(environment)?;
+        Ok(())
+    }
+}
+
+/// Replaces a text file whole, unless it has this content already.
+pub(super) fn write_text(path: &Path, text: &str) -> io::Result<()> {
+    if std::fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
+        return Ok(());
+    }
+    let directory = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(directory)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! What came out of a build: checked against the plan, then moved out of the build's reach.
+//!
+//! The build has ended when this runs, so nothing changes underneath; but what it left is still its word.
+//! Only regular files are taken (no links), a file's name must be its header's NEVRA, and the NEVRA must be
+//! one that the spec announced or a debug package that belongs to it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use repository::read_package;
+use rpm_model::{Nevra, PackageArtifact, PackageOrigin};
+
+use crate::error::{IoContext, WorkerError};
+
+/// Why a build's output is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// Something that is no regular file stands among the packages.
+    #[error("`{0}` in the output directory is not a regular file")]
+    NotAFile(PathBuf),
+    /// A file is no readable package.
+    #[error("`{path}` is not a readable package: {message}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The reader's words.
+        message: String,
+    },
+    /// The file's name is not what its header says.
+    #[error("`{path}` says in its header that it is {nevra}")]
+    WrongName {
+        /// The file.
+        path: PathBuf,
+        /// What the header says.
+        nevra: Nevra,
+    },
+    /// The spec did not announce it.
+    #[error("{0} came out of the build, but the spec does not name it")]
+    Unexpected(Nevra),
+    /// The spec announced it.
+    #[error("{0} did not come out of the build, although the spec names it")]
+    Missing(Nevra),
+    /// There is nothing at all.
+    #[error("the build ended well but left no package")]
+    Nothing,
+}
+
+/// Checks and moves the packages under `rpms` (`<arch>/*.rpm`) into `output/<arch>/`.
+///
+/// The outer error is the host's, the inner one the package's fault; after a refusal nothing has moved.
+pub(crate) fn collect(
+    rpms: &Path,
+    expected: &[Nevra],
+    output: &Path,
+) -> Result<Result<Vec<PackageArtifact>, Refusal>, WorkerError> {
+    let files = match find(rpms)? {
+        Ok(files) => files,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let mut found = Vec::new();
+    for path in files {
+        let package = match read_package(&path, PackageOrigin::Tree) {
+            Ok(package) => package,
+            Err(error) => return Ok(Err(Refusal::Unreadable { path, message: error.to_string() })),
+        };
+        let nevra = package.header.nevra;
+        if path.file_name().is_none_or(|name| name.to_string_lossy() != nevra.file_name()) {
+            return Ok(Err(Refusal::WrongName { path, nevra }));
+        }
+        let artifact =
+            PackageArtifact { nevra, path: String::new(), sha256: package.sha256, size: package.size };
+        found.push((path, artifact));
+    }
+    let nevras: Vec<&Nevra> = found.iter().map(|(_, artifact)| &artifact.nevra).collect();
+    if let Some(refusal) = compare(&nevras, expected) {
+        return Ok(Err(refusal));
+    }
+    let mut artifacts = Vec::new();
+    for (path, mut artifact) in found {
+        let directory = output.join(&artifact.nevra.arch);
+        let target = directory.join(artifact.nevra.file_name());
+        fs::create_dir_all(&directory).context("create", &directory)?;
+        move_file(&path, &target)?;
+        artifact.path = target.to_string_lossy().into_owned();
+        artifacts.push(artifact);
+    }
+    artifacts.sort();
+    Ok(Ok(artifacts))
+}
+
+/// Returns the files below `rpms`, sorted.
+fn find(rpms: &Path) -> Result<Result<Vec<PathBuf>, Refusal>, WorkerError> {
+    let mut files = Vec::new();
+    for directory in fs::read_dir(rpms).context("read", rpms)? {
+        let directory = directory.context("read", rpms)?.path();
+        // `symlink_metadata`: a link would let the build choose a file of the host.
+        if !fs::symlink_metadata(&directory).context("examine", &directory)?.is_dir() {
+            return Ok(Err(Refusal::NotAFile(directory)));
+        }
+        for file in fs::read_dir(&directory).context("read", &directory)? {
+            let file = file.context("read", &directory)?.path();
+            if !fs::symlink_metadata(&file).context("examine", &file)?.is_file() {
+                return Ok(Err(Refusal::NotAFile(file)));
+            }
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(Ok(files))
+}
+
+/// Compares what came out with what the spec announced; an empty announcement is not compared.
+fn compare(found: &[&Nevra], expected: &[Nevra]) -> Option<Refusal> {
+    if found.is_empty() {
+        return Some(Refusal::Nothing);
+    }
+    if expected.is_empty() {
+        return None;
+    }
+    if let Some(missing) = expected.iter().find(|nevra| !found.contains(nevra)) {
+        return Some(Refusal::Missing(missing.clone()));
+    }
+    let announced = |nevra: &Nevra| expected.contains(nevra) || is_debug_package(nevra, expected);
+    found.iter().find(|nevra| !announced(nevra)).map(|nevra| Refusal::Unexpected((*nevra).clone()))
+}
+
+/// Returns whether rpmbuild made this package by itself beside an announced one.
+fn is_debug_package(nevra: &Nevra, expected: &[Nevra]) -> bool {
+    let Some(base) =
+        nevra.name.strip_suffix("-debuginfo").or_else(|| nevra.name.strip_suffix("-debugsource"))
+    else {
+        return false;
+    };
+    // The source name's debug packages exist even where no binary package has that name.
+    expected.iter().any(|known| {
+        known.name == base || known.name.starts_with(&format!("{base}-")) || base.starts_with(&known.name)
+    })
+}
+
+/// Gives a file to root and moves it, by rename where the file system allows.
+fn move_file(from: &Path, to: &Path) -> Result<(), WorkerError> {
+    std::os::unix::fs::chown(from, Some(0), Some(0)).context("give to root", from)?;
+    fs::set_permissions(from, fs::Permissions::from_mode(0o644)).context("set the mode of", from)?;
+    if fs::rename(from, to).is_ok() {
+        return Ok(());
+    }
+    let mut temporary = to.as_os_str().to_owned();
+    temporary.push(".part");
+    let temporary = PathBuf::from(temporary);
+    fs::copy(from, &temporary).context("copy to", &temporary)?;
+    fs::rename(&temporary, to).context("rename to", to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(found: &[&str], expected: &[&str], refusal: Option<&str>) {
+        let parse = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect::<Vec<Nevra>>();
+        let found = parse(found);
+        let verdict = compare(&found.iter().collect::<Vec<_>>(), &parse(expected));
+        assert_eq!(verdict.as_ref().map(ToString::to_string).as_deref(), refusal);
+    }
+
+    #[test]
+    fn only_announced_packages_and_their_debug_packages_are_accepted() {
+        let spec = ["zlib-1-1.x86_64", "zlib-devel-1-1.x86_64"];
+        check(&spec, &spec, None);
+        check(
+            &[
+                "zlib-1-1.x86_64",
+                "zlib-devel-1-1.x86_64",
+                "zlib-debuginfo-1-1.x86_64",
+                "zlib-debugsource-1-1.x86_64",
+            ],
+            &spec,
+            None,
+        );
+        check(
+            &["zlib-1-1.x86_64"],
+            &spec,
+            Some("zlib-devel-1-1.x86_64 did not come out of the build, although the spec names it"),
+        );
+        check(
+            &["zlib-1-1.x86_64", "zlib-devel-1-1.x86_64", "glibc-9-9.x86_64"],
+            &spec,
+            Some("glibc-9-9.x86_64 came out of the build, but the spec does not name it"),
+        );
+        check(&[], &spec, Some("the build ended well but left no package"));
+        check(&["anything-1-1.noarch"], &[], None);
+    }
+
+    #[test]
+    fn a_link_among_the_packages_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let rpms = directory.path().join("RPMS");
+        fs::create_dir_all(rpms.join("x86_64")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", rpms.join("x86_64/a-1-1.x86_64.rpm")).unwrap();
+        let refusal = collect(&rpms, &[], &directory.path().join("out")).unwrap().unwrap_err();
+        assert!(matches!(refusal, Refusal::NotAFile(_)), "{refusal}");
+        assert!(!directory.path().join("out").exists());
+    }
+}

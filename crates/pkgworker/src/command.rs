@@ -1,0 +1,214 @@
+//! Job to sandbox: the command line, environment and mounts of one rpmbuild, as plain data.
+//!
+//! Nothing here touches the system; [`sandbox_spec`] is a function from a job to a value, tested as such.
+//! What it fixes (paths, host name, time zone, dates, processor count) is what makes two builds of one job
+//! bit-identical; [`WORKER_SEMANTICS`] is part of every build identity and is raised when any of it changes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use buildroot::{BindMount, Limits, SandboxSpec, Upper};
+use rpm_model::JobDocument;
+
+/// Raised whenever the same job document would be built in another way.
+pub const WORKER_SEMANTICS: u32 = 1;
+
+/// `_topdir` inside every build root.
+pub const TOP_DIRECTORY: &str = "/build";
+
+/// The architecture that this program was compiled for, and so the host's.
+const HOST_ARCH: &str = std::env::consts::ARCH;
+
+/// Where a build sees its SRPM.
+const SRPM_DIRECTORY: &str = "/build/SRPMS";
+
+/// Where a build sees ccache's objects and compiler links.
+const CCACHE_DIRECTORY: &str = "/ccache";
+const CCACHE_LINKS: &str = "/ccache-bin";
+const CCACHE_CONFIG: &str = "/ccache.conf";
+
+/// Where a build sees the extra macro file.
+const MACROS_FILE: &str = "/etc/rpm/macros.zz-millwright-job";
+
+/// The compilers that ccache stands in for; links of these names to ccache come first on the path.
+pub(crate) const CCACHE_COMPILERS: [&str; 6] = ["c++", "cc", "clang", "clang++", "g++", "gcc"];
+
+/// The directories of one job on the host.
+#[derive(Clone, Debug)]
+pub(crate) struct JobDirectories {
+    /// Becomes `/build`, writable by the build user.
+    pub(crate) top: PathBuf,
+    /// Links named as compilers, when ccache is used.
+    pub(crate) ccache_links: PathBuf,
+    /// Holds the upper directory when the root is to be kept or is too large for memory.
+    pub(crate) upper: PathBuf,
+}
+
+/// Returns the macros that every build is given besides the job's own, in a fixed order.
+fn worker_macros(job: &JobDocument) -> BTreeMap<String, String> {
+    let processors = job.max_cpu.unwrap_or(1).max(1).to_string();
+    let fixed = [
+        ("_topdir", TOP_DIRECTORY),
+        ("_buildhost", "millwright"),
+        // Dates come from the changelog, so that a build at another hour gives the same bytes.
+        ("source_date_epoch_from_changelog", "1"),
+        ("use_source_date_epoch_as_buildtime", "1"),
+        ("clamp_mtime_to_source_date_epoch", "1"),
+        // A constant saves the shell-out to count processors, and `-j` is no input of a correct build.
+        ("_smp_build_ncpus", processors.as_str()),
+        ("_smp_ncpus_max", processors.as_str()),
+        ("with_check", if job.run_check { "1" } else { "0" }),
+    ];
+    let mut macros: BTreeMap<String, String> =
+        fixed.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    macros.extend(job.defines.clone());
+    macros
+}
+
+/// Returns rpmbuild's argument vector.
+pub(crate) fn rpmbuild_arguments(job: &JobDocument, srpm_name: &str) -> Vec<String> {
+    let mut arguments = vec!["/usr/bin/rpmbuild".to_owned(), "--rebuild".to_owned()];
+    // The solver has proved the closure; the root carries no database that rpmbuild could ask.
+    arguments.push("--nodeps".to_owned());
+    // The whole directory goes away afterwards; `%clean` would only cost processes.
+    arguments.push("--noclean".to_owned());
+    if !job.run_check {
+        arguments.push("--nocheck".to_owned());
+    }
+    if job.arch != HOST_ARCH {
+        arguments.push("--target".to_owned());
+        arguments.push(job.arch.clone());
+    }
+    for (name, value) in worker_macros(job) {
+        arguments.push("--define".to_owned());
+        arguments.push(format!("{name} {value}"));
+    }
+    arguments.push(format!("{SRPM_DIRECTORY}/{srpm_name}"));
+    arguments
+}
+
+/// Returns the sandbox that builds a job over these lowers.
+///
+/// `disk_upper` asks for an upper directory on disk (kept roots); otherwise it lives in memory, limited by
+/// the job's disk limit.
+pub(crate) fn sandbox_spec(
+    job: &JobDocument,
+    lowers: Vec<PathBuf>,
+    directories: &JobDirectories,
+    disk_upper: bool,
+) -> SandboxSpec {
+    let srpm = Path::new(&job.srpm_path);
+    let srpm_name = srpm.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut spec = SandboxSpec::new(lowers, rpmbuild_arguments(job, &srpm_name));
+    spec.upper = if disk_upper {
+        Upper::Disk { dir: directories.upper.clone() }
+    } else {
+        Upper::Tmpfs { size_mb: (job.disk_limit_bytes >> 20).max(1) }
+    };
+    // Nothing outside /build, /tmp and /var/tmp can be changed by a build.
+    spec.read_only_root = !disk_upper;
+    spec.working_directory = TOP_DIRECTORY.into();
+    "millwright".clone_into(&mut spec.hostname);
+    spec.binds.push(bind(&directories.top, TOP_DIRECTORY, false));
+    spec.binds.push(bind(srpm, &format!("{SRPM_DIRECTORY}/{srpm_name}"), true));
+    if let Some(macros) = &job.macros_file {
+        spec.binds.push(bind(Path::new(macros), MACROS_FILE, true));
+    }
+    let mut path = "/usr/local/bin:/usr/bin:/usr/sbin".to_owned();
+    let mut environment = BTreeMap::from([
+        ("HOME", TOP_DIRECTORY.to_owned()),
+        ("USER", "builder".to_owned()),
+        ("LOGNAME", "builder".to_owned()),
+        ("SHELL", "/bin/bash".to_owned()),
+        ("TERM", "dumb".to_owned()),
+        ("LC_ALL", "C.UTF-8".to_owned()),
+        ("TZ", "UTC".to_owned()),
+        // Without it the OpenMP threads of rpmbuild spin: 40 % of its processor time on small packages.
+        ("OMP_WAIT_POLICY", "passive".to_owned()),
+    ]);
+    if let Some(ccache) = &job.ccache {
+        spec.binds.push(bind(Path::new(&ccache.directory), CCACHE_DIRECTORY, false));
+        spec.binds.push(bind(&directories.ccache_links, CCACHE_LINKS, true));
+        environment.insert("CCACHE_DIR", CCACHE_DIRECTORY.to_owned());
+        environment.insert("CCACHE_NOSTATS", "false".to_owned());
+        if let Some(config) = &ccache.config {
+            spec.binds.push(bind(Path::new(config), CCACHE_CONFIG, true));
+            environment.insert("CCACHE_CONFIGPATH", CCACHE_CONFIG.to_owned());
+        }
+        path = format!("{CCACHE_LINKS}:{path}");
+    }
+    environment.insert("PATH", path);
+    spec.environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    spec.limits = Limits { wall_ms: Some(job.timeout_seconds.saturating_mul(1000)), ..Limits::default() };
+    spec
+}
+
+fn bind(source: &Path, target: &str, read_only: bool) -> BindMount {
+    BindMount { source: source.to_owned(), target: target.into(), read_only }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rpm_model::{BuildrootLock, CcacheMount, ContentDigest};
+
+    fn job() -> JobDocument {
+        JobDocument {
+            schema: JobDocument::SCHEMA,
+            package: "zlib".into(),
+            srpm_path: "/srv/zlib-1.3-1.mw1.src.rpm".into(),
+            srpm_sha256: ContentDigest::of_bytes(b""),
+            lock: BuildrootLock::new(Vec::new()),
+            arch: HOST_ARCH.into(),
+            defines: BTreeMap::from([("dist".into(), ".mw1".into())]),
+            macros_file: None,
+            run_check: false,
+            max_cpu: Some(3),
+            timeout_seconds: 60,
+            disk_limit_bytes: 64 << 20,
+            ccache: None,
+            expected: Vec::new(),
+        }
+    }
+
+    fn directories() -> JobDirectories {
+        JobDirectories { top: "/w/top".into(), ccache_links: "/w/links".into(), upper: "/w/upper".into() }
+    }
+
+    #[test]
+    fn rpmbuild_gets_fixed_macros_in_a_fixed_order() {
+        let arguments = rpmbuild_arguments(&job(), "z.src.rpm").join("|");
+        assert_eq!(
+            arguments,
+            "/usr/bin/rpmbuild|--rebuild|--nodeps|--noclean|--nocheck|--define|_buildhost millwright|--define|\
+             _smp_build_ncpus 3|--define|_smp_ncpus_max 3|--define|_topdir /build|--define|\
+             clamp_mtime_to_source_date_epoch 1|--define|dist .mw1|--define|source_date_epoch_from_changelog 1|\
+             --define|use_source_date_epoch_as_buildtime 1|--define|with_check 0|/build/SRPMS/z.src.rpm"
+        );
+        let mut checked = job();
+        checked.run_check = true;
+        assert!(!rpmbuild_arguments(&checked, "z").contains(&"--nocheck".to_owned()));
+        assert!(rpmbuild_arguments(&checked, "z").contains(&"with_check 1".to_owned()));
+    }
+
+    #[test]
+    fn the_root_is_read_only_unless_it_is_kept() {
+        let spec = sandbox_spec(&job(), vec!["/l".into()], &directories(), false);
+        assert!(spec.read_only_root);
+        assert_eq!(spec.limits.wall_ms, Some(60_000));
+        assert!(matches!(spec.upper, Upper::Tmpfs { size_mb: 64 }));
+        let kept = sandbox_spec(&job(), vec!["/l".into()], &directories(), true);
+        assert!(!kept.read_only_root);
+        assert!(matches!(kept.upper, Upper::Disk { .. }));
+    }
+
+    #[test]
+    fn ccache_comes_first_on_the_path() {
+        let mut cached = job();
+        cached.ccache = Some(CcacheMount { directory: "/cc".into(), config: None });
+        let spec = sandbox_spec(&cached, vec!["/l".into()], &directories(), false);
+        assert!(spec.environment["PATH"].starts_with("/ccache-bin:"));
+        assert_eq!(spec.environment["CCACHE_DIR"], "/ccache");
+        assert_eq!(spec.binds.iter().filter(|mount| !mount.read_only).count(), 2);
+    }
+}

@@ -1,0 +1,158 @@
+//! What a build log says: the section reached, why it failed, the lines that tell.
+//!
+//! Functions of text only. The forms are rpmbuild's (4.18): `Executing(%build): ...` when a section starts
+//! and `error: Bad exit status from FILE (%build)` when one fails.
+
+use rpm_model::FailureClass;
+
+/// How many lines a failure summary shows.
+const DECISIVE_LINES: usize = 12;
+
+/// Texts that mark a line as the cause of a failure rather than its echo.
+const CAUSES: [&str; 16] = [
+    "error:",
+    "Error:",
+    "ERROR:",
+    "error[",
+    "FAILED",
+    "FAIL:",
+    "undefined reference",
+    "cannot find",
+    "No such file or directory",
+    "No space left on device",
+    "not found",
+    "Permission denied",
+    "Assertion",
+    "Segmentation fault",
+    "Killed",
+    "Hunk #",
+];
+
+/// Lines that only repeat that something failed before.
+const ECHOES: [&str; 4] = ["RPM build errors:", "Bad exit status from", "make: ***", "make[1]: ***"];
+
+/// What a failed build's log says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogVerdict {
+    /// The section that failed, for example `%build`; `None` before the first section.
+    pub(crate) phase: Option<String>,
+    /// Whose fault the log shows, for a build that ended by itself.
+    pub(crate) class: FailureClass,
+    /// The lines that tell, oldest first.
+    pub(crate) lines: Vec<String>,
+}
+
+/// Returns the section that starts on this line, for example `%prep`.
+pub(crate) fn phase_of_line(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("Executing(")?;
+    rest.split_once(')').map(|(phase, _)| phase)
+}
+
+/// Returns what the log of a failed build says.
+pub(crate) fn judge(log: &str) -> LogVerdict {
+    let failed = log.lines().rev().find_map(failed_section);
+    let reached = log.lines().filter_map(phase_of_line).last();
+    let phase = failed.or(reached).map(str::to_owned);
+    let class = if log.contains("No space left on device") || log.contains("Disk quota exceeded") {
+        FailureClass::NoSpace
+    } else if log.contains("Killed signal terminated program") || log.contains("Cannot allocate memory") {
+        FailureClass::OutOfMemory
+    } else if phase.as_deref() == Some("%check") {
+        FailureClass::CheckFailure
+    } else {
+        FailureClass::PackageFailure
+    };
+    LogVerdict { lines: decisive_lines(log, phase.as_deref()), phase, class }
+}
+
+/// Returns the section named by rpmbuild's own failure line.
+fn failed_section(line: &str) -> Option<&str> {
+    let (_, rest) = line.split_once("Bad exit status from")?;
+    let (_, rest) = rest.split_once('(')?;
+    rest.split_once(')').map(|(section, _)| section)
+}
+
+/// Returns the lines of the failed section that name a cause, or else its last lines.
+fn decisive_lines(log: &str, phase: Option<&str>) -> Vec<String> {
+    let mut section: Vec<&str> = Vec::new();
+    for line in log.lines() {
+        if phase_of_line(line).is_some_and(|started| Some(started) == phase) {
+            section.clear();
+        }
+        section.push(line);
+    }
+    let plain = |line: &&str| !line.trim().is_empty() && !ECHOES.iter().any(|echo| line.contains(echo));
+    let is_cause = |line: &&str| CAUSES.iter().any(|cause| line.contains(cause));
+    let telling: Vec<&str> = section.into_iter().filter(plain).collect();
+    let causes: Vec<&str> = telling.iter().copied().filter(is_cause).collect();
+    let chosen = if causes.is_empty() {
+        // Without a named cause the end tells.
+        &telling[telling.len().saturating_sub(DECISIVE_LINES)..]
+    } else {
+        // The first causes are the true ones; what follows is their consequence.
+        &causes[..causes.len().min(DECISIVE_LINES)]
+    };
+    chosen.iter().map(|line| shorten(line)).collect()
+}
+
+/// Returns a line cut to what a terminal shows.
+fn shorten(line: &str) -> String {
+    const WIDTH: usize = 300;
+    match line.char_indices().nth(WIDTH) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(log: &str, phase: Option<&str>, class: FailureClass, lines: &[&str]) {
+        let verdict = judge(log);
+        assert_eq!(verdict.phase.as_deref(), phase, "{log}");
+        assert_eq!(verdict.class, class, "{log}");
+        assert_eq!(verdict.lines, lines, "{log}");
+    }
+
+    #[test]
+    fn a_compiler_error_is_found() {
+        let log = "Executing(%prep): /bin/sh -e /var/tmp/a\nPatch #0\nExecuting(%build): /bin/sh -e /var/tmp/b\n\
+                   gcc -c x.c\nx.c:3:1: error: boom\nmake: *** [x.o] Error 1\n\
+                   error: Bad exit status from /var/tmp/b (%build)\n\nRPM build errors:\n    Bad exit status from /var/tmp/b (%build)\n";
+        check(log, Some("%build"), FailureClass::PackageFailure, &["x.c:3:1: error: boom"]);
+    }
+
+    #[test]
+    fn a_failing_check_is_a_class_of_its_own() {
+        let log = "Executing(%build): a\nExecuting(%check): b\nrunning\nFAIL: test 3\nerror: Bad exit status from /v/b (%check)\n";
+        check(log, Some("%check"), FailureClass::CheckFailure, &["FAIL: test 3"]);
+    }
+
+    #[test]
+    fn a_full_disk_is_no_fault_of_the_package() {
+        let log = "Executing(%install): a\ncp: write error: No space left on device\nerror: Bad exit status from /v/b (%install)\n";
+        check(log, Some("%install"), FailureClass::NoSpace, &["cp: write error: No space left on device"]);
+    }
+
+    #[test]
+    fn without_a_named_cause_the_end_is_shown() {
+        let mut log = String::from("Executing(%build): a\n");
+        for number in 0..40 {
+            log.push_str(&format!("step {number}\n"));
+        }
+        let verdict = judge(&log);
+        assert_eq!(verdict.lines.len(), DECISIVE_LINES);
+        assert_eq!(verdict.lines.last().unwrap(), "step 39");
+    }
+
+    #[test]
+    fn an_error_before_any_section_is_shown() {
+        check(
+            "error: Failed build dependencies:\n",
+            None,
+            FailureClass::PackageFailure,
+            &["error: Failed build dependencies:"],
+        );
+    }
+}

@@ -1,0 +1,133 @@
+//! `pkgworker`: builds one SRPM, by a job document or by the Azure toolkit's flags.
+
+mod arguments;
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use arguments::Arguments;
+use buildroot::{LayerStore, Sandbox, SetuidPolicy};
+use clap::Parser;
+use pkgworker::{Host, Keep, WorkerError, build};
+use report::{Event, ExitStatus, Failure, Reporter, conclude};
+use rpm_model::{JobDocument, Outcome, ResultDocument};
+
+fn main() -> ExitCode {
+    conclude(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
+    if arguments.lifeline {
+        std::thread::spawn(end_with_standard_input);
+    }
+    let job = match &arguments.job {
+        Some(path) => read_job(path)?,
+        None => arguments.make_job()?,
+    };
+    let sandbox = Sandbox::discover().map_err(|error| {
+        Failure::new(ExitStatus::Environment, error)
+            .hint("`buildroot-init` belongs beside the `pkgworker` program")
+    })?;
+    let layers = LayerStore::open(&arguments.layer_directory(), SetuidPolicy::Strip).map_err(environment)?;
+    let reporter: Option<Box<dyn Reporter>> = arguments.job.is_some().then(|| report::choose(true, false));
+    let on_phase = |phase: &str| {
+        if let Some(reporter) = &reporter {
+            reporter.event(&Event::PackagePhase { package: job.package.clone(), phase: phase.to_owned() });
+        }
+    };
+    let log = arguments.log_path(&job);
+    let host = Host {
+        sandbox: &sandbox,
+        layers: &layers,
+        work: &arguments.work_dir,
+        output: arguments.output_directory(),
+        log: &log,
+        keep: if arguments.no_cleanup {
+            Keep::Always
+        } else if arguments.keep_failed {
+            Keep::OnFailure
+        } else {
+            Keep::Never
+        },
+        on_phase: &on_phase,
+    };
+    let result = build(&job, &host).map_err(environment)?;
+    if let Some(path) = &arguments.result {
+        write_result(path, &result)?;
+    }
+    match &result.outcome {
+        Outcome::Succeeded => {
+            arguments.publish_srpm(&job)?;
+            if arguments.job.is_none() {
+                print_packages(&result)?;
+            }
+            Ok(ExitStatus::Done)
+        }
+        Outcome::Failed { class, message, .. } if arguments.job.is_none() => {
+            let text = format!("{}: {message}\n{}", job.package, result.decisive_lines.join("\n"));
+            Err(Failure::new(ExitStatus::GoalsFailed, text)
+                .hint(format!("the log is `{}`", result.log))
+                .hint(class.advice()))
+        }
+        Outcome::Failed { .. } => Ok(ExitStatus::GoalsFailed),
+    }
+}
+
+/// Waits until standard input closes, then ends this process; the sandbox notices and ends with it.
+fn end_with_standard_input() {
+    let mut rest = Vec::new();
+    // Whatever comes, data or an error, the far end is gone when this returns.
+    let _ = std::io::stdin().read_to_end(&mut rest);
+    // The default action of SIGTERM ends the process without unwinding; what is on disk is swept later.
+    let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM);
+}
+
+fn read_job(path: &Path) -> Result<JobDocument, Failure> {
+    let usage = |error: WorkerError| Failure::new(ExitStatus::Usage, error);
+    let bytes = std::fs::read(path)
+        .map_err(|source| usage(WorkerError::Io { operation: "read", path: path.to_owned(), source }))?;
+    let job: JobDocument = serde_json::from_slice(&bytes).map_err(|source| {
+        usage(WorkerError::Document { path: path.to_owned(), what: "job document", source })
+    })?;
+    if job.schema != JobDocument::SCHEMA {
+        let (found, expected) = (job.schema, JobDocument::SCHEMA);
+        return Err(usage(WorkerError::Schema { path: path.to_owned(), found, expected }));
+    }
+    Ok(job)
+}
+
+/// Writes the result whole: a reader sees all of it or nothing.
+fn write_result(path: &Path, result: &ResultDocument) -> Result<(), Failure> {
+    let write = || -> std::io::Result<()> {
+        let directory =
+            path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        serde_json::to_writer_pretty(&mut file, result)?;
+        file.write_all(b"\n")?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write()
+        .map_err(|source| environment(WorkerError::Io { operation: "write", path: path.to_owned(), source }))
+}
+
+/// Prints the file names of the built packages, comma-separated: the contract of the Azure toolkit.
+fn print_packages(result: &ResultDocument) -> Result<(), Failure> {
+    let names: Vec<String> = result.rpms.iter().map(|rpm| rpm.nevra.file_name()).collect();
+    writeln!(std::io::stdout(), "{}", names.join(",")).map_err(|error| {
+        Failure::new(ExitStatus::Environment, error).hint("standard output cannot be written")
+    })
+}
+
+fn environment(error: impl Into<WorkerError>) -> Failure {
+    let error = error.into();
+    let status = match &error {
+        WorkerError::Document { .. } | WorkerError::Schema { .. } | WorkerError::RemoteRepository { .. } => {
+            ExitStatus::Usage
+        }
+        WorkerError::Unresolvable { .. } => ExitStatus::GoalsFailed,
+        _ => ExitStatus::Environment,
+    };
+    Failure::new(status, error)
+}

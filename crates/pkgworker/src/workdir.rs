@@ -1,0 +1,150 @@
+//! The directory of one running job, and what becomes of it.
+//!
+//! Each job has `<work>/<stem>.<pid>/` with a lock file that its process holds. A directory whose lock
+//! nobody holds belongs to a worker that was killed; the next one removes it. A kept root is renamed to
+//! `<work>/<stem>/`, where people look for it, and replaces an older one of the same name. Nothing here is
+//! mounted: mounts live in the sandbox's own namespace and end with it.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use crate::command::{CCACHE_COMPILERS, JobDirectories};
+use crate::error::{IoContext, WorkerError};
+
+const LOCK: &str = ".lock";
+
+/// The build user inside every build root.
+pub(crate) const BUILDER: u32 = 1000;
+
+/// A job's directory; removed when dropped unless it was kept.
+pub(crate) struct JobDirectory {
+    path: PathBuf,
+    kept_as: PathBuf,
+    // Held for its lock only.
+    _lock: File,
+    keep: bool,
+}
+
+impl JobDirectory {
+    /// Creates the directory of a job for the SRPM `stem` (`name-version-release`).
+    pub(crate) fn create(work: &Path, stem: &str) -> Result<Self, WorkerError> {
+        fs::create_dir_all(work).context("create", work)?;
+        sweep(work)?;
+        let path = work.join(format!("{stem}.{}", std::process::id()));
+        if path.exists() {
+            fs::remove_dir_all(&path).context("remove", &path)?;
+        }
+        fs::create_dir(&path).context("create", &path)?;
+        let lock_path = path.join(LOCK);
+        let lock = File::create(&lock_path).context("create", &lock_path)?;
+        lock.lock().context("lock", &lock_path)?;
+        let directory = Self { path, kept_as: work.join(stem), _lock: lock, keep: false };
+        directory.populate()?;
+        Ok(directory)
+    }
+
+    /// Returns the places inside it.
+    pub(crate) fn places(&self) -> JobDirectories {
+        JobDirectories {
+            top: self.path.join("build"),
+            ccache_links: self.path.join("ccache-bin"),
+            upper: self.path.join("root"),
+        }
+    }
+
+    /// Keeps the directory when the job is over.
+    pub(crate) fn keep(&mut self) {
+        self.keep = true;
+    }
+
+    /// Ends the job; returns where the directory was kept, if it was.
+    pub(crate) fn finish(mut self) -> Result<Option<PathBuf>, WorkerError> {
+        if !self.keep {
+            return Ok(None);
+        }
+        if self.kept_as.exists() {
+            fs::remove_dir_all(&self.kept_as).context("remove", &self.kept_as)?;
+        }
+        let lock = self.path.join(LOCK);
+        fs::remove_file(&lock).context("remove", &lock)?;
+        fs::rename(&self.path, &self.kept_as).context("rename", &self.path)?;
+        // What drop would remove is gone from there.
+        self.path = self.kept_as.clone();
+        Ok(Some(self.kept_as.clone()))
+    }
+
+    fn populate(&self) -> Result<(), WorkerError> {
+        let places = self.places();
+        for directory in ["", "BUILD", "BUILDROOT", "RPMS", "SOURCES", "SPECS", "SRPMS"] {
+            let path = places.top.join(directory);
+            fs::create_dir_all(&path).context("create", &path)?;
+            std::os::unix::fs::chown(&path, Some(BUILDER), Some(BUILDER))
+                .context("give to the build user", &path)?;
+        }
+        fs::create_dir(&places.ccache_links).context("create", &places.ccache_links)?;
+        for compiler in CCACHE_COMPILERS {
+            let link = places.ccache_links.join(compiler);
+            std::os::unix::fs::symlink("/usr/bin/ccache", &link).context("link", &link)?;
+        }
+        fs::create_dir(&places.upper).context("create", &places.upper)
+    }
+}
+
+impl Drop for JobDirectory {
+    fn drop(&mut self) {
+        if !self.keep {
+            // What cannot be removed now is removed by the next worker's sweep.
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// Removes the directories of workers that are gone.
+fn sweep(work: &Path) -> Result<(), WorkerError> {
+    for entry in fs::read_dir(work).context("read", work)? {
+        let path = entry.context("read", work)?.path();
+        // No lock file: a kept root, or a directory that another worker is just creating or removing.
+        let Ok(lock) = File::open(path.join(LOCK)) else { continue };
+        if lock.try_lock().is_ok() {
+            // Another worker may be sweeping the same; the one that loses finds nothing.
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_leaves_nothing_unless_it_is_kept() {
+        let work = tempfile::tempdir().unwrap();
+        let directory = JobDirectory::create(work.path(), "zlib-1-1").unwrap();
+        assert!(directory.places().top.join("BUILD").is_dir());
+        drop(directory);
+        assert_eq!(fs::read_dir(work.path()).unwrap().count(), 0);
+
+        for content in ["first", "second"] {
+            let mut directory = JobDirectory::create(work.path(), "zlib-1-1").unwrap();
+            fs::write(directory.places().top.join("x"), content).unwrap();
+            directory.keep();
+            assert_eq!(directory.finish().unwrap(), Some(work.path().join("zlib-1-1")));
+        }
+        assert_eq!(fs::read_to_string(work.path().join("zlib-1-1/build/x")).unwrap(), "second");
+        assert_eq!(fs::read_dir(work.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_worker_left_is_swept_and_what_a_living_one_uses_is_not() {
+        let work = tempfile::tempdir().unwrap();
+        let dead = work.path().join("dead-1-1.4");
+        fs::create_dir(&dead).unwrap();
+        fs::write(dead.join(LOCK), "").unwrap();
+        let living = JobDirectory::create(work.path(), "living-1-1").unwrap();
+        assert!(!dead.exists());
+        let other = JobDirectory::create(work.path(), "other-1-1").unwrap();
+        assert!(living.places().top.exists());
+        drop(other);
+    }
+}
