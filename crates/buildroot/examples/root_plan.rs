@@ -1,4 +1,5 @@
-//! Works out the lower directories of the root that some RPMs form: `root_plan STORE RPM...`.
+//! Works out the lower directories of the root that some RPMs form:
+//! `root_plan STORE COMMON_RPM... [-- RPM...]`; those before `--` are merged into one layer.
 //!
 //! Prints notes and times to standard error and the lower directories, topmost first, to standard
 //! output.
@@ -14,16 +15,21 @@ use rpm_model::ContentDigest;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
-    let store = arguments.next().ok_or("usage: root_plan STORE RPM...")?;
+    let store = arguments.next().ok_or("usage: root_plan STORE COMMON_RPM... [-- RPM...]")?;
     let mut requests = Vec::new();
+    let mut options = RootOptions::default();
     for path in arguments {
+        if path.as_os_str() == "--" {
+            options.common = requests.iter().map(|request: &LayerRequest| request.sha256.clone()).collect();
+            continue;
+        }
         let sha256 = ContentDigest::of_bytes(&std::fs::read(&path)?);
         requests.push(LayerRequest { path, sha256, size: None });
     }
     let started = Instant::now();
     let store = LayerStore::open(Path::new(&store), SetuidPolicy::Keep)?;
     let opened = started.elapsed();
-    let plan = store.root_plan(&requests, &RootOptions::default())?;
+    let plan = store.root_plan(&requests, &options)?;
     eprintln!("open {opened:?}, plan {:?}: {:?}", started.elapsed() - opened, plan.outcome);
     for note in &plan.notes {
         eprintln!("{}", serde_json::to_string(note)?);

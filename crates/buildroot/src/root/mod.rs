@@ -7,49 +7,46 @@
 //!   package only has on the way to its files: a small layer with the right directories goes on top.
 //! - A symbolic link to a directory (`/lib64` to `usr/lib64`) hides what other packages have in a
 //!   directory of that name: a copy of their layer has it where the link leads, as rpm would.
-//! - The kernel stacks 500 directories: above a limit some layers are merged into one.
+//! - The kernel stacks 500 directories: above a limit some layers are merged into one, and those that
+//!   many roots have in common are in any case ([`RootOptions::common`]).
 //!
 //! What two packages disagree about otherwise is reported ([`RootNote::FileConflict`]), or refused
 //! when rpm could not install it either ([`RootError::Clash`]). Everything is worked out once for
 //! each set and remembered in the store. Layers are only ever added; none is changed.
 
 mod make;
+mod stack;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rpm_model::{ContentDigest, ContentHasher};
 use serde::{Deserialize, Serialize};
 
-use self::view::{Member, examine};
-use crate::error::{LayerError, PathContext};
-use crate::layer::{Layer, LayerRequest, LayerStore, Scriptlet, read_index};
+use self::stack::Stack;
+use crate::error::LayerError;
+use crate::layer::{LayerRequest, LayerStore, Scriptlet};
 
 /// Version of what a root plan means.
 const SCHEMA: u32 = 1;
 
-/// How often links may lead to directories that are links themselves.
-const MAX_ROUNDS: usize = 8;
-
-/// The package whose directories are everybody's.
-const FILESYSTEM: &str = "filesystem";
-
 /// Says how the root of a set of packages is to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RootOptions {
-    /// Greatest number of lowers; more are merged. At least 2.
+    /// Greatest number of lowers; more are merged. At least 3.
     pub max_lowers: usize,
-    /// Packages to merge first when some must be: those that many roots have in common, so that many
-    /// roots can share the merged layer.
-    pub merge_first: BTreeSet<ContentDigest>,
+    /// Packages that many roots have in common. Those of them that are in a set are merged into one
+    /// layer, which all roots with the same ones share: looking a file up in one directory costs less
+    /// than in a hundred, and a new set with known common packages costs little to work out.
+    pub common: BTreeSet<ContentDigest>,
 }
 
 impl Default for RootOptions {
-    /// Returns a limit of 300 lowers and no preference.
+    /// Returns a limit of 300 lowers and no common packages.
     fn default() -> Self {
-        Self { max_lowers: 300, merge_first: BTreeSet::new() }
+        Self { max_lowers: 300, common: BTreeSet::new() }
     }
 }
 
@@ -80,7 +77,7 @@ pub enum RootOutcome {
 }
 
 /// A scriptlet and the package it belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PackageScriptlet {
     /// NEVRA of the package.
     pub package: String,
@@ -173,25 +170,30 @@ impl LayerStore {
         if let Some(plan) = self.recall(&remembered) {
             return Ok(plan);
         }
-        let requests: Vec<LayerRequest> = requests.into_values().cloned().collect();
-        let mut layers = self.ensure_all(&requests)?;
-        let mut made_layers = layers.iter().filter(|layer| layer.was_made()).count();
-        layers.sort_by_cached_key(position);
-        let mut plan = Stacking { store: self, layers, notes: BTreeSet::new() };
-        let scriptlets = plan.scriptlets();
-        made_layers += plan.settle(options)?;
-        let lowers: Vec<PathBuf> = plan.layers.iter().map(|layer| layer.dir().to_path_buf()).collect();
-        let notes: Vec<RootNote> = plan.notes.into_iter().collect();
-        let memory =
-            RememberedPlan { boot: self.boot().to_owned(), lowers: lowers.clone(), scriptlets, notes };
-        let json = serde_json::to_vec(&memory).map_err(std::io::Error::other);
-        self.write_beside(&remembered, &json.context("describe", &remembered)?)?;
-        let outcome = RootOutcome::Computed { made_layers };
-        Ok(RootPlan { lowers, scriptlets: memory.scriptlets, notes: memory.notes, outcome })
+        let (common, mut rest): (Vec<LayerRequest>, Vec<LayerRequest>) =
+            requests.into_values().cloned().partition(|request| options.common.contains(&request.sha256));
+        let mut stack = if common.len() > 1 {
+            self.common_stack(&common)?
+        } else {
+            rest.extend(common);
+            Stack::new(self)
+        };
+        stack.add(&rest)?;
+        stack.settle(options.max_lowers.max(3))?;
+        let memory = RememberedPlan {
+            boot: self.boot().to_owned(),
+            lowers: stack.layers.iter().map(|layer| layer.dir().to_path_buf()).collect(),
+            scriptlets: stack.scriptlets,
+            notes: stack.notes.into_iter().collect(),
+        };
+        self.remember(&remembered, &memory)?;
+        let RememberedPlan { lowers, scriptlets, notes, .. } = memory;
+        let outcome = RootOutcome::Computed { made_layers: stack.made };
+        Ok(RootPlan { lowers, scriptlets, notes, outcome })
     }
 
     /// Returns the remembered plan when it can still be used.
-    fn recall(&self, path: &std::path::Path) -> Option<RootPlan> {
+    fn recall(&self, path: &Path) -> Option<RootPlan> {
         // Whatever is wrong with what is remembered, it can be worked out again.
         let memory: RememberedPlan = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
         if memory.boot != self.boot() || !memory.lowers.iter().all(|lower| lower.is_dir()) {
@@ -206,130 +208,7 @@ fn set_key(requests: &BTreeMap<&ContentDigest, &LayerRequest>, options: &RootOpt
     let mut hasher = ContentHasher::new("root-plan", SCHEMA);
     hasher.list("packages", requests.keys().map(|digest| digest.as_str()));
     hasher.field("max-lowers", &options.max_lowers.to_string());
-    hasher.list("merge-first", options.merge_first.iter().map(ContentDigest::as_str));
+    let common = requests.keys().filter(|digest| options.common.contains(digest));
+    hasher.list("common", common.map(|digest| digest.as_str()));
     hasher.finish()
-}
-
-/// Where a layer is in the stack: `filesystem` first, then by name, then by everything else.
-fn position(layer: &Layer) -> (bool, String, String) {
-    let name = layer.package_name().unwrap_or_default();
-    (name != FILESYSTEM, name.to_owned(), format!("{} {}", layer.nevra().unwrap_or_default(), layer.key()))
-}
-
-/// Returns how to call a layer in a report.
-fn name_of(layer: &Layer) -> String {
-    layer.nevra().unwrap_or(layer.key().as_str()).to_owned()
-}
-
-/// A stack of layers on its way to being a root.
-struct Stacking<'a> {
-    store: &'a LayerStore,
-    /// Topmost first.
-    layers: Vec<Layer>,
-    notes: BTreeSet<RootNote>,
-}
-
-impl Stacking<'_> {
-    fn scriptlets(&self) -> Vec<PackageScriptlet> {
-        let of_layer = |layer: &Layer| -> Vec<PackageScriptlet> {
-            let package = name_of(layer);
-            let scriptlets = layer.scriptlets().iter().cloned();
-            scriptlets.map(|scriptlet| PackageScriptlet { package: package.clone(), scriptlet }).collect()
-        };
-        self.layers.iter().flat_map(of_layer).collect()
-    }
-
-    /// Relocates, merges and adjusts until the stack is a root; returns how many layers that made.
-    fn settle(&mut self, options: &RootOptions) -> Result<usize, RootError> {
-        let mut made = 0;
-        for _ in 0..MAX_ROUNDS {
-            let texts = self.index_texts()?;
-            let members = self.members(&texts)?;
-            let findings = examine(&members)?;
-            if !findings.relocations.is_empty() {
-                for (index, moves) in findings.relocations {
-                    let layer = make::relocated(self.store, &self.layers[index], &members[index], &moves)?;
-                    made += usize::from(layer.was_made());
-                    self.note_relocation(index, &moves);
-                    self.layers[index] = layer;
-                }
-                continue;
-            }
-            for conflict in &findings.conflicts {
-                self.notes.insert(RootNote::FileConflict {
-                    path: conflict.path.clone(),
-                    shown: name_of(&self.layers[conflict.shown]),
-                    hidden: name_of(&self.layers[conflict.hidden]),
-                });
-            }
-            let excess = self.choose_for_merging(options, &findings.conflicts);
-            // Fewer than two would change nothing; the mount plan then says that there are too many.
-            if excess.len() > 1 {
-                let layer = make::merged(self.store, &self.layers, &members, &excess)?;
-                made += usize::from(layer.was_made());
-                self.notes.insert(RootNote::Merged { layers: excess.len() });
-                let mut index = 0;
-                self.layers.retain(|_| {
-                    index += 1;
-                    !excess.contains(&(index - 1))
-                });
-                self.layers.push(layer);
-                continue;
-            }
-            if !findings.directories.is_empty() {
-                let layer = make::directories(self.store, &findings.directories)?;
-                made += usize::from(layer.was_made());
-                let paths =
-                    findings.directories.iter().filter(|fix| fix.was_hidden).map(|fix| fix.path.clone());
-                self.notes.insert(RootNote::DirectoriesAdjusted { paths: paths.collect() });
-                self.layers.insert(0, layer);
-            }
-            return Ok(made);
-        }
-        let package = self.layers.first().map(name_of).unwrap_or_default();
-        Err(RootError::LinkLoop { path: "/".to_owned(), package })
-    }
-
-    fn index_texts(&self) -> Result<Vec<String>, LayerError> {
-        self.layers.iter().map(|layer| self.store.index_text(layer.key())).collect()
-    }
-
-    fn members<'t>(&self, texts: &'t [String]) -> Result<Vec<Member<'t>>, RootError> {
-        let read = |(layer, text): (&Layer, &'t String)| {
-            let damaged = || RootError::DamagedIndex { key: layer.key().to_string() };
-            Ok(Member { name: name_of(layer), nodes: read_index(text).ok_or_else(damaged)? })
-        };
-        self.layers.iter().zip(texts).map(read).collect()
-    }
-
-    fn note_relocation(&mut self, index: usize, moves: &BTreeMap<String, String>) {
-        let package = name_of(&self.layers[index]);
-        self.notes.extend(moves.iter().map(|(directory, to)| RootNote::Relocated {
-            package: package.clone(),
-            directory: directory.clone(),
-            to: to.clone(),
-        }));
-    }
-
-    /// Returns which layers to merge so that few enough remain, one place kept for adjusted
-    /// directories. Never one whose place in the stack matters.
-    fn choose_for_merging(&self, options: &RootOptions, conflicts: &[view::Conflict]) -> BTreeSet<usize> {
-        let limit = options.max_lowers.max(2);
-        if self.layers.len() < limit {
-            return BTreeSet::new();
-        }
-        let least = self.layers.len() + 2 - limit;
-        let fixed: BTreeSet<usize> =
-            conflicts.iter().flat_map(|conflict| [conflict.shown, conflict.hidden]).collect();
-        let free =
-            |index: &usize| !fixed.contains(index) && self.layers[*index].package_name() != Some(FILESYSTEM);
-        let preferred = |index: &usize| {
-            let key = self.layers[*index].key().as_str();
-            options.merge_first.iter().any(|digest| digest.as_str() == key)
-        };
-        let (first, rest): (Vec<usize>, Vec<usize>) =
-            (0..self.layers.len()).filter(free).partition(preferred);
-        let wanted = least.max(first.len());
-        first.into_iter().chain(rest).take(wanted).collect()
-    }
 }

@@ -263,11 +263,9 @@ fn three_hundred_and_fifty_packages_fit() {
         })
         .collect();
     requests.push(fixture.filesystem());
-    let core: BTreeSet<_> = requests[100..160].iter().map(|request| request.sha256.clone()).collect();
-    let options = RootOptions { merge_first: core, ..RootOptions::default() };
-    let plan = fixture.store.root_plan(&requests, &options).expect("plan");
+    let plan = fixture.plan(&requests);
     assert!(plan.lowers.len() <= 300, "{}", plan.lowers.len());
-    assert!(plan.notes.contains(&RootNote::Merged { layers: 60 }), "{:?}", plan.notes);
+    assert!(matches!(plan.notes[..], [RootNote::Merged { layers: 53 }]), "{:?}", plan.notes);
     let merged = overlay_listing(&plan.lowers);
 
     // The same as all of them one by one.
@@ -275,14 +273,73 @@ fn three_hundred_and_fifty_packages_fit() {
     let unmerged = fixture.store.root_plan(&requests, &options).expect("plan");
     assert!(unmerged.lowers.len() >= 351);
     assert_eq!(differences(&merged, &overlay_listing(&unmerged.lowers)), [""; 0]);
-    assert_eq!(
-        merged.keys().filter(|path| path.starts_with("./usr/share/p") && path.ends_with("content")).count(),
-        350
-    );
+    let contents =
+        merged.keys().filter(|path| path.starts_with("./usr/share/p") && path.ends_with("content"));
+    assert_eq!(contents.count(), 350);
 
     // And the same again with as few as can be.
-    let options = RootOptions { max_lowers: 2, ..RootOptions::default() };
+    let options = RootOptions { max_lowers: 3, ..RootOptions::default() };
     let few = fixture.store.root_plan(&requests, &options).expect("plan");
     assert!(few.lowers.len() <= 3, "{}", few.lowers.len());
     assert_eq!(differences(&overlay_listing(&few.lowers), &merged), [""; 0]);
+}
+
+#[test]
+fn common_packages_are_one_layer_shared_by_all_roots_that_have_them() {
+    if !can_sandbox("common_packages_are_one_layer_shared_by_all_roots_that_have_them") {
+        return;
+    }
+    let fixture = Fixture::new();
+    let mut requests: Vec<LayerRequest> = (0..20)
+        .map(|number| {
+            let file = |path: String| FileEntry::file(path, 0o644, number.to_string());
+            let files = vec![
+                file(format!("/usr/share/{number}")),
+                file(format!("/lib64/lib{number}.so")),
+                FileEntry::directory(format!("/var/{}", number % 3), 0o700),
+            ];
+            fixture.package(&format!("core{number:02}"), files)
+        })
+        .collect();
+    requests.push(fixture.filesystem());
+    let common: BTreeSet<_> = requests.iter().map(|request| request.sha256.clone()).collect();
+    let extra = |name: &str, content: &str| {
+        let files = vec![
+            FileEntry::file(format!("/usr/{name}"), 0o644, name),
+            FileEntry::file("/usr/share/7", 0o644, content),
+            FileEntry::file("/var/1/x", 0o644, ""),
+        ];
+        fixture.package(name, files)
+    };
+    let options = RootOptions { common, ..RootOptions::default() };
+    let with = |extra: LayerRequest, options: &RootOptions| {
+        let all: Vec<LayerRequest> = requests.iter().cloned().chain([extra]).collect();
+        fixture.store.root_plan(&all, options).expect("plan")
+    };
+    let first = with(extra("first", "7"), &options);
+    let second = with(extra("second", "other"), &options);
+    // Directories, filesystem, the extra package, the common ones.
+    assert_eq!((first.lowers.len(), second.lowers.len()), (4, 4));
+    assert_eq!(first.lowers[3], second.lowers[3]);
+    assert_eq!(second.outcome, RootOutcome::Computed { made_layers: 1 });
+    for (plan, name, content) in [(&first, "first", "7"), (&second, "second", "other")] {
+        let plain = with(extra(name, content), &RootOptions::default());
+        assert!(plain.lowers.len() > 20);
+        let (ours, plain_listing) = (overlay_listing(&plan.lowers), overlay_listing(&plain.lowers));
+        let differing = differences(&ours, &plain_listing);
+        // Where packages are in conflict, which of them is seen depends on their places.
+        assert!(differing.iter().all(|line| line.starts_with("./usr/share/7 content")), "{differing:?}");
+        assert_eq!(differing.len(), usize::from(name == "second"));
+    }
+    let conflict = RootNote::FileConflict {
+        path: "/usr/share/7".to_owned(),
+        shown: "second-1-1.noarch".to_owned(),
+        hidden: "core07-1-1.noarch".to_owned(),
+    };
+    assert!(second.notes.contains(&conflict), "{:?}", second.notes);
+    assert!(
+        !first.notes.iter().any(|note| matches!(note, RootNote::FileConflict { .. })),
+        "{:?}",
+        first.notes
+    );
 }
