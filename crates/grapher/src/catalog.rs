@@ -3,7 +3,8 @@
 //! Who provides what is known in four ways for a package of the tree ([`Knowledge`]): the spec declares it;
 //! its last build provided it; it was never built but replaces the external package of the same name, and so
 //! will provide what that one does (*name take-over*: `pkgconfig(zlib)` is in the toolchain's `zlib-devel`,
-//! the tree builds `zlib-devel`, so the tree's is the provider); or its name merely suggests it.
+//! the tree builds `zlib-devel`, so the tree's is the provider); or it was never built and its name merely
+//! suggests it.
 //!
 //! Versions are carried over: where an old package provides something in its own version, the new one will
 //! provide it in the spec's. Only names that somebody requires are indexed.
@@ -63,8 +64,8 @@ pub(crate) struct TreePackage<'a> {
     pub(crate) requires: &'a [Requirement],
     /// Requirements that only the last build shows.
     pub(crate) recorded_requires: Vec<&'a Requirement>,
-    /// It was never built and replaces nothing, so its generated provides are not known.
-    pub(crate) unknown: bool,
+    /// It was never built, so what generators will add to its provides is not known for certain.
+    pub(crate) unbuilt: bool,
 }
 
 /// A package of the tree as it was last built.
@@ -124,7 +125,6 @@ impl<'a> Catalog<'a> {
         for record in input.recorded {
             recorded.entry(record.spec).or_default().extend(&record.packages);
         }
-        let replaced: HashSet<&str> = self.externals.iter().map(|p| p.nevra.name.as_str()).collect();
         for (index, data) in built.iter().enumerate() {
             let mut outputs = recorded.remove(data.name.as_str()).unwrap_or_default();
             outputs.sort_by_key(|output| output.nevra);
@@ -140,7 +140,7 @@ impl<'a> Catalog<'a> {
                     nevra: &package.nevra,
                     requires: &package.requires,
                     recorded_requires: recorded_requires.difference(&declared).copied().collect(),
-                    unknown: output.is_none() && !replaced.contains(name.as_str()),
+                    unbuilt: output.is_none(),
                 });
             }
             self.older.extend(outputs.into_iter().map(|output| OlderPackage { spec: index, output }));
@@ -165,7 +165,7 @@ impl<'a> Catalog<'a> {
             let RecordedOutput { provides, files, .. } = older.output;
             index.add_all(Who::Older(place), Rank::Older, provides, files, None);
         }
-        let mut unknown: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut unbuilt: HashMap<String, Vec<usize>> = HashMap::new();
         for spec in &self.specs {
             for (declared, place) in spec.data.packages.iter().zip(spec.packages.clone()) {
                 let who = Who::Tree(place);
@@ -182,14 +182,12 @@ impl<'a> Catalog<'a> {
                     let carry = Some(Carry::new(old.nevra, old.provides, package.nevra));
                     index.add_all(who, Rank::Replaced, old.provides, old.files, carry);
                 }
-                if package.unknown {
-                    unknown.entry(name.to_ascii_lowercase()).or_default().push(place);
-                }
+                unbuilt.entry(name.to_ascii_lowercase()).or_default().push(place);
             }
         }
         for name in wanted {
             let usual = usual_packages(name);
-            let found = usual.iter().filter_map(|package| unknown.get(package)).flatten();
+            let found = usual.iter().filter_map(|package| unbuilt.get(package)).flatten();
             for place in found {
                 let entry = Entry { who: Who::Tree(*place), rank: Rank::Suggested, constraint: None };
                 index.entries.entry(name).or_default().push(entry);

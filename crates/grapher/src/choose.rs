@@ -3,8 +3,12 @@
 //! The rule, in order: packages of the tree (surest knowledge first, see [`crate::Knowledge`]), then live, base and
 //! toolchain repositories, last a package of the tree whose name only suggests that it will serve. Within
 //! one of these: the package that has the required name itself, then one that every build root holds, then
-//! the highest version. A package's own siblings come before all others for its run-time requirements; a
-//! spec's own packages never serve its build.
+//! the highest version. A spec's own packages never serve its build.
+//!
+//! For run-time requirements of a package of the tree its own siblings come before all others, and next the
+//! core packages: they are in every build root anyway, so a requirement that one of them satisfies brings
+//! nothing in. Otherwise the tree's `grep` would come before everything as soon as a package of macros
+//! requires `grep`. What asks for more than the core has (a version, a newer symbol) goes on to the tree.
 //!
 //! Boolean requirements are evaluated, not flattened: `or` takes the alternative whose providers rank best,
 //! the first written among equals; `with` and `without` need one package; the condition of `if` and `unless`
@@ -24,6 +28,15 @@ pub(crate) struct Chosen<'r> {
     pub(crate) leaf: &'r Dependency,
     pub(crate) who: Who,
     pub(crate) rank: Rank,
+    nearness: Nearness,
+}
+
+/// How near a provider is to the owner of a run-time requirement; for builds all are [`Nearness::Other`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Nearness {
+    Sibling,
+    Core,
+    Other,
 }
 
 /// For whom packages are chosen.
@@ -39,6 +52,12 @@ pub(crate) struct Owner {
     pub(crate) older: bool,
     /// What is in the root anyway, besides the core.
     pub(crate) present: HashSet<Who>,
+}
+
+impl Chosen<'_> {
+    fn preference(&self) -> (Nearness, Rank) {
+        (self.nearness, self.rank)
+    }
 }
 
 impl Owner {
@@ -86,22 +105,36 @@ impl Catalog<'_> {
     }
 
     fn best<'r>(&self, leaf: &'r Dependency, owner: &Owner) -> Result<Chosen<'r>, UnresolvedReason> {
-        let best = self.admitted(leaf, owner).into_iter().min_by_key(|entry| {
-            // `providers` is sorted and `min_by_key` keeps the first of equals.
-            (!(owner.scope == Scope::RunTime && self.spec_of(entry.who) == Some(owner.spec)), entry.rank)
-        });
-        best.map(|entry| Chosen { leaf, who: entry.who, rank: entry.rank }).ok_or_else(|| self.why_not(leaf))
+        self.admitted(leaf, owner).into_iter().next().ok_or_else(|| self.why_not(leaf))
     }
 
     /// Returns the providers of a dependency that may serve this owner, best first.
-    fn admitted(&self, leaf: &Dependency, owner: &Owner) -> Vec<&Entry> {
-        let mut found = self.providers(leaf);
-        found.retain(|entry| match entry.who {
+    fn admitted<'r>(&self, leaf: &'r Dependency, owner: &Owner) -> Vec<Chosen<'r>> {
+        let admitted = |entry: &&Entry| match entry.who {
             Who::External(_) => true,
             Who::Tree(_) => owner.itself || self.spec_of(entry.who) != Some(owner.spec),
             Who::Older(_) => owner.older && self.spec_of(entry.who) == Some(owner.spec),
-        });
+        };
+        let chosen = |entry: &Entry| Chosen {
+            leaf,
+            who: entry.who,
+            rank: entry.rank,
+            nearness: self.nearness(entry.who, owner),
+        };
+        let mut found: Vec<Chosen<'r>> =
+            self.providers(leaf).into_iter().filter(admitted).map(chosen).collect();
+        // Stable: `providers` has sorted what is alike here.
+        found.sort_by_key(Chosen::preference);
         found
+    }
+
+    fn nearness(&self, who: Who, owner: &Owner) -> Nearness {
+        match who {
+            _ if owner.scope == Scope::Build => Nearness::Other,
+            Who::External(place) if self.externals[place].in_core => Nearness::Core,
+            who if self.spec_of(who) == Some(owner.spec) => Nearness::Sibling,
+            _ => Nearness::Other,
+        }
     }
 
     fn best_alternative<'r>(
@@ -111,7 +144,7 @@ impl Catalog<'_> {
     ) -> Result<Vec<Chosen<'r>>, UnresolvedReason> {
         let mut best: Option<Vec<Chosen<'r>>> = None;
         let mut first_reason = None;
-        let worst = |choice: &[Chosen<'r>]| choice.iter().map(|chosen| chosen.rank).max();
+        let worst = |choice: &[Chosen<'r>]| choice.iter().map(Chosen::preference).max();
         for operand in list {
             match self.choose(operand, owner) {
                 Ok(choice) if best.as_ref().is_none_or(|best| worst(&choice) < worst(best)) => {
@@ -131,8 +164,8 @@ impl Catalog<'_> {
         owner: &Owner,
     ) -> Result<Vec<Chosen<'r>>, UnresolvedReason> {
         let (leaf, candidates) = self.candidates(requirement, owner);
-        match (leaf, candidates.first()) {
-            (Some(leaf), Some((who, rank))) => Ok(vec![Chosen { leaf, who: *who, rank: *rank }]),
+        match (leaf, candidates.into_iter().next()) {
+            (Some(leaf), Some(best)) => Ok(vec![Chosen { leaf, ..best }]),
             (Some(leaf), None) if self.admitted(leaf, owner).is_empty() => Err(self.why_not(leaf)),
             _ => Err(UnresolvedReason::NoSinglePackage),
         }
@@ -143,25 +176,22 @@ impl Catalog<'_> {
         &self,
         requirement: &'r Requirement,
         owner: &Owner,
-    ) -> (Option<&'r Dependency>, Vec<(Who, Rank)>) {
+    ) -> (Option<&'r Dependency>, Vec<Chosen<'r>>) {
         let rich = match requirement {
-            Requirement::Simple(leaf) => {
-                let entries = self.admitted(leaf, owner).into_iter();
-                return (Some(leaf), entries.map(|entry| (entry.who, entry.rank)).collect());
-            }
+            Requirement::Simple(leaf) => return (Some(leaf), self.admitted(leaf, owner)),
             Requirement::Rich(rich) => rich.as_ref(),
         };
         let operands = rich.operands();
         let mut sets = operands.iter().map(|operand| self.candidates(operand, owner));
         let Some((leaf, mut found)) = sets.next() else { return (None, Vec::new()) };
         for (_, set) in sets {
-            let members: HashSet<Who> = set.iter().map(|(who, _)| *who).collect();
+            let members: HashSet<Who> = set.iter().map(|chosen| chosen.who).collect();
             match rich {
                 RichDependency::Or(_) => found.extend(set),
                 RichDependency::And(_) | RichDependency::With(_) => {
-                    found.retain(|(who, _)| members.contains(who));
+                    found.retain(|chosen| members.contains(&chosen.who));
                 }
-                RichDependency::Without(..) => found.retain(|(who, _)| !members.contains(who)),
+                RichDependency::Without(..) => found.retain(|chosen| !members.contains(&chosen.who)),
                 RichDependency::If(..) | RichDependency::Unless(..) => {}
             }
         }

@@ -279,10 +279,10 @@ impl<'a> Construction<'a> {
     fn may_be_provided(&self, owner: &Owner, reason: &UnresolvedReason) -> bool {
         let UnresolvedReason::NothingProvides { name } = reason else { return false };
         let generated = name.starts_with('/') || (name.contains('(') && name.ends_with(')'));
-        let unknown = |package: &crate::catalog::TreePackage<'_>| {
-            package.unknown && (owner.scope == Scope::RunTime || package.spec != owner.spec)
+        let unbuilt = |package: &crate::catalog::TreePackage<'_>| {
+            package.unbuilt && (owner.scope == Scope::RunTime || package.spec != owner.spec)
         };
-        generated && self.catalog.packages.iter().any(unknown)
+        generated && self.catalog.packages.iter().any(unbuilt)
     }
 }
 

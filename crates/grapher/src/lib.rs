@@ -22,8 +22,9 @@
 //! 3. A package of the tree that was never built and whose name suggests it (`pkgconfig(x)`: `x-devel`).
 //!
 //! Run-time requirements of packages of the tree are followed as far as they lead to packages of the tree;
-//! those of external packages are not followed (the core of a build root is frozen, so what the toolchain's
-//! own packages need does not come before everything). It follows that a build may be given packages of
+//! what a core package satisfies stays with it, for the core is in every root anyway. Those of external
+//! packages are not followed: what the toolchain's own packages need does not come before everything. It
+//! follows that a build may be given packages of
 //! those specs only that are in its [`BuildOrder::closure`]: a solver that is offered whatever happens to be
 //! finished would make results depend on timing.
 //!

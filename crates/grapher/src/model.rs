@@ -85,7 +85,7 @@ pub enum Knowledge {
     Recorded,
     /// It was never built, but the package of the same name that it replaces provides it.
     Replaced,
-    /// It was never built and replaces nothing; its name suggests it.
+    /// It was never built, and its name suggests it.
     Suggested,
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 /// More similar names than this help nobody.
 const MAXIMUM_NAMES: usize = 3;
 /// From 0 (nothing in common) to 1 (equal).
-const SIMILAR: f64 = 0.75;
+const SIMILAR: f64 = 0.66;
 
 /// The names that exist.
 pub(crate) struct Names(BTreeSet<String>);

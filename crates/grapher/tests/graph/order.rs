@@ -43,6 +43,22 @@ fn run_time_requirements_are_followed_among_packages_of_the_tree() {
 }
 
 #[test]
+fn what_the_core_satisfies_at_run_time_brings_nothing_in() {
+    // As found in the real tree: macros that every spec needs require grep, which the tree builds too.
+    let tree = "spec macros\npkg macros\nrequires grep\nspec grep 4\nbr macros\nbr pcre\nspec pcre\nbr macros\ncore grep-3";
+    check(tree, &["0 macros:", "1 pcre: macros", "2 grep: macros pcre"]);
+    // A build requirement asks for the tree's, and so does a version that the core has not.
+    check(
+        &format!("{tree}\nspec app\nbr grep"),
+        &["0 macros:", "1 pcre: macros", "2 grep: macros pcre", "3 app: grep"],
+    );
+    check(
+        "spec app\nbr x\nspec x\npkg x\nrequires grep >= 4\nspec grep 4\ncore grep-3",
+        &["0 grep:", "0 x:", "1 app: grep x"],
+    );
+}
+
+#[test]
 fn what_external_packages_need_does_not_come_first() {
     // The toolchain's cmake surely needs a zlib, but that is the toolchain's affair.
     check("spec app\nbr cmake\nspec zlib\ntoolchain cmake-3\ntoolchain zlib-1", &["0 app:", "0 zlib:"]);
