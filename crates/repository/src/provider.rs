@@ -34,7 +34,8 @@ impl<'a> ProviderIndex<'a> {
             a.header.nevra == b.header.nevra && a.origin == b.origin && a.sha256 == b.sha256
         });
         let mut by_name: HashMap<&str, Vec<PackageId>> = HashMap::new();
-        let mut by_capability: HashMap<&str, Vec<(PackageId, u32)>> = HashMap::new();
+        let provide_count = packages.iter().map(|package| package.header.provides.len()).sum();
+        let mut by_capability: HashMap<&str, Vec<(PackageId, u32)>> = HashMap::with_capacity(provide_count);
         for (id, package) in (0..).zip(&packages) {
             by_name.entry(&package.header.nevra.name).or_default().push(id);
             for (number, provide) in (0..).zip(&package.header.provides) {

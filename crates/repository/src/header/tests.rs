@@ -32,8 +32,57 @@ fn reads_what_the_package_says() {
     assert_eq!(read_header(&path).unwrap(), package.header);
 }
 
+const SPEC: &str = "
+Name: tiny
+Version: 1.0
+Release: 2
+Summary: A tiny package
+License: MIT
+Source0: https://example.org/tiny.tar
+Source1: extra.conf
+Patch3: fix.patch
+ExclusiveArch: x86_64 aarch64
+BuildRequires: zlib-devel >= 1.2
+BuildRequires: (meson if ninja)
+BuildConflicts: cmake
+%description
+%files
+";
+
 #[test]
-fn a_source_package_is_not_a_binary_one() {
+fn reads_what_a_source_package_needs() {
+    let scratch = Scratch::new();
+    let spec = scratch.write("tiny.spec", SPEC.as_bytes());
+    for name in ["tiny.tar", "extra.conf", "fix.patch"] {
+        scratch.write(&format!("SOURCES/{name}"), name.as_bytes());
+    }
+    let define = format!("_topdir {}", scratch.path().display());
+    let output =
+        std::process::Command::new("rpmbuild").args(["-bs", "--nodeps", "-D", &define]).arg(&spec).output();
+    let Ok(output) = output else {
+        eprintln!("SKIPPED: rpmbuild is not installed");
+        return;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let path = scratch.path().join("SRPMS/tiny-1.0-2.src.rpm");
+    let source = read_source_package(&path).unwrap();
+    assert_eq!(source.sha256, ContentDigest::of_bytes(&std::fs::read(&path).unwrap()));
+    let header = source.header;
+    assert_eq!(header.nevra.to_string(), "tiny-1.0-2.src");
+    let texts = |list: &[Requirement]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(texts(&header.build_requires), ["zlib-devel >= 1.2", "(meson if ninja)"]);
+    assert_eq!(texts(&header.build_conflicts), ["cmake"]);
+    assert_eq!(header.exclusive_arch, ["aarch64", "x86_64"]);
+    assert_eq!(header.spec_file.as_deref(), Some("tiny.spec"));
+    assert_eq!(header.sources, ["extra.conf", "tiny.tar"]);
+    assert_eq!(header.patches, ["fix.patch"]);
+    assert_eq!(header.files, ["extra.conf", "fix.patch", "tiny.spec", "tiny.tar"]);
+    let error = read_header(&path).unwrap_err().to_string();
+    assert!(error.contains("source package, a binary package is needed"), "{error}");
+}
+
+#[test]
+fn a_binary_package_is_not_a_source_one() {
     let scratch = Scratch::new();
     let path = scratch.package(&TinyPackage::new("a", "1-1", "noarch"));
     let error = read_source_header(&path).unwrap_err().to_string();

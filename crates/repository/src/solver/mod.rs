@@ -76,6 +76,9 @@ pub struct Solver<'a> {
     /// For each package the numbers of its requirements.
     package_requirements: Vec<Vec<u32>>,
     avoided: Vec<OnceLock<Avoided>>,
+    /// The architectures, in the order in which they were met, and for each package the number of its own.
+    archs: Vec<&'a str>,
+    arch_numbers: Vec<u32>,
     /// For each package the number of its name; names are numbered in sorted order.
     name_numbers: Vec<u32>,
     /// For each name its packages, which are neighbours in the index.
@@ -88,12 +91,15 @@ impl<'a> Solver<'a> {
     /// Indexes packages of any number of origins.
     pub fn new(packages: impl IntoIterator<Item = &'a IndexedPackage>) -> Self {
         let index = ProviderIndex::new(packages);
-        let mut numbers: HashMap<&Requirement, u32> = HashMap::new();
+        let requirement_count = index.packages().iter().map(|package| package.header.requires.len()).sum();
+        let mut numbers: HashMap<&Requirement, u32> = HashMap::with_capacity(requirement_count);
         let mut requirements = Vec::new();
         let mut package_requirements = Vec::with_capacity(index.packages().len());
         let mut name_numbers = Vec::with_capacity(index.packages().len());
         let mut name_ranges: Vec<Range<PackageId>> = Vec::new();
         let mut obsoleters: HashMap<&str, Vec<(PackageId, u32)>> = HashMap::new();
+        let mut archs: Vec<&str> = Vec::new();
+        let mut arch_numbers = Vec::with_capacity(index.packages().len());
         let mut former_name = None;
         for (id, package) in (0..).zip(index.packages()) {
             let header = &package.header;
@@ -108,6 +114,11 @@ impl<'a> Solver<'a> {
                 name_ranges.push(id..id);
             }
             name_numbers.push(name_ranges.len() as u32 - 1);
+            let arch = archs.iter().position(|arch| *arch == header.nevra.arch).unwrap_or_else(|| {
+                archs.push(&header.nevra.arch);
+                archs.len() - 1
+            });
+            arch_numbers.push(arch as u32);
             if let Some(range) = name_ranges.last_mut() {
                 range.end = id + 1;
             }
@@ -121,6 +132,8 @@ impl<'a> Solver<'a> {
             index,
             requirements,
             package_requirements,
+            archs,
+            arch_numbers,
             name_numbers,
             name_ranges,
             obsoleters,
@@ -192,19 +205,23 @@ impl<'a> Solver<'a> {
 
     fn choice<'s>(&'s self, request: &SolveRequest<'s>, goals: &Goals<'_>) -> Choice<'s, 'a> {
         let count = self.index.packages().len();
-        let usable = |package: &&IndexedPackage| {
-            let nevra = &package.header.nevra;
-            (nevra.arch == request.arch || nevra.arch == "noarch") && !request.exclude.contains(nevra)
-        };
+        let usable: Vec<bool> =
+            self.archs.iter().map(|arch| *arch == request.arch || *arch == "noarch").collect();
         let mut choice = Choice {
             solver: self,
-            allowed: self.index.packages().iter().map(usable).collect(),
+            allowed: self.arch_numbers.iter().map(|number| usable[*number as usize]).collect(),
             excluded: request.exclude,
             is_core: vec![false; count],
             wished: vec![false; count],
             refused: vec![false; count],
             replaced: vec![false; count],
         };
+        for nevra in request.exclude {
+            let ids = self.index.ids_named(&nevra.name).iter();
+            for id in ids.filter(|id| self.index.package(**id).header.nevra == *nevra) {
+                choice.allowed[*id as usize] = false;
+            }
+        }
         for id in &goals.core {
             choice.is_core[*id as usize] = true;
             choice.allowed[*id as usize] = true;
