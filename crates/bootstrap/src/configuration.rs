@@ -2,6 +2,7 @@
 
 use crate::bridge::{NameTable, parse_list};
 use crate::error::BootstrapError;
+use rpm_model::ContentHasher;
 use std::path::Path;
 
 /// The shipped `names.toml`.
@@ -91,8 +92,10 @@ impl Configuration {
         })
     }
 
-    /// Returns the texts that decide the toolchain's content, by file name.
-    pub(crate) fn sources(&self) -> &[(String, String)] {
-        &self.sources
+    /// Adds everything that decides the toolchain's content to a hash.
+    pub(crate) fn hash_into(&self, hasher: &mut ContentHasher) {
+        for (name, text) in &self.sources {
+            hasher.field(name, text);
+        }
     }
 }

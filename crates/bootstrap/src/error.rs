@@ -104,6 +104,21 @@ pub enum BootstrapError {
         /// The solver's explanation.
         explanation: String,
     },
+    /// A repository of RPMs cannot be used.
+    #[error("repository `{location}`: {problem}")]
+    Repository {
+        /// Its address or directory.
+        location: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Downloads cannot be made from this host at all.
+    #[error("cannot set up downloads")]
+    Downloads {
+        /// The reason.
+        #[source]
+        source: sources::DownloadSetupError,
+    },
     /// The core packages could not be unpacked.
     #[error("cannot unpack the core packages")]
     Layers {

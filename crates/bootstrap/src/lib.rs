@@ -9,6 +9,7 @@
 
 mod apt;
 mod archive;
+mod base;
 mod bridge;
 mod command;
 mod configuration;
@@ -22,6 +23,7 @@ mod worker;
 
 pub use apt::{AptRoot, DebianPackage, Indexes, SourceFile};
 pub use archive::{ArchivedPackage, ArchivedWorker, export, import};
+pub use base::{BaseNote, BaseSource, DebianBase, HttpFetch, RepositoryBase, Selection, SignaturePolicy};
 pub use bridge::{
     BRIDGE_VERSION, BridgeNote, DebFileReference, ElfDependencies, NameTable, bridge, elf_dependencies,
     parse_list,
@@ -32,5 +34,5 @@ pub use deb::{
 };
 pub use error::BootstrapError;
 pub use progress::{Event, Reporter, Silent};
-pub use toolchain::{Toolchain, ToolchainPackage, make_toolchain};
+pub use toolchain::{Toolchain, ToolchainPackage, make_toolchain, make_toolchain_from};
 pub use worker::{Worker, make_worker};

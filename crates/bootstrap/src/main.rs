@@ -1,10 +1,12 @@
 //! The `bootstrap` program: makes the toolchain repository and the worker of a build directory.
 
 use bootstrap::{
-    BootstrapError, BridgeNote, Configuration, Event, Indexes, Reporter, Toolchain, export, import,
-    make_toolchain, make_worker,
+    BootstrapError, Configuration, Event, HttpFetch, Indexes, Reporter, RepositoryBase, SignaturePolicy,
+    Toolchain, export, import, make_toolchain, make_toolchain_from, make_worker,
 };
 use clap::{Args, Parser, Subcommand};
+use report::{ExitStatus, Failure, conclude};
+use sources::{DownloadOptions, Downloader};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,10 +23,10 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Make the repository of toolchain RPMs from the host's Debian package sources
-    Toolchain(ToolchainArguments),
+    /// Make the repository of toolchain RPMs
+    Toolchain(MakeArguments),
     /// Make the worker: the packages that every build root starts from, and rpm's database of them
-    Worker(ToolchainArguments),
+    Worker(MakeArguments),
     /// Write the worker to one file that another machine can import
     Export(ArchiveArguments),
     /// Read a worker from such a file and print the path of its manifest
@@ -32,12 +34,28 @@ enum Task {
 }
 
 #[derive(Debug, Args)]
-struct ToolchainArguments {
-    #[command(flatten)]
-    place: Place,
-    /// Fetch package indexes again, and make the toolchain anew when Debian has newer packages
+struct MakeArguments {
+    /// Directory for everything that is made on the way to packages
+    #[arg(long, value_name = "DIR", default_value = "build")]
+    build_dir: PathBuf,
+    /// Directory with core.list, extra.list, names.toml and macros/ [default: those built in]
+    #[arg(long, value_name = "DIR")]
+    config_dir: Option<PathBuf>,
+    /// Repository of RPMs to start from, a URL or a directory [default: the host's Debian sources]
+    #[arg(long, value_name = "URL|DIR")]
+    base: Option<String>,
+    /// Public key that must have signed every package of the base
+    #[arg(long, value_name = "FILE", requires = "base")]
+    gpg_key: Option<PathBuf>,
+    /// Public key that must have signed the metadata of the base
+    #[arg(long, value_name = "FILE", requires = "base", conflicts_with = "gpg_key")]
+    repo_gpg_key: Option<PathBuf>,
+    /// Ask the base for newer packages, and make everything anew when there are any
     #[arg(long)]
     refresh: bool,
+    /// Say nothing but errors
+    #[arg(long, short)]
+    quiet: bool,
 }
 
 #[derive(Debug, Args)]
@@ -52,81 +70,103 @@ struct ArchiveArguments {
     quiet: bool,
 }
 
-#[derive(Debug, Args)]
-struct Place {
-    /// Directory for everything that is made on the way to packages
-    #[arg(long, value_name = "DIR", default_value = "build")]
-    build_dir: PathBuf,
-    /// Directory with core.list, extra.list, names.toml and macros/ [default: those built in]
-    #[arg(long, value_name = "DIR")]
-    config_dir: Option<PathBuf>,
-    /// Say nothing but errors
-    #[arg(long, short)]
-    quiet: bool,
-}
-
-impl Place {
-    fn configuration(&self) -> Result<Configuration, BootstrapError> {
-        match &self.config_dir {
-            Some(directory) => Configuration::read(directory),
-            None => Configuration::shipped(),
-        }
-    }
-
-    fn reporter(&self) -> Lines {
-        Lines::new(self.quiet)
-    }
-}
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match &arguments.command {
         Task::Toolchain(arguments) => toolchain(arguments).map(drop),
         Task::Worker(arguments) => worker(arguments),
         Task::Export(arguments) => {
-            let reporter = Lines::new(arguments.quiet);
-            export(&arguments.build_dir.join("worker/worker.json"), &arguments.archive, &reporter)
+            let worker_file = arguments.build_dir.join("worker/worker.json");
+            export(&worker_file, &arguments.archive, &Lines::new(arguments.quiet))
         }
         Task::Import(arguments) => import_worker(arguments),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say(&format!("error: {error}"));
-            let mut cause = std::error::Error::source(&error);
-            while let Some(error) = cause {
-                say(&format!("caused by: {error}"));
-                cause = error.source();
-            }
-            ExitCode::from(exit_code(&error))
+    conclude(result.map(|()| ExitStatus::Done).map_err(failure))
+}
+
+/// Gives an error its kind, and advice where there is any.
+fn failure(error: BootstrapError) -> Failure {
+    let advice = match &error {
+        BootstrapError::Configuration { .. } | BootstrapError::NameTaken { .. } => {
+            return Failure::new(ExitStatus::Usage, error);
         }
+        BootstrapError::Command { command, .. } if command.starts_with("apt-get") => {
+            Some("`apt-get update` as root shows whether the host's package sources answer")
+        }
+        BootstrapError::Start { program, .. } if program.starts_with("apt-") => {
+            Some("this host is no Debian; name a repository of RPMs with --base")
+        }
+        BootstrapError::Archive { .. } => Some("make the archive again with `bootstrap export`"),
+        _ => None,
+    };
+    let failure = Failure::new(ExitStatus::Environment, error);
+    match advice {
+        Some(advice) => failure.hint(advice),
+        None => failure,
     }
 }
 
-/// 2 for what the user configured, 3 for what the host lacks.
-fn exit_code(error: &BootstrapError) -> u8 {
-    match error {
-        BootstrapError::Configuration { .. } | BootstrapError::NameTaken { .. } => 2,
-        _ => 3,
+fn configuration(arguments: &MakeArguments) -> Result<Configuration, BootstrapError> {
+    match &arguments.config_dir {
+        Some(directory) => Configuration::read(directory),
+        None => Configuration::shipped(),
     }
 }
 
-fn toolchain(arguments: &ToolchainArguments) -> Result<Toolchain, BootstrapError> {
+fn toolchain(arguments: &MakeArguments) -> Result<Toolchain, BootstrapError> {
     let indexes = if arguments.refresh { Indexes::Refresh } else { Indexes::Keep };
-    let reporter = arguments.place.reporter();
-    let made =
-        make_toolchain(&arguments.place.build_dir, &arguments.place.configuration()?, indexes, &reporter)?;
+    let reporter = Lines::new(arguments.quiet);
+    let configuration = configuration(arguments)?;
+    let made = match &arguments.base {
+        None => make_toolchain(&arguments.build_dir, &configuration, indexes, &reporter)?,
+        Some(location) => from_repository(arguments, location, &configuration, indexes, &reporter)?,
+    };
     for note in &made.notes {
-        reporter.line(&describe(note));
+        reporter.line(&format!("note: {note}"));
     }
     Ok(made)
 }
 
-fn worker(arguments: &ToolchainArguments) -> Result<(), BootstrapError> {
+/// The architecture of the packages that are taken from a repository.
+const ARCH: &str = "x86_64";
+
+/// Transfers from a repository that run at once.
+const TRANSFERS: usize = 4;
+
+fn from_repository(
+    arguments: &MakeArguments,
+    location: &str,
+    configuration: &Configuration,
+    indexes: Indexes,
+    reporter: &Lines,
+) -> Result<Toolchain, BootstrapError> {
+    let signatures = match (&arguments.gpg_key, &arguments.repo_gpg_key) {
+        (Some(key), _) => SignaturePolicy::Packages(key.clone()),
+        (None, Some(key)) => SignaturePolicy::Metadata(key.clone()),
+        (None, None) => SignaturePolicy::None,
+    };
+    let build = &arguments.build_dir;
+    let cache = build.join("base_packages");
+    if let Some(directory) = repository::DirectoryFetch::at(location) {
+        let base = RepositoryBase::new(configuration, Box::new(directory), ARCH, signatures, &cache)?;
+        return make_toolchain_from(build, &base, indexes, reporter);
+    }
+    std::fs::create_dir_all(&cache).map_err(|source| BootstrapError::File {
+        operation: "create",
+        path: cache.clone(),
+        source,
+    })?;
+    let downloader = Downloader::new(&DownloadOptions::standard(TRANSFERS), Box::new(|_| {}))
+        .map_err(|source| BootstrapError::Downloads { source })?;
+    let fetch = HttpFetch::new(&downloader, location, &cache);
+    let base = RepositoryBase::new(configuration, Box::new(fetch), ARCH, signatures, &cache)?;
+    make_toolchain_from(build, &base, indexes, reporter)
+}
+
+fn worker(arguments: &MakeArguments) -> Result<(), BootstrapError> {
     let toolchain = toolchain(arguments)?;
-    let place = &arguments.place;
-    let reporter = place.reporter();
-    let worker = make_worker(&place.build_dir, &place.configuration()?, &toolchain, &reporter)?;
+    let reporter = Lines::new(arguments.quiet);
+    let worker = make_worker(&arguments.build_dir, &configuration(arguments)?, &toolchain, &reporter)?;
     reporter.line(&format!("worker: {} ({})", worker.path.display(), worker.manifest.generation()));
     Ok(())
 }
@@ -136,24 +176,9 @@ fn import_worker(arguments: &ArchiveArguments) -> Result<(), BootstrapError> {
     // The database lies in `<imported>/<key>/var/lib/rpm`, the manifest in `<imported>/<key>`.
     let directory = Path::new(&manifest.rpmdb).ancestors().nth(3).unwrap_or(Path::new("."));
     let line = directory.join("worker.json").display().to_string();
+    // When standard output is closed there is nobody left to tell.
     let _ = writeln!(std::io::stdout(), "{line}");
     Ok(())
-}
-
-fn describe(note: &BridgeNote) -> String {
-    match note {
-        BridgeNote::MissingLibrary { package, requirement } => {
-            format!("note: {package} needs `{requirement}`, which is not in the toolchain")
-        }
-        BridgeNote::MissingPackage { package, alternatives } => {
-            format!("note: {package} needs {}, which is not in the toolchain", alternatives.join(" or "))
-        }
-    }
-}
-
-/// Writes a line to standard error; a closed one is nobody's concern here.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Progress as lines on standard error, each with the seconds since the start.
@@ -171,7 +196,18 @@ impl Lines {
 
     fn line(&self, text: &str) {
         if !self.quiet {
-            say(&format!("[{:6.1}s] {text}", self.start.elapsed().as_secs_f64()));
+            // When standard error is closed there is nobody left to tell.
+            let _ = writeln!(std::io::stderr(), "[{:6.1}s] {text}", self.start.elapsed().as_secs_f64());
+        }
+    }
+
+    /// Announces every tenth of the packages.
+    fn bridged(&self, done: usize, total: usize) {
+        let Ok(mut shown) = self.last_shown.lock() else { return };
+        let tenth = done * 10 / total.max(1);
+        if tenth > *shown {
+            *shown = tenth;
+            self.line(&format!("bridged {done} of {total} packages"));
         }
     }
 }
@@ -179,16 +215,9 @@ impl Lines {
 impl Reporter for Lines {
     fn report(&self, event: Event<'_>) {
         match event {
-            Event::UpdatingIndexes => self.line("fetching Debian's package indexes"),
-            Event::Downloading { packages } => self.line(&format!("downloading {packages} Debian packages")),
-            Event::Bridged { done, total, .. } => {
-                let Ok(mut shown) = self.last_shown.lock() else { return };
-                let tenth = done * 10 / total.max(1);
-                if tenth > *shown {
-                    *shown = tenth;
-                    self.line(&format!("bridged {done} of {total} packages"));
-                }
-            }
+            Event::UpdatingIndexes => self.line("fetching package indexes"),
+            Event::Downloading { packages } => self.line(&format!("downloading {packages} packages")),
+            Event::Bridged { done, total, .. } => self.bridged(done, total),
             Event::Published { packages } => self.line(&format!("toolchain of {packages} RPMs is ready")),
             Event::UpToDate { what } => self.line(&format!("{what}: nothing to do")),
             Event::Unpacking { packages } => self.line(&format!("unpacking {packages} packages")),

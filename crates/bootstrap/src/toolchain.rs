@@ -4,15 +4,13 @@
 //! what it holds. The state is written after the directory, so a crash between the two costs a repetition and
 //! never a wrong repository. One bootstrap at a time works in a build directory (`toolchain.lock`).
 
-use crate::apt::{AptRoot, Indexes};
-use crate::bridge::{self, BRIDGE_VERSION, BridgeNote, DebFileReference};
+use crate::apt::Indexes;
+use crate::base::{BaseNote, BaseSource, DebianBase};
 use crate::configuration::Configuration;
 use crate::deb::sha256_of_file;
 use crate::error::BootstrapError;
-use crate::generated;
 use crate::progress::{Event, Reporter};
 use rayon::prelude::*;
-use rpm_model::{ContentDigest, ContentHasher};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -32,41 +30,56 @@ pub struct ToolchainPackage {
 pub struct Toolchain {
     /// The directory of RPMs.
     pub directory: PathBuf,
-    /// Hash of all that decides the packages: lists, names, macros, the bridge, the Debian packages.
+    /// Hash of all that decides the packages: lists, names, macros, the base and its packages.
     pub content: String,
     /// Its packages, sorted by path.
     pub packages: Vec<ToolchainPackage>,
     /// False when it was up to date.
     pub was_made: bool,
-    /// What was left out while bridging; empty when it was up to date.
-    pub notes: Vec<BridgeNote>,
+    /// What the base did not give; empty when it was up to date.
+    pub notes: Vec<BaseNote>,
 }
 
 /// `toolchain.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct State {
     schema: u32,
-    /// Hash of everything but the Debian packages: lists, names, macros, bridge.
+    /// Hash of everything but the base's packages: lists, names, macros, addresses.
     inputs: String,
-    /// Hash of `inputs` and the Debian packages.
+    /// Hash of `inputs` and the base's packages.
     content: String,
     packages: Vec<ToolchainPackage>,
 }
 
 impl State {
-    const SCHEMA: u32 = 1;
+    const SCHEMA: u32 = 2;
 }
 
-/// Makes the toolchain of `configuration` in `build_directory`, or finds that it is there.
-///
-/// With [`Indexes::Keep`] and unchanged configuration no process is started; with [`Indexes::Refresh`] the
-/// host's Debian sources are asked for newer packages, and the RPMs are made anew only when there are any.
+/// Makes the toolchain of `configuration` from Debian in `build_directory`, or finds that it is there.
 ///
 /// # Errors
-/// Whatever fetching, bridging and writing can fail with; the published directory is then unchanged.
+/// As [`make_toolchain_from`].
 pub fn make_toolchain(
     build_directory: &Path,
     configuration: &Configuration,
+    indexes: Indexes,
+    reporter: &dyn Reporter,
+) -> Result<Toolchain, BootstrapError> {
+    let base = DebianBase::new(configuration, &build_directory.join("apt"))?;
+    make_toolchain_from(build_directory, &base, indexes, reporter)
+}
+
+/// Makes the toolchain of a base in `build_directory`, or finds that it is there.
+///
+/// With [`Indexes::Keep`] and unchanged inputs no process is started and nothing is fetched; with
+/// [`Indexes::Refresh`] the base is asked for newer packages, and the RPMs are made anew only when there are any.
+///
+/// # Errors
+/// Whatever fetching, bridging and writing can fail with; the published directory is then unchanged.
+/// [`BootstrapError::Busy`] when another bootstrap works in the directory.
+pub fn make_toolchain_from(
+    build_directory: &Path,
+    base: &dyn BaseSource,
     indexes: Indexes,
     reporter: &dyn Reporter,
 ) -> Result<Toolchain, BootstrapError> {
@@ -75,8 +88,7 @@ pub fn make_toolchain(
     let build_directory =
         &build_directory.canonicalize().map_err(BootstrapError::file("resolve", build_directory))?;
     let place = Place::new(build_directory);
-    let generated = generated_packages(configuration)?;
-    let inputs = inputs_hash(configuration, &generated)?;
+    let inputs = base.inputs().as_str();
     let state = place.read_state().filter(|state| place.holds(&state.packages));
     let up_to_date = |state: State| {
         reporter.report(Event::UpToDate { what: "toolchain" });
@@ -88,9 +100,8 @@ pub fn make_toolchain(
     {
         return up_to_date(state.clone());
     }
-    let apt = AptRoot::prepare(&build_directory.join("apt"), indexes, reporter)?;
-    let debs = fetch(&apt, &debian_names(configuration), reporter)?;
-    let content = content_hash(&inputs, &debs);
+    let selection = base.select(indexes, reporter)?;
+    let content = selection.content().as_str().to_owned();
     if let Some(state) = state
         && state.content == content
     {
@@ -101,85 +112,13 @@ pub fn make_toolchain(
         .tempdir_in(build_directory)
         .map_err(BootstrapError::file("create a directory in", build_directory))?;
     let made = staging.path().join("rpms");
-    let notes = bridge::bridge(&debs, &configuration.names, &made, reporter)?;
-    for (package, payload) in &generated {
-        bridge::write_rpm(&made, package, payload)?;
-    }
-    let state = State { schema: State::SCHEMA, inputs, content, packages: list_packages(&made)? };
+    let notes = selection.write(&made, reporter)?;
+    let packages = list_packages(&made)?;
+    let state = State { schema: State::SCHEMA, inputs: inputs.to_owned(), content, packages };
     crate::files::exchange_directory(&made, &place.directory)?;
     place.write_state(&state)?;
     reporter.report(Event::Published { packages: state.packages.len() });
     Ok(place.toolchain(state, true, notes))
-}
-
-/// Fetches the closure; when the mirror has moved on since the indexes were fetched, fetches those again once.
-fn fetch(
-    apt: &AptRoot,
-    names: &[String],
-    reporter: &dyn Reporter,
-) -> Result<Vec<DebFileReference>, BootstrapError> {
-    let attempt = || {
-        let closure = apt.closure(names)?;
-        let files = apt.download(names, &closure, reporter)?;
-        let references = closure.into_iter().zip(files);
-        Ok(references.map(|(package, path)| DebFileReference { path, sha256: package.sha256 }).collect())
-    };
-    match attempt() {
-        Err(BootstrapError::Command { .. }) => {
-            apt.refresh(reporter)?;
-            attempt()
-        }
-        result => result,
-    }
-}
-
-/// Debian names of everything the lists ask for; generated packages have none.
-fn debian_names(configuration: &Configuration) -> Vec<String> {
-    let wanted = configuration.core.iter().chain(&configuration.extra);
-    let mut names: Vec<String> = wanted
-        .filter(|name| !matches!(name.as_str(), "filesystem" | "toolchain-macros"))
-        .map(|name| configuration.names.deb_name(name).to_owned())
-        .collect();
-    names.sort();
-    names.dedup();
-    names
-}
-
-/// A generated package ready to be written.
-type Generated = (rpm_writer::Package, rpm_writer::Payload);
-
-fn generated_packages(configuration: &Configuration) -> Result<Vec<Generated>, BootstrapError> {
-    [generated::filesystem(), generated::toolchain_macros(&configuration.macros)]
-        .into_iter()
-        .map(|(package, files)| match rpm_writer::Payload::pack(files) {
-            Ok(payload) => Ok((package, payload)),
-            Err(source) => Err(BootstrapError::Write { package: package.name, source }),
-        })
-        .collect()
-}
-
-fn inputs_hash(configuration: &Configuration, generated: &[Generated]) -> Result<String, BootstrapError> {
-    let mut hasher = ContentHasher::new("toolchain-inputs", State::SCHEMA);
-    hasher.field("bridge", &BRIDGE_VERSION.to_string());
-    for (name, text) in configuration.sources() {
-        hasher.field(name, text);
-    }
-    for (package, payload) in generated {
-        let bytes = package
-            .to_bytes(payload)
-            .map_err(|source| BootstrapError::Write { package: package.name.clone(), source })?;
-        hasher.field(&package.name, ContentDigest::of_bytes(&bytes).as_str());
-    }
-    Ok(hasher.finish().as_str().to_owned())
-}
-
-fn content_hash(inputs: &str, debs: &[DebFileReference]) -> String {
-    let mut hasher = ContentHasher::new("toolchain-content", State::SCHEMA);
-    hasher.field("inputs", inputs);
-    let name =
-        |deb: &DebFileReference| deb.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    hasher.list("debs", debs.iter().map(|deb| format!("{} {}", name(deb), deb.sha256)));
-    hasher.finish().as_str().to_owned()
 }
 
 fn lock(build_directory: &Path) -> Result<std::fs::File, BootstrapError> {
@@ -194,15 +133,13 @@ fn lock(build_directory: &Path) -> Result<std::fs::File, BootstrapError> {
     }
 }
 
+/// Returns the packages in the directories of all architectures, sorted by path.
 fn list_packages(directory: &Path) -> Result<Vec<ToolchainPackage>, BootstrapError> {
     let mut paths = Vec::new();
-    for arch in ["noarch", "x86_64"] {
-        let below = directory.join(arch);
-        let entries = std::fs::read_dir(&below).map_err(BootstrapError::file("read", &below))?;
-        for entry in entries {
-            let name = entry.map_err(BootstrapError::file("read", &below))?.file_name();
-            paths.push(format!("{arch}/{}", name.to_string_lossy()));
-        }
+    for entry in walkdir::WalkDir::new(directory).min_depth(2).max_depth(2) {
+        let entry = entry.map_err(|error| BootstrapError::file("read", directory)(error.into()))?;
+        let below = entry.path().strip_prefix(directory).unwrap_or(entry.path());
+        paths.push(below.to_string_lossy().into_owned());
     }
     paths.sort();
     paths
@@ -248,7 +185,7 @@ impl Place {
         })
     }
 
-    fn toolchain(&self, state: State, was_made: bool, notes: Vec<BridgeNote>) -> Toolchain {
+    fn toolchain(&self, state: State, was_made: bool, notes: Vec<BaseNote>) -> Toolchain {
         let State { content, packages, .. } = state;
         Toolchain { directory: self.directory.clone(), content, packages, was_made, notes }
     }

@@ -5,41 +5,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test fails by panicking")]
 
-use bootstrap::{
-    BootstrapError, Configuration, Indexes, Silent, Toolchain, Worker, export, import, make_toolchain,
-    make_worker,
-};
-use std::path::{Path, PathBuf};
+mod real;
+
+use bootstrap::{BootstrapError, Configuration, Silent, export, import};
+use std::path::Path;
 use std::process::Command;
-use std::sync::Mutex;
-
-fn build_directory() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("bootstrap-build")
-}
-
-/// Makes toolchain and worker, or says why this host cannot. One test at a time: a build directory belongs to
-/// one bootstrap.
-fn toolchain_and_worker(configuration: &Configuration) -> Option<(Toolchain, Worker)> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _turn = ONE_AT_A_TIME.lock().unwrap();
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: not root, no toolchain was made");
-        return None;
-    }
-    let toolchain = match make_toolchain(&build_directory(), configuration, Indexes::Keep, &Silent) {
-        Ok(toolchain) => toolchain,
-        Err(error @ (BootstrapError::Start { .. } | BootstrapError::NoDebianSource { .. })) => {
-            eprintln!("SKIPPED: {error}, no toolchain was made");
-            return None;
-        }
-        Err(error) => panic!("{error}: {:?}", std::error::Error::source(&error)),
-    };
-    let worker = make_worker(&build_directory(), configuration, &toolchain, &Silent).unwrap();
-    let again = make_toolchain(&build_directory(), configuration, Indexes::Keep, &Silent).unwrap();
-    assert!(!again.was_made);
-    assert!(!make_worker(&build_directory(), configuration, &again, &Silent).unwrap().was_made);
-    Some((toolchain, worker))
-}
 
 /// Runs a script inside a tree and returns what it printed.
 fn inside(root: &Path, script: &str) -> String {
@@ -80,7 +50,7 @@ install -D -m 755 tiny %{buildroot}%{_bindir}/tiny
 #[test]
 fn a_worker_builds_packages_and_survives_export_and_import() {
     let configuration = Configuration::shipped().unwrap();
-    let Some((_, worker)) = toolchain_and_worker(&configuration) else { return };
+    let Some((_, worker)) = real::toolchain_and_worker(&configuration) else { return };
     let names: Vec<&str> = worker.manifest.core.packages().iter().map(|p| p.nevra.name.as_str()).collect();
     for name in &configuration.core {
         assert!(names.contains(&name.as_str()), "{name} in {names:?}");
@@ -160,7 +130,7 @@ const SIGNS_OF_LIFE: [&str; 13] = [
 #[test]
 fn all_packages_install_together_and_run() {
     let configuration = Configuration::shipped().unwrap();
-    let Some((toolchain, _)) = toolchain_and_worker(&configuration) else { return };
+    let Some((toolchain, _)) = real::toolchain_and_worker(&configuration) else { return };
     if Command::new("rpm").arg("--version").output().is_err() {
         eprintln!("SKIPPED: `rpm` is not installed, the packages were not installed together");
         return;
@@ -188,7 +158,7 @@ fn all_packages_install_together_and_run() {
 #[test]
 fn macros_mean_something() {
     let configuration = Configuration::shipped().unwrap();
-    let Some((_, worker)) = toolchain_and_worker(&configuration) else { return };
+    let Some((_, worker)) = real::toolchain_and_worker(&configuration) else { return };
     let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let archive = scratch.path().join("w.tar");
     export(&worker.path, &archive, &Silent).unwrap();

@@ -101,6 +101,15 @@ impl AptRoot {
         self.update(&[])
     }
 
+    /// Lets the next [`Self::prepare`] fetch the indexes again.
+    ///
+    /// # Errors
+    /// [`BootstrapError::File`] when the stamp cannot be removed.
+    pub fn forget_indexes(&self) -> Result<(), BootstrapError> {
+        let stamp = self.directory.join(STAMP);
+        std::fs::remove_file(&stamp).map_err(BootstrapError::file("remove", &stamp))
+    }
+
     /// Returns the closure of the named Debian packages, without Recommends, sorted.
     ///
     /// # Errors
