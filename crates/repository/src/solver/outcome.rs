@@ -87,6 +87,16 @@ pub enum ResolvedNote {
         /// Why it was passed over.
         why: WhyNotTree,
     },
+    /// A library of the tree and one of the base or the toolchain are both in the set. Which of them a
+    /// program loads depends on their directories; the tree's package should obsolete the other.
+    LibraryTwice {
+        /// The capability that both provide, for example `libncursesw.so.6()(64bit)`.
+        library: String,
+        /// The package of the tree or the live repository.
+        tree_package: Nevra,
+        /// The other.
+        other_package: Nevra,
+    },
 }
 
 /// Why a package of the tree was passed over.
@@ -109,8 +119,14 @@ pub enum WhyNotTree {
 
 impl fmt::Display for ResolvedNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::ToolchainUsedAlthoughTreeBuilds { requirement, required_by, tree_package, used, why } =
-            self;
+        let (requirement, required_by, tree_package, used, why) = match self {
+            Self::ToolchainUsedAlthoughTreeBuilds { requirement, required_by, tree_package, used, why } => {
+                (requirement, required_by, tree_package, used, why)
+            }
+            Self::LibraryTwice { library, tree_package, other_package } => {
+                return write!(f, "`{library}` is there twice, from {tree_package} and from {other_package}");
+            }
+        };
         let used = used.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         write!(f, "`{requirement}`")?;
         if let Some(package) = required_by {
@@ -153,6 +169,7 @@ pub(super) fn resolved(
     packages.sort_by(|a, b| a.locked.cmp(&b.locked));
     let mut notes = refused_notes(choice, goals, &kept, refused);
     notes.extend(version_notes(choice, goals, &kept));
+    notes.extend(library_notes(choice, &kept));
     notes.sort_by_cached_key(ToString::to_string);
     notes.dedup();
     ResolvedSet { packages, notes }
@@ -278,6 +295,28 @@ fn version_notes(choice: &Choice<'_, '_>, goals: &Goals<'_>, set: &[PackageId]) 
                 used: used.iter().map(|package| package.header.nevra.clone()).collect(),
                 why: WhyNotTree::Version { provided: provided.clone() },
             });
+        }
+    }
+    notes
+}
+
+/// Notes for libraries of ours that are in the set beside another package's of the same soname.
+fn library_notes(choice: &Choice<'_, '_>, set: &[PackageId]) -> Vec<ResolvedNote> {
+    let index = &choice.solver.index;
+    let (ours, others): (Vec<PackageId>, Vec<PackageId>) =
+        set.iter().copied().partition(|id| Taste::of(index.package(*id).origin) == Taste::Ours);
+    let mut notes = Vec::new();
+    for id in ours {
+        let header = &index.package(id).header;
+        // `libz.so.1()(64bit)` stands for the library; its symbol versions would only repeat it.
+        let is_library = |name: &str| name.contains(".so") && name.ends_with("()(64bit)");
+        for provide in header.provides.iter().filter(|provide| is_library(&provide.name)) {
+            let twice = index.provider_ids(provide).into_iter().filter(|other| others.contains(other));
+            notes.extend(twice.map(|other| ResolvedNote::LibraryTwice {
+                library: provide.name.clone(),
+                tree_package: header.nevra.clone(),
+                other_package: index.package(other).header.nevra.clone(),
+            }));
         }
     }
     notes

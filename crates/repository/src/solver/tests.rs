@@ -306,6 +306,27 @@ fn a_version_that_the_tree_lacks_is_reported() {
     assert!(words.contains("although the tree builds z-1-1.x86_64: that one provides `z = 1-1`"), "{words}");
 }
 
+#[test]
+fn a_library_that_is_there_twice_is_reported() {
+    let packages = repository(
+        "
+        tree ncurses-libs 6.4-1; provides libncursesw.so.6()(64bit)
+        tool libncursesw6 0~deb.6-1; provides libncursesw.so.6()(64bit), libncursesw.so.6(NCURSESW6_5.1)(64bit)
+        tool nano 7-1; requires libncursesw.so.6(NCURSESW6_5.1)(64bit)
+        tree polite 1-1; provides libncursesw.so.6()(64bit); obsoletes libncursesw6
+        ",
+    );
+    let set = check(&packages, "", "ncurses-libs, nano", "libncursesw6-0~deb.6 nano-7 ncurses-libs-6.4");
+    let words: Vec<String> = set.notes().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        words,
+        ["`libncursesw.so.6()(64bit)` is there twice, from ncurses-libs-6.4-1.x86_64 and from \
+          libncursesw6-0~deb.6-1.x86_64"]
+    );
+    assert!(check(&packages, "", "ncurses-libs", "ncurses-libs-6.4").notes().is_empty());
+    assert!(solve(&packages, "", "polite, nano").is_err());
+}
+
 #[track_caller]
 fn check_words(packages: &[IndexedPackage], core_names: &str, wanted: &str, expected: &str) {
     let words = solve(packages, core_names, wanted).unwrap_err().to_string();
