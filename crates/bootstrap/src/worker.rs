@@ -50,7 +50,9 @@ pub fn make_worker(
 ) -> Result<Worker, BootstrapError> {
     let directory = build_directory.join("worker");
     std::fs::create_dir_all(&directory).map_err(BootstrapError::file("create", &directory))?;
+    // Absolute from here on: the paths go into the manifest and into sandboxes.
     let directory = directory.canonicalize().map_err(BootstrapError::file("resolve", &directory))?;
+    let build_directory = directory.parent().unwrap_or(build_directory);
     let inputs = inputs_hash(configuration, toolchain);
     if let Some(worker) = read_worker(&directory, &inputs) {
         reporter.report(Event::UpToDate { what: "worker" });

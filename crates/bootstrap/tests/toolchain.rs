@@ -110,6 +110,53 @@ fn a_worker_builds_packages_and_survives_export_and_import() {
     );
 }
 
+#[test]
+fn the_program_takes_relative_paths_and_prints_what_it_made() {
+    let configuration = Configuration::shipped().unwrap();
+    let Some((_, worker)) = real::toolchain_and_worker(&configuration) else { return };
+    let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    // The worker alone is made anew, in a build directory that shares the toolchain's files.
+    let toolchain = worker.path.parent().unwrap().parent().unwrap();
+    let build = scratch.path().join("build");
+    copy_with_links(&toolchain.join("toolchain_rpms"), &build.join("toolchain_rpms"));
+    std::fs::copy(toolchain.join("toolchain.json"), build.join("toolchain.json")).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bootstrap"));
+        let output = command.args(arguments).current_dir(scratch.path()).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, out, err) = run(&["worker", "--build-dir", "build"]);
+    assert_eq!((code, out.as_str()), (Some(0), ""), "{err}");
+    assert!(err.contains(worker.manifest.generation().as_str()), "the same worker elsewhere: {err}");
+    assert_eq!(run(&["worker", "-q", "--build-dir", "build"]), (Some(0), String::new(), String::new()));
+    assert_eq!(run(&["export", "-q", "w.tar.gz"]).0, Some(0));
+    let (code, out, err) = run(&["import", "w.tar.gz", "--build-dir", "other"]);
+    assert_eq!(code, Some(0), "{err}");
+    let manifest = std::fs::read_to_string(out.trim()).unwrap();
+    let manifest: rpm_model::WorkerManifest = serde_json::from_str(&manifest).unwrap();
+    assert_eq!(manifest.generation(), worker.manifest.generation());
+
+    let (code, _, err) = run(&["export", "w.zip"]);
+    assert!(code == Some(2) && err.contains("must end in .tar.zst"), "{code:?} {err}");
+    std::fs::write(scratch.path().join("w.tar.gz"), "no archive").unwrap();
+    let (code, _, err) = run(&["import", "w.tar.gz"]);
+    assert!(code == Some(3) && err.contains("no complete worker archive"), "{code:?} {err}");
+    let (code, _, err) = run(&["toolchain", "--build-dir", "third", "--base", "nowhere"]);
+    assert!(code == Some(3) && err.contains("repository `nowhere`"), "{code:?} {err}");
+}
+
+fn copy_with_links(from: &Path, to: &Path) {
+    for entry in walkdir::WalkDir::new(from) {
+        let entry = entry.unwrap();
+        let place = to.join(entry.path().strip_prefix(from).unwrap());
+        match entry.file_type().is_dir() {
+            true => std::fs::create_dir_all(&place).unwrap(),
+            false => std::fs::hard_link(entry.path(), &place).unwrap(),
+        }
+    }
+}
+
 /// Programs of the toolchain that are not in the core, each with a sign of life.
 const SIGNS_OF_LIFE: [&str; 13] = [
     "printf '#include <iostream>\\nint main(){std::cout<<1;}' > /tmp/a.cc; g++ /tmp/a.cc -o /tmp/a; test \"$(/tmp/a)\" = 1",
