@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use rebuild::{PresentFacts, build_identity, build_reasons};
-use repository::{IndexedPackage, read_package};
+use repository::{IndexedPackage, verify_package};
 use rpm_model::{
     BuildReason, BuildRecord, ContentDigest, JobDocument, Nevra, PackageArtifact, PackageOrigin,
     RecordedPackage, ResultDocument,
@@ -34,7 +34,7 @@ pub enum AcceptError {
         /// The file.
         path: PathBuf,
     },
-    /// The file is no package.
+    /// The file is no package, or not the one that the worker reported.
     #[error(transparent)]
     Package(#[from] repository::RepositoryError),
     /// Another spec has published a package of this identity.
@@ -216,18 +216,13 @@ impl RepositoryAcceptor<'_> {
     }
 }
 
-/// Reads every file again and compares it with what the worker said.
+/// Reads every file again and compares it, down to its digests, with what the worker said.
 fn verify(result: &ResultDocument) -> Result<Vec<IndexedPackage>, AcceptError> {
-    let mut made = Vec::new();
-    for artifact in &result.rpms {
-        let path = PathBuf::from(&artifact.path);
-        let package = read_package(&path, PackageOrigin::Tree)?;
-        if package.header.nevra != artifact.nevra || package.sha256 != artifact.sha256 {
-            return Err(AcceptError::Differs { path });
-        }
-        made.push(package);
-    }
-    Ok(made)
+    result
+        .rpms
+        .iter()
+        .map(|artifact| Ok(verify_package(Path::new(&artifact.path), artifact, PackageOrigin::Tree)?))
+        .collect()
 }
 
 fn recorded(package: &IndexedPackage) -> RecordedPackage {
