@@ -18,6 +18,8 @@ pub struct Outcome {
     pub usage: Usage,
     /// Which mechanism enforced [`Limits`](crate::Limits).
     pub limiter: Limiter,
+    /// Limits that were asked for and that nothing on this host enforces.
+    pub unenforced: Vec<LimitKind>,
 }
 
 impl Outcome {
@@ -168,6 +170,18 @@ pub struct Usage {
     pub peak_memory_bytes: Option<u64>,
     /// How many processes the kernel killed for want of memory, when a cgroup counted them.
     pub oom_kills: Option<u64>,
+}
+
+/// A limit on a whole run, which needs a cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitKind {
+    /// [`Limits::memory_bytes`](crate::Limits::memory_bytes)
+    Memory,
+    /// [`Limits::processes`](crate::Limits::processes)
+    Processes,
+    /// [`Limits::cpu_millicores`](crate::Limits::cpu_millicores)
+    Cpu,
 }
 
 /// Mechanism that enforced the memory, process and CPU limits.

@@ -202,6 +202,11 @@ impl Running {
         KillHandle { control: Arc::clone(&self.control) }
     }
 
+    /// Returns the process id of the helper on the host; 0 once it has been waited for.
+    pub fn helper_id(&self) -> u32 {
+        self.helper.as_ref().map_or(0, Child::id)
+    }
+
     /// Kills everything inside; [`Self::wait`] then returns [`End::Cancelled`](crate::End::Cancelled),
     /// unless the program had already ended.
     pub fn kill(&self) {

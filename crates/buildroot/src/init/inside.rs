@@ -54,6 +54,8 @@ pub(super) struct Inside<'a> {
     pub(super) limiter: Limiter,
     pub(super) started: Instant,
     pub(super) report: File,
+    /// Files through which to enter the cgroups of the run.
+    pub(super) cgroups: Vec<File>,
 }
 
 impl Inside<'_> {
@@ -78,10 +80,13 @@ impl Inside<'_> {
         }
     }
 
-    fn set_up(&self) -> Step<()> {
+    fn set_up(&mut self) -> Step<()> {
         set_parent_process_death_signal(Some(Signal::KILL)).at(Op::Fork)?;
         if supervisor_is_gone(&self.report) {
             system::exit_now(0);
+        }
+        for mut entrance in std::mem::take(&mut self.cgroups) {
+            entrance.write_all(b"0").at(Op::Cgroup)?;
         }
         let mut namespaces = CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWIPC

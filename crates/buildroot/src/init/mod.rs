@@ -32,7 +32,8 @@ use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use self::failure::{Context, Step, failure};
 use self::inside::{Inside, Message};
-use crate::outcome::{End, Limiter, Outcome, SetupFailure, SetupOperation as Op, Usage};
+use crate::cgroup::{Account, Cgroup};
+use crate::outcome::{End, LimitKind, Limiter, Outcome, SetupFailure, SetupOperation as Op, Usage};
 use crate::plan::MountPlan;
 use crate::spec::SandboxSpec;
 use crate::wire;
@@ -49,6 +50,7 @@ pub fn run() -> ExitCode {
             end: End::SetupFailed(failure),
             usage: Usage { wall_us: microseconds(started), ..Usage::default() },
             limiter: Limiter::ResourceLimits,
+            unenforced: Vec::new(),
         },
     };
     match wire::send_outcome(&control, &outcome) {
@@ -75,8 +77,18 @@ fn supervise(control: &UnixStream, started: Instant) -> Step<Outcome> {
         let owner = (nix::unistd::Uid::from_raw(spec.uid), nix::unistd::Gid::from_raw(spec.gid));
         hand_over_pipes(owner.0, owner.1);
     }
+    let cgroup = Cgroup::new(&spec.limits);
     let (messages, report) = io::pipe().at(Op::Fork)?;
-    let pid1 = start_pid1(&spec, &plan, stdin, started, report)?;
+    let inside = Inside {
+        spec: &spec,
+        plan: &plan,
+        stdin,
+        limiter: cgroup.limiter(),
+        started,
+        report: File::from(OwnedFd::from(report)),
+        cgroups: cgroup.entrances().at(Op::Cgroup)?,
+    };
+    let pid1 = start_pid1(inside)?;
     let forced = watch(&pid1, control, deadline(&spec, started))?;
     let (status, used) = system::wait_for(pid1.pid).at(Op::Fork)?;
     let (setup_us, told) = read_messages(messages);
@@ -84,15 +96,22 @@ fn supervise(control: &UnixStream, started: Instant) -> Step<Outcome> {
         (Some(end), _) | (None, Some(end)) => end,
         (None, None) => end_of_pid1(status),
     };
+    let Account { peak_memory_bytes, oom_kills } = cgroup.account();
     let usage = Usage {
         wall_us: microseconds(started),
         setup_us,
         user_us: used.user_us,
         system_us: used.system_us,
         max_rss_kb: used.max_rss_kb,
-        ..Usage::default()
+        peak_memory_bytes,
+        oom_kills,
     };
-    Ok(Outcome { end, usage, limiter: Limiter::ResourceLimits })
+    let mut unenforced = cgroup.unenforced.clone();
+    // `RLIMIT_NPROC` stands in for the process limit, but does not bind user id 0.
+    if cgroup.limiter() == Limiter::ResourceLimits && spec.uid != 0 {
+        unenforced.retain(|kind| *kind != LimitKind::Processes);
+    }
+    Ok(Outcome { end, usage, limiter: cgroup.limiter(), unenforced })
 }
 
 /// Pid 1 of the sandbox, seen from the host.
@@ -101,19 +120,10 @@ struct Pid1 {
     handle: OwnedFd,
 }
 
-fn start_pid1(
-    spec: &SandboxSpec,
-    plan: &MountPlan,
-    stdin: Option<OwnedFd>,
-    started: Instant,
-    report: io::PipeWriter,
-) -> Step<Pid1> {
+fn start_pid1(inside: Inside<'_>) -> Step<Pid1> {
     unshare(CloneFlags::CLONE_NEWPID).at(Op::Namespace)?;
     match system::fork().at(Op::Fork)? {
-        ForkResult::Child => {
-            let report = File::from(OwnedFd::from(report));
-            Inside { spec, plan, stdin, limiter: Limiter::ResourceLimits, started, report }.live()
-        }
+        ForkResult::Child => inside.live(),
         ForkResult::Parent { child } => {
             let raw = rustix::process::Pid::from_raw(child.as_raw());
             let handle = raw.ok_or(io::Error::from_raw_os_error(libc::ESRCH)).at(Op::Fork)?;

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use buildroot::{End, SandboxIo, Upper};
+use buildroot::{Capabilities, End, LimitKind, Limiter, Outcome, SandboxIo, Upper};
 
 use crate::support::{
     HostRoot, can_sandbox, capture, eventually, example, mounts_with, output, processes_with, sandbox,
@@ -171,4 +171,106 @@ fn cpu_time_of_reaped_and_killed_processes_is_counted() {
     let orphan = capture(&root.script(&format!("({busy}) & wait"))).0.usage;
     assert!(orphan.user_us > idle.user_us + 10_000, "{orphan:?} against {idle:?}");
     assert!(orphan.max_rss_kb > 0 && orphan.setup_us > 0 && orphan.wall_us > orphan.setup_us);
+}
+
+/// Whether memory and processes can be limited here; says so when not.
+fn has_cgroups(test: &str, outcome: &Outcome) -> bool {
+    let found = outcome.limiter != Limiter::ResourceLimits && outcome.unenforced.is_empty();
+    if !found {
+        eprintln!("SKIPPED {test}: no cgroup for {:?}", outcome.unenforced);
+    }
+    found
+}
+
+/// Directories of ours in all cgroup hierarchies.
+fn cgroups_of_ours() -> Vec<String> {
+    let find = Command::new("find").args(["/sys/fs/cgroup", "-type", "d", "-name", "buildroot-*"]).output();
+    String::from_utf8(find.expect("find").stdout).expect("UTF-8").lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn memory_processes_and_cpu_are_limited_and_counted() {
+    let test = "memory_processes_and_cpu_are_limited_and_counted";
+    if !can_sandbox(test) {
+        return;
+    }
+    let root = HostRoot::new();
+    let mut spec = root.script("head -c 30000000 /dev/zero > /tmp/x");
+    spec.limits.memory_bytes = Some(200 << 20);
+    spec.limits.processes = Some(20);
+    spec.limits.cpu_millicores = Some(1000);
+    let (outcome, ..) = capture(&spec);
+    assert!(outcome.is_success(), "{}", outcome.end);
+    if !has_cgroups(test, &outcome) {
+        return;
+    }
+    // What lies in a tmpfs counts.
+    let peak = outcome.usage.peak_memory_bytes.expect("counted");
+    assert!((30_000_000..200 << 20).contains(&peak), "{peak}");
+    assert_eq!(outcome.usage.oom_kills, Some(0));
+
+    spec.arguments[2] = "exec tail /dev/zero".to_owned();
+    let (outcome, ..) = capture(&spec);
+    assert_eq!(outcome.end, End::Signaled { signal: 9 });
+    assert!(outcome.usage.oom_kills >= Some(1), "{:?}", outcome.usage);
+
+    spec.arguments[2] = "i=0; while [ $i -lt 50 ]; do sleep 5 & i=$((i+1)); done".to_owned();
+    let (outcome, _, stderr) = capture(&spec);
+    assert!(!outcome.is_success() && stderr.contains("fork"), "{}: {stderr}", outcome.end);
+
+    spec.arguments[2] = "mount; cat /proc/self/cgroup".to_owned();
+    let seen = output(&spec);
+    assert!(!seen.contains("buildroot-"), "the run is the root of what it sees: {seen}");
+}
+
+#[test]
+fn cgroups_of_killed_helpers_are_removed_by_the_next_run() {
+    let test = "cgroups_of_killed_helpers_are_removed_by_the_next_run";
+    if !can_sandbox(test) {
+        return;
+    }
+    let root = HostRoot::new();
+    let name = format!("stale-cgroup-{}", std::process::id());
+    let mut spec = root.command(&["/bin/bash", "-c", &format!("exec -a {name} sleep 1000")]);
+    spec.limits.memory_bytes = Some(200 << 20);
+    let running = sandbox().spawn(&spec, SandboxIo::null().expect("/dev/null")).expect("start");
+    assert!(eventually(|| !processes_with(&name).is_empty()));
+    let helper = running.helper_id();
+    let ours = |helper: u32| -> Vec<String> {
+        let mark = format!("/buildroot-{helper}-");
+        cgroups_of_ours().into_iter().filter(|path| path.contains(&mark)).collect()
+    };
+    let made = ours(helper);
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(helper).expect("pid"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("kill");
+    assert!(running.wait().is_err());
+    assert!(eventually(|| processes_with(&name).is_empty()));
+    if made.is_empty() {
+        eprintln!("SKIPPED {test}: no cgroups here");
+        return;
+    }
+    assert_eq!(ours(helper), made, "nobody was left to remove them");
+    spec.arguments = vec!["true".to_owned()];
+    let (outcome, ..) = capture(&spec);
+    assert!(outcome.is_success());
+    assert!(eventually(|| ours(helper).is_empty()), "{:?}", ours(helper));
+}
+
+#[test]
+fn what_cannot_be_limited_is_said() {
+    if !can_sandbox("what_cannot_be_limited_is_said") {
+        return;
+    }
+    let root = HostRoot::new();
+    let mut spec = root.script("true");
+    spec.limits.memory_bytes = Some(200 << 20);
+    let (outcome, ..) = capture(&spec);
+    let enforced = outcome.limiter != Limiter::ResourceLimits;
+    assert_eq!(outcome.unenforced.contains(&LimitKind::Memory), !enforced);
+    assert_eq!(outcome.usage.peak_memory_bytes.is_some(), enforced);
+
+    // Root inside, with what a transaction needs, cannot leave its cgroup.
+    (spec.uid, spec.capabilities) = (0, Capabilities::PackageTransaction);
+    spec.arguments[2] = "ls /sys 2>/dev/null | wc -l".to_owned();
+    assert_eq!(output(&spec), "0\n");
 }

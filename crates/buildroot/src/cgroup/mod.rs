@@ -1,0 +1,300 @@
+//! One cgroup (or one in each hierarchy of version 1) around each run, for limits and accounting.
+//!
+//! Made by the supervisor before pid 1 exists, entered by pid 1 before it does anything else, removed
+//! when nothing is left inside. Whether the host has version 2, version 1 or neither is found out by
+//! looking and by trying; what cannot be enforced is reported ([`Unenforced`]), never a failure.
+//!
+//! A name carries pid and start time of its supervisor, so those that a killed supervisor left are
+//! recognised and removed by the next run.
+
+mod layout;
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use self::layout::{Layout, layout};
+use crate::outcome::{LimitKind, Limiter};
+use crate::spec::Limits;
+
+/// Start of the names of our cgroups.
+const PREFIX: &str = "buildroot-";
+
+/// Length of a period of CPU time in microseconds, as the kernel has it by default.
+const PERIOD_US: u64 = 100_000;
+
+/// The cgroups of one run.
+#[derive(Debug)]
+pub(crate) struct Cgroup {
+    kind: Kind,
+    /// Directories made; removed when dropped.
+    directories: Vec<PathBuf>,
+    /// What `Limits` asks for and these cgroups do not enforce.
+    pub(crate) unenforced: Vec<LimitKind>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    V1,
+    V2,
+    None,
+}
+
+/// What the kernel counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) peak_memory_bytes: Option<u64>,
+    pub(crate) oom_kills: Option<u64>,
+}
+
+impl Cgroup {
+    /// Makes the cgroups that `limits` need; none when it asks for nothing they could do.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let wanted = wanted(limits);
+        let none = Self { kind: Kind::None, directories: Vec::new(), unenforced: wanted.clone() };
+        if wanted.is_empty() {
+            return none;
+        }
+        let texts = (fs::read_to_string("/proc/self/cgroup"), fs::read_to_string("/proc/self/mountinfo"));
+        let (Ok(cgroups), Ok(mounts)) = texts else { return none };
+        let layout = layout(&cgroups, &mounts);
+        let Some(name) = own_name() else { return none };
+        Self::v2(&layout, &name, limits, &wanted)
+            .or_else(|| Self::v1(&layout, &name, limits, &wanted))
+            .unwrap_or(none)
+    }
+
+    /// Returns the mechanism that limits the run.
+    pub(crate) fn limiter(&self) -> Limiter {
+        match self.kind {
+            Kind::V1 => Limiter::CgroupV1,
+            Kind::V2 => Limiter::CgroupV2,
+            Kind::None => Limiter::ResourceLimits,
+        }
+    }
+
+    /// Opens the files through which a process enters the cgroups.
+    pub(crate) fn entrances(&self) -> io::Result<Vec<File>> {
+        let open = |directory: &PathBuf| File::options().write(true).open(directory.join("cgroup.procs"));
+        self.directories.iter().map(open).collect()
+    }
+
+    /// Returns what was counted so far.
+    pub(crate) fn account(&self) -> Account {
+        let (peak, events) = match self.kind {
+            Kind::V1 => ("memory.max_usage_in_bytes", "memory.oom_control"),
+            Kind::V2 => ("memory.peak", "memory.events"),
+            Kind::None => return Account::default(),
+        };
+        let read = |name: &str| {
+            self.directories.iter().find_map(|directory| fs::read_to_string(directory.join(name)).ok())
+        };
+        let oom_kills = read(events).and_then(|text| {
+            text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+        });
+        Account { peak_memory_bytes: read(peak).and_then(|text| text.trim().parse().ok()), oom_kills }
+    }
+
+    fn v2(layout: &Layout, name: &str, limits: &Limits, wanted: &[LimitKind]) -> Option<Self> {
+        let controllers = wanted.iter().map(|kind| controller(*kind));
+        let controllers: Vec<&str> = controllers.collect();
+        // Its own cgroup when that was delegated; else the root, which alone may hold both
+        // processes and cgroups with controllers.
+        let parent = layout.v2.iter().find(|parent| {
+            let enabled = fs::read_to_string(parent.join("cgroup.subtree_control")).unwrap_or_default();
+            let is_enabled = |name: &&str| enabled.split_whitespace().any(|enabled| enabled == *name);
+            let missing: Vec<String> =
+                controllers.iter().filter(|name| !is_enabled(name)).map(|name| format!("+{name}")).collect();
+            missing.is_empty() || write(&parent.join("cgroup.subtree_control"), &missing.join(" ")).is_ok()
+        })?;
+        remove_stale(parent);
+        let directory = parent.join(name);
+        fs::create_dir(&directory).ok()?;
+        let mut made = Self { kind: Kind::V2, directories: vec![directory.clone()], unenforced: Vec::new() };
+        made.set(wanted, limits, |kind, value| match kind {
+            LimitKind::Memory => {
+                // Optional files: swap may be off, and old kernels cannot kill the whole group.
+                let _ = write(&directory.join("memory.swap.max"), "0");
+                let _ = write(&directory.join("memory.oom.group"), "1");
+                write(&directory.join("memory.max"), value)
+            }
+            LimitKind::Processes => write(&directory.join("pids.max"), value),
+            LimitKind::Cpu => write(&directory.join("cpu.max"), &format!("{value} {PERIOD_US}")),
+        });
+        Some(made)
+    }
+
+    fn v1(layout: &Layout, name: &str, limits: &Limits, wanted: &[LimitKind]) -> Option<Self> {
+        let mut made = Self { kind: Kind::V1, directories: Vec::new(), unenforced: Vec::new() };
+        made.set(wanted, limits, |kind, value| {
+            let missing = || io::Error::from(io::ErrorKind::NotFound);
+            let parent = layout.v1.get(controller(kind)).ok_or_else(missing)?;
+            remove_stale(parent);
+            let directory = parent.join(name);
+            fs::create_dir(&directory)?;
+            let written = match kind {
+                LimitKind::Memory => write(&directory.join("memory.limit_in_bytes"), value).inspect(|()| {
+                    // Memory and swap together; the file is there only when swap is accounted.
+                    let _ = write(&directory.join("memory.memsw.limit_in_bytes"), value);
+                }),
+                LimitKind::Processes => write(&directory.join("pids.max"), value),
+                LimitKind::Cpu => write(&directory.join("cpu.cfs_quota_us"), value),
+            };
+            match written {
+                Ok(()) => Ok(directory),
+                Err(error) => {
+                    let _ = fs::remove_dir(&directory);
+                    Err(error)
+                }
+            }
+        });
+        (!made.directories.is_empty()).then_some(made)
+    }
+
+    /// Sets each limit by `set`, which may have made a directory for it, and notes those that failed.
+    fn set<T: MaybeDirectory>(
+        &mut self,
+        wanted: &[LimitKind],
+        limits: &Limits,
+        mut set: impl FnMut(LimitKind, &str) -> io::Result<T>,
+    ) {
+        for &kind in wanted {
+            match set(kind, &value(kind, limits).to_string()) {
+                Ok(made) => self.directories.extend(made.directory()),
+                Err(_) => self.unenforced.push(kind),
+            }
+        }
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        for directory in &self.directories {
+            // The last process may still be on its way out for a moment. What stays is removed by
+            // the next run.
+            for _ in 0..50 {
+                match fs::remove_dir(directory) {
+                    Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                    _ => break,
+                }
+            }
+        }
+    }
+}
+
+/// A directory that setting a limit made, when it made one.
+trait MaybeDirectory {
+    fn directory(self) -> Option<PathBuf>;
+}
+
+impl MaybeDirectory for () {
+    fn directory(self) -> Option<PathBuf> {
+        None
+    }
+}
+
+impl MaybeDirectory for PathBuf {
+    fn directory(self) -> Option<PathBuf> {
+        Some(self)
+    }
+}
+
+fn wanted(limits: &Limits) -> Vec<LimitKind> {
+    let asked = [
+        (LimitKind::Memory, limits.memory_bytes),
+        (LimitKind::Processes, limits.processes),
+        (LimitKind::Cpu, limits.cpu_millicores),
+    ];
+    asked.into_iter().filter(|(_, value)| value.is_some()).map(|(kind, _)| kind).collect()
+}
+
+/// Returns the value of a limit as the kernel wants it.
+fn value(kind: LimitKind, limits: &Limits) -> u64 {
+    match kind {
+        LimitKind::Memory => limits.memory_bytes.unwrap_or(u64::MAX),
+        LimitKind::Processes => limits.processes.unwrap_or(u64::MAX),
+        // The kernel refuses less than a millisecond.
+        LimitKind::Cpu => {
+            (limits.cpu_millicores.unwrap_or(u64::MAX).saturating_mul(PERIOD_US) / 1000).max(1000)
+        }
+    }
+}
+
+fn controller(kind: LimitKind) -> &'static str {
+    match kind {
+        LimitKind::Memory => "memory",
+        LimitKind::Processes => "pids",
+        LimitKind::Cpu => "cpu",
+    }
+}
+
+/// Writes a cgroup file, which takes one write and must exist.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    File::options().write(true).open(path)?.write_all(text.as_bytes())
+}
+
+/// Returns the name of the cgroups of this process.
+fn own_name() -> Option<String> {
+    let pid = std::process::id();
+    Some(format!("{PREFIX}{pid}-{}", start_time(pid)?))
+}
+
+/// Returns when a process started, in ticks since boot; `None` when there is no such process.
+fn start_time(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The program's name, in parentheses, may contain anything; field 22 is the 20th after it.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// Removes the cgroups of supervisors that are gone. Nothing can be inside: it died with them.
+fn remove_stale(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some((pid, started)) = name.to_str().and_then(owner) else { continue };
+        if start_time(pid) != Some(started) {
+            // Another run may do the same at the same time.
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}
+
+/// Returns pid and start time of the supervisor that a cgroup's name tells.
+fn owner(name: &str) -> Option<(u32, u64)> {
+    let (pid, started) = name.strip_prefix(PREFIX)?.split_once('-')?;
+    Some((pid.parse().ok()?, started.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_names_are_recognised() {
+        assert_eq!(owner("buildroot-12-345"), Some((12, 345)));
+        for name in ["buildroot", "buildroot-", "buildroot-1", "buildroot-x-1", "other-1-2", "user.slice"] {
+            assert_eq!(owner(name), None, "{name}");
+        }
+        assert_eq!(own_name().as_deref().and_then(owner).map(|(pid, _)| pid), Some(std::process::id()));
+        assert_eq!(start_time(u32::MAX), None);
+    }
+
+    #[test]
+    fn nothing_is_made_for_what_cgroups_do_not_limit() {
+        let limits = Limits { wall_ms: Some(1), open_files: Some(1), ..Limits::default() };
+        let cgroup = Cgroup::new(&limits);
+        assert_eq!((cgroup.limiter(), cgroup.directories.len()), (Limiter::ResourceLimits, 0));
+        assert!(cgroup.unenforced.is_empty());
+    }
+
+    #[test]
+    fn shares_of_cpu_become_quotas() {
+        let quota = |millicores| {
+            value(LimitKind::Cpu, &Limits { cpu_millicores: Some(millicores), ..Limits::default() })
+        };
+        assert_eq!((quota(1500), quota(1000), quota(1)), (150_000, 100_000, 1000));
+    }
+}
