@@ -339,7 +339,7 @@ fn explanations_say_what_a_packager_can_act_on() {
         "
         tree zlib-devel 1.3-1; requires zlib = 1.3-1
         tree zlib 1.3-1; requires libmissing.so.2
-        tool oniguruma-devel 6-1
+        tool oniguruma-devel 6-1; provides pkgconfig(oniguruma), pkgconfig(zlib)
         tool jq 1-1; requires oniguruma-devel
         tool clash 1-1; conflicts jq
         ",
@@ -350,6 +350,14 @@ fn explanations_say_what_a_packager_can_act_on() {
         "onigurma-devel",
         "nothing provides `onigurma-devel`\n  \
          oniguruma-devel-6-1.x86_64 (toolchain) provides the similar name `oniguruma-devel`",
+    );
+    check_words(&packages, "", "pkgconfig(bzip2)", "nothing provides `pkgconfig(bzip2)`");
+    check_words(
+        &packages,
+        "",
+        "pkgconfig(zlibb)",
+        "nothing provides `pkgconfig(zlibb)`\n  \
+         oniguruma-devel-6-1.x86_64 (toolchain) provides the similar name `pkgconfig(zlib)`",
     );
     check_words(
         &packages,

@@ -116,9 +116,11 @@ impl Explainer<'_, '_, '_> {
     /// Finds provided names that look like the one that is asked for.
     fn similar(&self, wanted: &Dependency) -> Vec<Refused> {
         let index = &self.choice.solver.index;
+        let (kind, core) = kind_and_core(&wanted.name);
         let mut names: Vec<(f64, &str)> = index
             .capability_names()
-            .map(|name| (strsim::jaro_winkler(&wanted.name, name), name))
+            .filter(|name| kind_and_core(name).0 == kind)
+            .map(|name| (strsim::jaro_winkler(core, kind_and_core(name).1), name))
             .filter(|(similarity, _)| *similarity >= SIMILAR)
             .collect();
         names.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
@@ -135,5 +137,15 @@ impl Explainer<'_, '_, '_> {
             new
         });
         similar
+    }
+}
+
+/// Takes `pkgconfig(zlib)` apart into `pkgconfig` and `zlib)`: what all of a kind share says nothing about
+/// similarity. A plain name and a soname such as `libz.so.1()(64bit)` have no kind.
+fn kind_and_core(name: &str) -> (&str, &str) {
+    match name.split_once('(') {
+        Some((kind, core)) if !core.starts_with(')') && !kind.contains(".so") => (kind, core),
+        Some((core, _)) => ("", core),
+        None => ("", name),
     }
 }
