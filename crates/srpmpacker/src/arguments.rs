@@ -64,7 +64,8 @@ pub(crate) struct Arguments {
     /// PEM file with the client's key
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
-    /// The worker whose rpm is used: its worker.json (default: the rpm of this host, without a sandbox)
+    /// The worker whose rpm is used: a worker.json, or a worker_chroot.tar.gz or .tar.zst (default: the rpm of
+    /// this host, without a sandbox)
     #[arg(long, value_name = "FILE", visible_alias = "worker")]
     pub(crate) worker_tar: Option<PathBuf>,
     /// Unpacked packages of workers (default: `cache/layers` in the build directory)

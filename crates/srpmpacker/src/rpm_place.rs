@@ -27,7 +27,7 @@ pub(crate) fn with_engine<T>(
             .map_err(|error| Failure::new(ExitStatus::Environment, error).hint("install rpm"))?;
         return work(&engine);
     };
-    let manifest = read_manifest(manifest)?;
+    let manifest = open_worker(manifest, &arguments.build_dir.join("work/workers"))?;
     let sandbox = Sandbox::discover().map_err(|error| {
         Failure::new(ExitStatus::Environment, error)
             .hint("`buildroot-init` belongs beside the `srpmpacker` program")
@@ -36,6 +36,16 @@ pub(crate) fn with_engine<T>(
     let layers = LayerStore::open(&directory, SetuidPolicy::Strip)
         .map_err(|error| Failure::new(ExitStatus::Environment, error))?;
     work(&WorkerEngine::new(&manifest, &sandbox, &layers, limits))
+}
+
+/// Returns the worker that a file is: its manifest, or an archive that is unpacked into `workers`.
+fn open_worker(path: &Path, workers: &Path) -> Result<WorkerManifest, Failure> {
+    if path.extension().is_some_and(|extension| extension == "json") {
+        return read_manifest(path);
+    }
+    bootstrap::import(path, workers).map_err(|error| {
+        Failure::new(ExitStatus::Environment, error).hint("make the archive again with `bootstrap export`")
+    })
 }
 
 fn read_manifest(path: &Path) -> Result<WorkerManifest, Failure> {

@@ -205,6 +205,46 @@ fn update_writes_the_signature_file_and_prints_what_it_changed() {
     setting.check(&[], 0, &["nothing to do"]);
 }
 
+/// The worker of this workspace, or the one that `MILLWRIGHT_TEST_WORKER` names; `None`, loudly, without one.
+fn worker() -> Option<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "a test is the rim")]
+    let named = std::env::var_os("MILLWRIGHT_TEST_WORKER").map(PathBuf::from);
+    let worker = named.unwrap_or_else(|| workspace.join("build/worker/worker.json"));
+    let helper = Path::new(env!("CARGO_BIN_EXE_srpmpacker")).with_file_name("buildroot-init");
+    for needed in [&worker, &helper] {
+        if !needed.is_file() {
+            eprintln!("skipped: there is no {}", needed.display());
+            return None;
+        }
+    }
+    Some(worker)
+}
+
+#[test]
+fn rpm_of_a_worker_packs_in_its_sandbox_the_same_bytes_in_any_directory() {
+    let (Some(worker), Some(first), Some(second)) = (worker(), Setting::new(), Setting::new()) else {
+        return;
+    };
+    let layers = Path::new(env!("CARGO_TARGET_TMPDIR")).join("layers").display().to_string();
+    let worker = worker.display().to_string();
+    let arguments = ["--worker", &worker, "--layers", &layers];
+    for setting in [&first, &second] {
+        // Macros run in the sandbox: not as root, without the host's files.
+        let spec =
+            SPEC.replace("A greeting\nLic", "As %(id -u), %(test -e /work -o -e /home && echo seen)\nLic");
+        setting.write("SPECS/hello/hello.spec", spec.as_bytes());
+        setting.write("SPECS/hello/hello-1.0.tar.gz", TARBALL);
+        setting.check(&arguments, 0, &["1 packed"]);
+    }
+    assert_eq!(fs::read(first.srpm()).unwrap(), fs::read(second.srpm()).unwrap());
+    assert_eq!(
+        query(&first.srpm(), &["--qf", "%{summary}|%{buildhost}|%{buildtime}"]),
+        "As 1000,|millwright|1748952000"
+    );
+    first.check(&arguments, 0, &["nothing to do"]);
+}
+
 /// A file system of 64 KiB; gone when dropped.
 struct TinyDisk(PathBuf);
 
