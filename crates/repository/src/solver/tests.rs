@@ -1,7 +1,7 @@
 //! Requests over small made-up repositories.
 
 use proptest::prelude::*;
-use rpm_model::PackageOrigin;
+use rpm_model::{PackageOrigin, RichDependency};
 
 use super::*;
 use crate::testing::TinyPackage;
@@ -395,41 +395,57 @@ fn every_missing_requirement_is_named_at_once() {
     assert_eq!(explanation.to_string(), "nothing provides `x`\nnothing provides `y`");
 }
 
-/// Independent of the solver's formulas: every requirement holds, nothing clashes.
-fn assert_closed(packages: &[IndexedPackage], set: &ResolvedSet, wanted: &[Requirement]) {
-    let chosen: Vec<&IndexedPackage> = set
-        .packages()
-        .iter()
-        .map(|package| packages.iter().find(|one| one.sha256 == package.locked.sha256).unwrap())
-        .collect();
-    let provides = |requirement: &Requirement| {
-        requirement.leaves().into_iter().any(|leaf| {
-            chosen.iter().any(|package| package.header.provides.iter().any(|provide| provide.overlaps(leaf)))
-        })
-    };
-    for package in &chosen {
-        let header = &package.header;
-        assert!(header.requires.iter().all(provides), "{} misses something", header.nevra);
-        for other in &chosen {
-            let same = other.sha256 == package.sha256;
-            assert!(same || other.header.nevra.name != header.nevra.name, "two of {}", header.nevra.name);
-            let conflicts = header.conflicts.iter().flat_map(Requirement::leaves);
-            let hit = conflicts
-                .filter(|leaf| other.header.provides.iter().any(|provide| provide.overlaps(leaf)))
-                .count();
-            assert!(same || hit == 0, "{} beside {}", header.nevra, other.header.nevra);
-        }
-    }
-    assert!(wanted.iter().all(provides), "the request is not satisfied");
+/// Whether a package offers a dependency.
+fn offers(package: &IndexedPackage, wanted: &rpm_model::Dependency) -> bool {
+    package.header.provides.iter().any(|provide| provide.overlaps(wanted))
 }
 
-/// A random package over five names and five capabilities; requirements are simple or `or`.
+/// Whether a set satisfies a requirement; written down from rpm's manual, without the solver's formulas.
+fn holds(chosen: &[&IndexedPackage], requirement: &Requirement) -> bool {
+    let rich = match requirement {
+        Requirement::Simple(wanted) => return chosen.iter().any(|package| offers(package, wanted)),
+        Requirement::Rich(rich) => rich.as_ref(),
+    };
+    match rich {
+        RichDependency::And(list) => list.iter().all(|part| holds(chosen, part)),
+        RichDependency::Or(list) => list.iter().any(|part| holds(chosen, part)),
+        RichDependency::If(_, condition, otherwise) if !holds(chosen, condition) => {
+            otherwise.as_ref().is_none_or(|otherwise| holds(chosen, otherwise))
+        }
+        RichDependency::Unless(_, exception, otherwise) if holds(chosen, exception) => {
+            otherwise.as_ref().is_some_and(|otherwise| holds(chosen, otherwise))
+        }
+        RichDependency::If(wanted, ..) | RichDependency::Unless(wanted, ..) => holds(chosen, wanted),
+        RichDependency::With(list) => chosen.iter().any(|one| list.iter().all(|part| holds(&[one], part))),
+        RichDependency::Without(wanted, unwanted) => {
+            chosen.iter().any(|one| holds(&[one], wanted) && !holds(&[one], unwanted))
+        }
+    }
+}
+
+/// Whether a set satisfies a request and is free of conflicts.
+fn is_closed(chosen: &[&IndexedPackage], wanted: &[Requirement]) -> bool {
+    wanted.iter().all(|requirement| holds(chosen, requirement))
+        && chosen.iter().all(|package| {
+            let others: Vec<&IndexedPackage> =
+                chosen.iter().copied().filter(|other| other.sha256 != package.sha256).collect();
+            let header = &package.header;
+            header.requires.iter().all(|requirement| holds(chosen, requirement))
+                && others.iter().all(|other| other.header.nevra.name != header.nevra.name)
+                && !header.conflicts.iter().any(|conflict| holds(&others, conflict))
+        })
+}
+
+/// A random package over five names and a few capabilities.
 fn any_package() -> impl Strategy<Value = String> {
     let origin = prop::sample::select(vec!["tree", "live", "base", "tool"]);
     let wanted = prop::sample::select(vec![
         "a", "b", "c", "d", "e", "x", "y", "z", "a = 1", "b >= 2", "(x or c)", "(y or z)",
     ]);
-    let conflict = prop::option::weighted(0.15, prop::sample::select(vec!["a", "b", "c < 2", "x"]));
+    let conflict = prop::option::weighted(
+        0.15,
+        prop::sample::select(vec!["a", "b", "c < 2", "x", "(a and y)", "(x with y)"]),
+    );
     let provided = prop::collection::vec(prop::sample::select(vec!["x", "y", "z", "x = 2"]), 0..3);
     (
         origin,
@@ -454,32 +470,31 @@ fn any_package() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn order_and_bystanders_change_nothing(
         lines in prop::collection::vec(any_package(), 1..14),
-        wanted in prop::sample::subsequence(vec!["a", "b", "c", "x", "y = 2", "(a or z)"], 1..4),
+        wanted in prop::sample::subsequence(vec!["a", "b", "c", "x", "y = 2", "(a or z)", "(c if a else y)"], 1..4),
         turn in any::<prop::sample::Index>(),
     ) {
-        let mut packages: Vec<IndexedPackage> = lines.iter().map(|line| package(line)).collect();
-        packages.sort_by_key(|package| package.sha256.clone());
-        packages.dedup_by(|a, b| a.sha256 == b.sha256);
-        let core_names: Vec<&str> = packages
-            .iter()
-            .filter(|package| package.origin == PackageOrigin::Toolchain && package.header.nevra.name == "d")
-            .take(1)
-            .map(|package| package.header.nevra.name.as_str())
-            .collect();
-        let core_names = if core_names.len() == 1
-            && packages.iter().filter(|p| p.origin == PackageOrigin::Toolchain && p.header.nevra.name == "d").count() == 1
-        { "d".to_owned() } else { String::new() };
+        let packages = distinct(&lines);
+        let in_core = |package: &&IndexedPackage| {
+            package.origin == PackageOrigin::Toolchain && package.header.nevra.name == "d"
+        };
+        // A core holds one version of a name.
+        let core_names = if packages.iter().filter(in_core).count() == 1 { "d" } else { "" };
         let wanted_text = wanted.join(", ");
-        let result = solve(&packages, &core_names, &wanted_text);
-        if let Ok(set) = &result {
-            assert_closed(&packages, set, &requirements(&wanted_text));
-        } else if let Err(explanation) = &result {
-            prop_assert!(!explanation.problems.is_empty());
+        let result = solve(&packages, core_names, &wanted_text);
+        match &result {
+            Ok(set) => {
+                let find = |one: &ResolvedPackage| packages.iter().find(|two| two.sha256 == one.locked.sha256);
+                let chosen: Vec<&IndexedPackage> = set.packages().iter().filter_map(find).collect();
+                prop_assert!(is_closed(&chosen, &requirements(&wanted_text)), "{}", names(set));
+                let core_is_there = chosen.iter().any(|package| package.header.nevra.name == core_names);
+                prop_assert!(core_names.is_empty() || core_is_there, "{}", names(set));
+            }
+            Err(explanation) => prop_assert!(!explanation.problems.is_empty()),
         }
 
         let mut turned = packages.clone();
@@ -488,46 +503,36 @@ proptest! {
         turned.push(package("tree aaa 1-1; provides unasked"));
         let mut turned_wanted = wanted.clone();
         turned_wanted.reverse();
-        prop_assert_eq!(&solve(&turned, &core_names, &turned_wanted.join(", ")), &result);
+        prop_assert_eq!(&solve(&turned, core_names, &turned_wanted.join(", ")), &result);
     }
 
     /// A brute-force search over all subsets agrees on whether there is an answer.
     #[test]
     fn finds_an_answer_exactly_when_there_is_one(
         lines in prop::collection::vec(any_package(), 1..9),
-        wanted in prop::sample::subsequence(vec!["a", "b", "x", "(a or z)"], 1..4),
+        wanted in prop::sample::subsequence(vec!["a", "b", "x", "(a or z)", "(c if a)", "(y unless b else d)"], 1..4),
     ) {
-        let mut packages: Vec<IndexedPackage> = lines.iter().map(|line| package(line)).collect();
-        packages.sort_by_key(|package| package.sha256.clone());
-        packages.dedup_by(|a, b| a.sha256 == b.sha256);
+        let packages = distinct(&lines);
         let wanted_text = wanted.join(", ");
         let wanted = requirements(&wanted_text);
-        let possible = (0u32..1 << packages.len()).any(|bits| is_solution(&packages, bits, &wanted));
-        prop_assert_eq!(solve(&packages, "", &wanted_text).is_ok(), possible);
+        let possible = (0u32..1 << packages.len()).any(|bits| {
+            let chosen: Vec<&IndexedPackage> = packages
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| bits & (1 << at) != 0)
+                .map(|(_, package)| package)
+                .collect();
+            is_closed(&chosen, &wanted)
+        });
+        let result = solve(&packages, "", &wanted_text);
+        prop_assert_eq!(result.is_ok(), possible, "{:?}", result.map(|set| names(&set)));
     }
 }
 
-fn is_solution(packages: &[IndexedPackage], bits: u32, wanted: &[Requirement]) -> bool {
-    let chosen: Vec<&IndexedPackage> =
-        packages.iter().enumerate().filter(|(at, _)| bits & (1 << at) != 0).map(|(_, one)| one).collect();
-    let offers = |package: &IndexedPackage, leaf: &rpm_model::Dependency| {
-        package.header.provides.iter().any(|provide| provide.overlaps(leaf))
-    };
-    let holds = |requirement: &Requirement| {
-        requirement.leaves().into_iter().any(|leaf| chosen.iter().any(|package| offers(package, leaf)))
-    };
-    wanted.iter().all(holds)
-        && chosen.iter().enumerate().all(|(at, package)| {
-            package.header.requires.iter().all(holds)
-                && chosen.iter().enumerate().all(|(other_at, other)| {
-                    at == other_at
-                        || (other.header.nevra.name != package.header.nevra.name
-                            && !package
-                                .header
-                                .conflicts
-                                .iter()
-                                .flat_map(Requirement::leaves)
-                                .any(|leaf| offers(other, leaf)))
-                })
-        })
+/// The packages of some lines; equal lines count once.
+fn distinct(lines: &[String]) -> Vec<IndexedPackage> {
+    let mut packages: Vec<IndexedPackage> = lines.iter().map(|line| package(line)).collect();
+    packages.sort_by_key(|package| package.sha256.clone());
+    packages.dedup_by(|a, b| a.sha256 == b.sha256);
+    packages
 }
