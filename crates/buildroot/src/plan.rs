@@ -155,6 +155,12 @@ pub enum PlanError {
         /// The text.
         value: String,
     },
+    /// Capabilities are asked for that the user cannot hold.
+    #[error("only user id 0 can keep capabilities, not {uid}")]
+    CapabilitiesNeedRoot {
+        /// User id of the specification.
+        uid: u32,
+    },
     /// The host name is not one.
     #[error("`{0}` is no host name (1 to 64 letters, digits, `-` and `.`)")]
     BadHostname(String),
@@ -187,7 +193,7 @@ impl MountPlan {
             target: bind.target.clone(),
             read_only: bind.read_only,
         }));
-        if spec.uid == 0 || spec.capabilities != Capabilities::None {
+        if spec.uid == 0 {
             let protect = |path: &&str| MountOperation::ProtectPath { path: PathBuf::from(path) };
             operations.extend(PROC_READ_ONLY.iter().map(protect));
         }
@@ -263,6 +269,9 @@ fn check(spec: &SandboxSpec) -> Result<(), PlanError> {
         check_path("tmpfs target", &tmpfs.target, false)?;
     }
     check_path("working directory", &spec.working_directory, true)?;
+    if spec.capabilities != Capabilities::None && spec.uid != 0 {
+        return Err(PlanError::CapabilitiesNeedRoot { uid: spec.uid });
+    }
     check_texts(spec)
 }
 
@@ -304,5 +313,146 @@ fn check_path(what: &'static str, path: &Path, may_be_root: bool) -> Result<(), 
         Ok(())
     } else {
         Err(PlanError::BadPath { what, path: path.to_path_buf() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{BindMount, TmpfsMount};
+
+    fn spec() -> SandboxSpec {
+        SandboxSpec::new(vec!["/store/b".into(), "/store/a".into()], vec!["true".to_owned()])
+    }
+
+    /// One line an operation, without what is the same in every sandbox.
+    fn summary(spec: &SandboxSpec) -> Vec<String> {
+        let plan = MountPlan::new(spec).expect("plan");
+        let shown = plan.operations.iter().filter_map(|operation| {
+            Some(match operation {
+                MountOperation::CloneTree { slot, source } if *slot >= DEVICES.len() => {
+                    format!("clone {slot} {}", source.display())
+                }
+                MountOperation::AttachTree { slot, target, read_only } if *slot >= DEVICES.len() => {
+                    format!("attach {slot} {} {}", target.display(), if *read_only { "ro" } else { "rw" })
+                }
+                MountOperation::OpenLowers { lowers } => format!("lowers {lowers:?}"),
+                MountOperation::OpenDiskUpper { dir } => format!("upper {}", dir.display()),
+                MountOperation::MountStaging { size_mb, with_upper } => {
+                    format!("staging {size_mb} upper {with_upper}")
+                }
+                MountOperation::MakeSkeleton { points } => {
+                    let points = points.iter().map(|(path, slot)| match slot {
+                        Some(slot) => format!("{}={slot}", path.display()),
+                        None => path.display().to_string(),
+                    });
+                    format!("skeleton {}", points.collect::<Vec<_>>().join(" "))
+                }
+                MountOperation::MountOverlay { read_only, volatile } => {
+                    format!("overlay ro {read_only} volatile {volatile}")
+                }
+                MountOperation::MountTmpfs { target, size_mb, mode } if !target.starts_with("/dev") => {
+                    format!("tmpfs {} {size_mb} {mode:o}", target.display())
+                }
+                MountOperation::ProtectPath { path } => format!("protect {}", path.display()),
+                MountOperation::EnterRoot => "enter".to_owned(),
+                _ => return None,
+            })
+        });
+        shown.collect()
+    }
+
+    #[test]
+    fn host_paths_are_opened_before_anything_covers_them_and_mounts_follow_the_root() {
+        let mut spec = spec();
+        spec.tmpfs = vec![TmpfsMount { target: "/tmp".into(), size_mb: 64, mode: 0o1777 }];
+        spec.binds = vec![
+            BindMount { source: "/srv/build".into(), target: "/build".into(), read_only: false },
+            BindMount { source: "/etc/hosts".into(), target: "/tmp/hosts".into(), read_only: true },
+        ];
+        assert_eq!(
+            summary(&spec),
+            [
+                "clone 6 /srv/build",
+                "clone 7 /etc/hosts",
+                r#"lowers ["/store/b", "/store/a"]"#,
+                "staging 1024 upper true",
+                "skeleton /build=6 /dev /proc /tmp /tmp/hosts=7",
+                "overlay ro false volatile false",
+                "tmpfs /tmp 64 1777",
+                "attach 6 /build rw",
+                "attach 7 /tmp/hosts ro",
+                "enter",
+            ]
+        );
+    }
+
+    #[test]
+    fn uppers_decide_where_changes_go() {
+        let mut spec = spec();
+        spec.tmpfs.clear();
+        let check = |spec: &SandboxSpec, expected: &[&str]| {
+            let summary = summary(spec);
+            let shown: Vec<&str> = summary
+                .iter()
+                .map(String::as_str)
+                .filter(|line| ["upper", "staging", "overlay"].iter().any(|start| line.starts_with(start)))
+                .collect();
+            assert_eq!(shown, expected, "{:?}", spec.upper);
+        };
+        spec.upper = Upper::None;
+        check(&spec, &["staging 16 upper false", "overlay ro true volatile false"]);
+        spec.upper = Upper::Disk { dir: "/kept".into() };
+        check(&spec, &["upper /kept", "staging 16 upper false", "overlay ro false volatile true"]);
+        spec.read_only_root = true;
+        check(&spec, &["upper /kept", "staging 16 upper false", "overlay ro true volatile true"]);
+    }
+
+    #[test]
+    fn only_user_0_needs_parts_of_proc_protected() {
+        let protects = |spec: &SandboxSpec| {
+            summary(spec).iter().filter(|line| line.starts_with("protect /proc/")).count()
+        };
+        let mut spec = spec();
+        assert_eq!(protects(&spec), 0);
+        spec.uid = 0;
+        assert_eq!(protects(&spec), PROC_READ_ONLY.len());
+    }
+
+    #[test]
+    fn impossible_specifications_say_why() {
+        let check = |change: &dyn Fn(&mut SandboxSpec), expected: &str| {
+            let mut spec = spec();
+            change(&mut spec);
+            let error = MountPlan::new(&spec).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+        };
+        check(&|spec| spec.lowers.clear(), "at least one lower");
+        check(&|spec| spec.lowers = vec!["/x".into(); 500], "500 lower directories");
+        check(&|spec| spec.lowers[0] = "relative".into(), "lower directory `relative`");
+        check(&|spec| spec.lowers[0] = "/a/../b".into(), "lower directory `/a/../b`");
+        check(&|spec| spec.upper = Upper::Disk { dir: "/".into() }, "upper directory `/`");
+        check(&|spec| spec.tmpfs[0].target = "/".into(), "tmpfs target `/`");
+        check(&|spec| spec.working_directory = "x".into(), "working directory `x`");
+        check(&|spec| spec.arguments.clear(), "program to run");
+        check(&|spec| spec.arguments.push("a\0b".to_owned()), "NUL");
+        check(&|spec| drop(spec.environment.insert("A=B".to_owned(), String::new())), "environment name");
+        check(&|spec| spec.hostname = "under_score".to_owned(), "host name");
+        check(&|spec| spec.hostname.clear(), "host name");
+        check(&|spec| spec.capabilities = Capabilities::PackageTransaction, "user id 0");
+        let bind = |source: &str, target: &str| BindMount {
+            source: source.into(),
+            target: target.into(),
+            read_only: true,
+        };
+        check(&|spec| spec.binds.push(bind("x", "/y")), "bind source `x`");
+        check(&|spec| spec.binds.push(bind("/x", "/")), "bind target `/`");
+    }
+
+    #[test]
+    fn the_greatest_number_of_lowers_is_accepted() {
+        let mut spec = spec();
+        spec.lowers = vec!["/x".into(); MAX_LOWERS];
+        assert!(MountPlan::new(&spec).is_ok());
     }
 }

@@ -50,13 +50,16 @@ enum Lowers {
 impl Overlay {
     /// Opens the lower directories, topmost first.
     pub(super) fn open(lowers: &[PathBuf]) -> Step<Self> {
-        let top = lowers.first().map_or(Path::new("/"), PathBuf::as_path);
-        let top = open_directory(top)?;
-        let lowers = match open_context(lowers)? {
-            Some(context) => Lowers::Context(context),
-            None => Lowers::Directories(lowers.iter().map(|path| open_directory(path)).collect::<Step<_>>()?),
-        };
-        Ok(Self { top, lowers })
+        match open_context(lowers)? {
+            Some(context) => Ok(Self { top: open_top(lowers)?, lowers: Lowers::Context(context) }),
+            None => Self::open_directories(lowers),
+        }
+    }
+
+    /// Opens the lower directories for the old interface.
+    fn open_directories(lowers: &[PathBuf]) -> Step<Self> {
+        let directories = lowers.iter().map(|path| open_directory(path)).collect::<Step<_>>()?;
+        Ok(Self { top: open_top(lowers)?, lowers: Lowers::Directories(directories) })
     }
 
     /// Mounts the overlay at `target`, with `skeleton` as the lowest of all; returns its root.
@@ -80,6 +83,11 @@ impl Overlay {
             }
         }
     }
+}
+
+/// Opens the topmost of the lower directories; a plan has at least one.
+fn open_top(lowers: &[PathBuf]) -> Step<OwnedFd> {
+    open_directory(lowers.first().map_or(Path::new("/"), PathBuf::as_path))
 }
 
 fn open_directory(path: &Path) -> Step<OwnedFd> {
@@ -184,4 +192,78 @@ fn kernel_text(context: &OwnedFd) -> String {
         texts.push(text.get(2..).unwrap_or(text).to_owned());
     }
     texts.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::thread;
+
+    use nix::sched::{CloneFlags, unshare};
+    use rustix::mount::{MountPropagationFlags, mount_change};
+
+    use super::*;
+
+    /// Mounts 120 directories by each interface and returns what is seen: the topmost and the
+    /// lowest file, how many there are, and what becomes of a write.
+    fn mount_many(open: fn(&[PathBuf]) -> Step<Overlay>, with_upper: bool) -> String {
+        let dir = tempfile::tempdir().expect("directory");
+        let place = |name: String| {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.join("many")).expect("directory");
+            path
+        };
+        let lowers: Vec<PathBuf> =
+            (0..120).map(|number| place(format!("a rather long name, with a comma: {number}"))).collect();
+        for (number, lower) in lowers.iter().enumerate() {
+            fs::write(lower.join("same"), number.to_string()).expect("file");
+            fs::write(lower.join("many").join(number.to_string()), "").expect("file");
+        }
+        let (skeleton, target) = (place("skeleton".to_owned()), place("root".to_owned()));
+        let (upper, work) = (place("upper".to_owned()), place("work".to_owned()));
+        let overlay = open(&lowers).expect("open");
+        let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+        let paths =
+            UpperPaths { shown: upper.clone(), upper: text(&upper), work: text(&work), _held: vec![] };
+        overlay
+            .mount(&skeleton, with_upper.then_some(&paths), &target, !with_upper, with_upper)
+            .expect("mount");
+        let same = fs::read_to_string(target.join("same")).expect("file");
+        let many = fs::read_dir(target.join("many")).expect("directory").count();
+        let written = fs::write(target.join("same"), "new").map_err(|error| error.kind());
+        let below = fs::read_to_string(lowers[0].join("same")).expect("file");
+        rustix::mount::unmount(&target, rustix::mount::UnmountFlags::DETACH).expect("unmount");
+        format!("{same} {many} {written:?} {below}")
+    }
+
+    #[test]
+    fn both_interfaces_mount_the_same() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED both_interfaces_mount_the_same: needs root");
+            return;
+        }
+        let seen = thread::spawn(|| {
+            // Of this thread alone, and gone with it.
+            unshare(CloneFlags::CLONE_NEWNS).expect("mount namespace");
+            mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE).expect("private");
+            let of = |open| [false, true].map(|with_upper| mount_many(open, with_upper));
+            [of(Overlay::open), of(Overlay::open_directories)]
+        });
+        let seen = seen.join().expect("thread");
+        let expected = ["0 120 Err(ReadOnlyFilesystem) 0", "0 120 Ok(()) 0"].map(str::to_owned);
+        assert_eq!(seen, [expected.clone(), expected]);
+    }
+
+    #[test]
+    fn the_kernels_own_words_are_passed_on() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED the_kernels_own_words_are_passed_on: needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().expect("directory");
+        let lowers = vec![dir.path().to_path_buf(); 501];
+        let Err(failure) = Overlay::open(&lowers) else { panic!("501 directories were accepted") };
+        assert_eq!(failure.operation, Op::AddLower);
+        assert!(failure.message.contains("limit is 500"), "{}", failure.message);
+    }
 }

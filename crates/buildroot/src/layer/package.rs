@@ -251,7 +251,36 @@ fn scriptlets(metadata: &PackageMetadata) -> Result<Vec<Scriptlet>, PackageFault
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use rpm_writer::{FileEntry, Package, Payload};
+
     use super::*;
+
+    fn package_bytes() -> Vec<u8> {
+        let files = vec![
+            FileEntry::directory("/usr/share/x", 0o755),
+            FileEntry::file("/usr/share/x/file", 0o644, "content"),
+            FileEntry::symlink("/usr/share/x/link", "file"),
+        ];
+        let payload = Payload::pack(files).expect("payload");
+        Package::new("name", "1", "1", "noarch").to_bytes(&payload).expect("package")
+    }
+
+    proptest! {
+        // A wrong count or offset ends the process when the parser sees it (it panics, or asks for
+        // memory that is not there); this runs in the test's own process.
+        #[test]
+        fn any_damage_to_headers_is_survived(
+            damage in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..6)
+        ) {
+            let mut bytes = package_bytes();
+            let length = bytes.len();
+            for (place, value) in damage {
+                bytes[place % length] = value;
+            }
+            let _ = read_package(&mut &bytes[..], SetuidPolicy::Strip);
+        }
+    }
 
     #[test]
     fn only_absolute_and_plain_paths_pass() {

@@ -249,7 +249,7 @@ fn cgroups_of_killed_helpers_are_removed_by_the_next_run() {
         eprintln!("SKIPPED {test}: no cgroups here");
         return;
     }
-    assert_eq!(ours(helper), made, "nobody was left to remove them");
+    // Any later run removes them, also that of another test.
     spec.arguments = vec!["true".to_owned()];
     let (outcome, ..) = capture(&spec);
     assert!(outcome.is_success());
