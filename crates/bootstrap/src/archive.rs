@@ -9,7 +9,7 @@
 //! archive that is cut short has none, whatever its compression.
 
 use crate::error::BootstrapError;
-use crate::files::{to_json, write_atomically};
+use crate::files::{remove_staging, staging_directory, to_json, write_atomically};
 use crate::progress::{Event, Reporter};
 use crate::worker::{LAYER_DIRECTORY, core_layers};
 use rpm_model::{BuildrootLock, ContentDigest, LockedPackage, Nevra, PackageOrigin, WorkerManifest};
@@ -121,11 +121,15 @@ pub fn import(archive: &Path, into: &Path) -> Result<WorkerManifest, BootstrapEr
     if manifest_path.is_file() {
         return read_manifest(&manifest_path);
     }
-    let staging = tempfile::Builder::new()
-        .prefix(".import-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .tempdir_in(into)
-        .map_err(BootstrapError::file("create a directory in", into))?;
+    // Imports into one directory take turns: two workers that start together want the same archive.
+    let lock_path = into.join(".lock");
+    let lock = File::create(&lock_path).map_err(BootstrapError::file("create", &lock_path))?;
+    lock.lock().map_err(BootstrapError::file("lock", &lock_path))?;
+    if manifest_path.is_file() {
+        return read_manifest(&manifest_path);
+    }
+    remove_staging(into)?;
+    let staging = staging_directory(into)?;
     let found = Reading { archive, staging: staging.path(), hashes: HashMap::new() }.read()?;
     let locked = found.packages.iter().map(|package| LockedPackage {
         nevra: package.nevra.clone(),
@@ -141,12 +145,8 @@ pub fn import(archive: &Path, into: &Path) -> Result<WorkerManifest, BootstrapEr
         rpmdb: place.join(DATABASE).to_string_lossy().into_owned(),
     };
     write_atomically(&staging.path().join(MANIFEST), &to_json(&manifest))?;
-    match std::fs::rename(staging.path(), &place) {
-        Ok(()) => Ok(manifest),
-        // Another process imported the same archive meanwhile.
-        Err(_) if manifest_path.is_file() => Ok(manifest),
-        Err(error) => Err(BootstrapError::file("publish", &place)(error)),
-    }
+    std::fs::rename(staging.path(), &place).map_err(BootstrapError::file("publish", &place))?;
+    Ok(manifest)
 }
 
 fn read_manifest(path: &Path) -> Result<WorkerManifest, BootstrapError> {

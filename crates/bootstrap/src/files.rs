@@ -2,6 +2,7 @@
 
 use crate::error::BootstrapError;
 use serde::Serialize;
+use std::fs::{File, Permissions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -12,12 +13,57 @@ pub(crate) fn write_atomically(path: &Path, text: &str) -> Result<(), BootstrapE
         let directory = path.parent().unwrap_or(Path::new("."));
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
         file.write_all(text.as_bytes())?;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        file.as_file().set_permissions(Permissions::from_mode(0o644))?;
         file.as_file().sync_data()?;
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
     };
     write().map_err(BootstrapError::file("write", path))
+}
+
+/// Takes the lock of a build directory, and removes what bootstraps that were killed left in it: only their
+/// owner, who held the lock, could still use it.
+///
+/// # Errors
+/// [`BootstrapError::Busy`] when another process holds it.
+pub(crate) fn lock_build_directory(directory: &Path) -> Result<File, BootstrapError> {
+    let path = directory.join("bootstrap.lock");
+    let file = File::create(&path).map_err(BootstrapError::file("create", &path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(BootstrapError::Busy { directory: directory.to_owned() });
+        }
+        Err(TryLockError::Error(error)) => return Err(BootstrapError::file("lock", &path)(error)),
+    }
+    remove_staging(directory)?;
+    remove_staging(&directory.join("worker"))?;
+    Ok(file)
+}
+
+/// How the names of directories with half-done work begin.
+const STAGING: &str = ".bootstrap-";
+
+/// Returns a new directory for half-done work in `directory`, readable by all, as it is to be published.
+pub(crate) fn staging_directory(directory: &Path) -> Result<tempfile::TempDir, BootstrapError> {
+    tempfile::Builder::new()
+        .prefix(STAGING)
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir_in(directory)
+        .map_err(BootstrapError::file("create a directory in", directory))
+}
+
+/// Removes all directories with half-done work.
+pub(crate) fn remove_staging(directory: &Path) -> Result<(), BootstrapError> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Ok(()) };
+    for entry in entries {
+        let entry = entry.map_err(BootstrapError::file("read", directory))?;
+        if entry.file_name().to_string_lossy().starts_with(STAGING) {
+            let path = entry.path();
+            std::fs::remove_dir_all(&path).map_err(BootstrapError::file("remove", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns indented JSON with a final newline.

@@ -2,13 +2,14 @@
 //!
 //! On disk: `toolchain_rpms/` and beside it `toolchain.json`, which says what the directory was made from and
 //! what it holds. The state is written after the directory, so a crash between the two costs a repetition and
-//! never a wrong repository. One bootstrap at a time works in a build directory (`toolchain.lock`).
+//! never a wrong repository. One bootstrap at a time works in a build directory (`bootstrap.lock`).
 
 use crate::apt::Indexes;
 use crate::base::{BaseNote, BaseSource, DebianBase};
 use crate::configuration::Configuration;
 use crate::deb::sha256_of_file;
 use crate::error::BootstrapError;
+use crate::files;
 use crate::progress::{Event, Reporter};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -84,7 +85,7 @@ pub fn make_toolchain_from(
     reporter: &dyn Reporter,
 ) -> Result<Toolchain, BootstrapError> {
     std::fs::create_dir_all(build_directory).map_err(BootstrapError::file("create", build_directory))?;
-    let _lock = lock(build_directory)?;
+    let _lock = files::lock_build_directory(build_directory)?;
     let build_directory =
         &build_directory.canonicalize().map_err(BootstrapError::file("resolve", build_directory))?;
     let place = Place::new(build_directory);
@@ -107,30 +108,15 @@ pub fn make_toolchain_from(
     {
         return up_to_date(state);
     }
-    let staging = tempfile::Builder::new()
-        .prefix(".toolchain-")
-        .tempdir_in(build_directory)
-        .map_err(BootstrapError::file("create a directory in", build_directory))?;
+    let staging = files::staging_directory(build_directory)?;
     let made = staging.path().join("rpms");
     let notes = selection.write(&made, reporter)?;
     let packages = list_packages(&made)?;
     let state = State { schema: State::SCHEMA, inputs: inputs.to_owned(), content, packages };
-    crate::files::exchange_directory(&made, &place.directory)?;
+    files::exchange_directory(&made, &place.directory)?;
     place.write_state(&state)?;
     reporter.report(Event::Published { packages: state.packages.len() });
     Ok(place.toolchain(state, true, notes))
-}
-
-fn lock(build_directory: &Path) -> Result<std::fs::File, BootstrapError> {
-    let path = build_directory.join("toolchain.lock");
-    let file = std::fs::File::create(&path).map_err(BootstrapError::file("create", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            Err(BootstrapError::Busy { directory: build_directory.to_owned() })
-        }
-        Err(std::fs::TryLockError::Error(error)) => Err(BootstrapError::file("lock", &path)(error)),
-    }
 }
 
 /// Returns the packages in the directories of all architectures, sorted by path.
@@ -173,7 +159,7 @@ impl Place {
     }
 
     fn write_state(&self, state: &State) -> Result<(), BootstrapError> {
-        crate::files::write_atomically(&self.state, &crate::files::to_json(state))
+        files::write_atomically(&self.state, &files::to_json(state))
     }
 
     /// Returns true when every package is there with its size. Published RPMs are never written again, so a

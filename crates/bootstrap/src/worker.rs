@@ -6,7 +6,7 @@
 
 use crate::configuration::Configuration;
 use crate::error::BootstrapError;
-use crate::files::{exchange_directory, to_json, write_atomically};
+use crate::files::{exchange_directory, lock_build_directory, staging_directory, to_json, write_atomically};
 use crate::progress::{Event, Reporter};
 use crate::toolchain::Toolchain;
 use buildroot::{BindMount, Capabilities, LayerRequest, LayerStore, Sandbox, SandboxSpec, SetuidPolicy};
@@ -41,7 +41,7 @@ pub struct Worker {
 ///
 /// # Errors
 /// [`BootstrapError::Unresolved`] when the core list cannot be satisfied; what reading packages, unpacking them
-/// and running the worker's rpm can fail with.
+/// and running the worker's rpm can fail with; [`BootstrapError::Busy`] when another bootstrap works there.
 pub fn make_worker(
     build_directory: &Path,
     configuration: &Configuration,
@@ -53,6 +53,7 @@ pub fn make_worker(
     // Absolute from here on: the paths go into the manifest and into sandboxes.
     let directory = directory.canonicalize().map_err(BootstrapError::file("resolve", &directory))?;
     let build_directory = directory.parent().unwrap_or(build_directory);
+    let _lock = lock_build_directory(build_directory)?;
     let inputs = inputs_hash(configuration, toolchain);
     if let Some(worker) = read_worker(&directory, &inputs) {
         reporter.report(Event::UpToDate { what: "worker" });
@@ -120,18 +121,6 @@ fn core_set(
         .solve(&SolveRequest::new(ARCH, &requirements))
         .map_err(|explanation| BootstrapError::Unresolved { explanation: explanation.to_string() })?;
     Ok(resolved.to_lock())
-}
-
-/// Returns a directory for half-done work on the same file system.
-fn staging_directory(directory: &Path) -> Result<tempfile::TempDir, BootstrapError> {
-    let staging = tempfile::Builder::new()
-        .prefix(".staging-")
-        .tempdir_in(directory)
-        .map_err(BootstrapError::file("create a directory in", directory))?;
-    // It becomes `/var/lib/rpm`, which everybody may read.
-    std::fs::set_permissions(staging.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .map_err(BootstrapError::file("make readable", staging.path()))?;
-    Ok(staging)
 }
 
 /// Returns the unpacked packages, `filesystem` topmost: its directories' owners and modes are the right ones.

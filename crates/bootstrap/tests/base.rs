@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test fails by panicking")]
 
+mod keys;
 mod real;
 
 use bootstrap::{
@@ -102,6 +103,26 @@ fn takes_the_closure_of_both_lists_and_follows_changes() {
 }
 
 #[test]
+fn one_bootstrap_at_a_time_works_in_a_directory_and_clears_up_after_killed_ones() {
+    let scene = Scene::new();
+    scene.package("a", "1", &[]);
+    scene.publish();
+    let leftover = scene.path("build/.bootstrap-killed/rpms");
+    std::fs::create_dir_all(&leftover).unwrap();
+    let lock = std::fs::File::create(scene.path("build/bootstrap.lock")).unwrap();
+    lock.lock().unwrap();
+    let error = scene.make(SignaturePolicy::None, Indexes::Keep).unwrap_err();
+    assert!(matches!(&error, BootstrapError::Busy { .. }), "{error}");
+    assert!(leftover.exists(), "it may belong to the one that runs");
+    drop(lock);
+    scene.make(SignaturePolicy::None, Indexes::Keep).unwrap();
+    let mut left: Vec<_> =
+        std::fs::read_dir(scene.path("build")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["bootstrap.lock", "toolchain.json", "toolchain_rpms"]);
+}
+
+#[test]
 fn refuses_what_does_not_hold() {
     let scene = Scene::new();
     let error = scene.make(SignaturePolicy::None, Indexes::Keep).unwrap_err();
@@ -128,44 +149,17 @@ fn refuses_what_does_not_hold() {
     scene.make(SignaturePolicy::None, Indexes::Keep).unwrap();
 }
 
-/// Makes a key pair in a new GnuPG home and returns the armoured public key, or nothing without `gpg`.
-fn make_key(home: &Path) -> Option<PathBuf> {
-    std::fs::create_dir_all(home).unwrap();
-    let gpg = |arguments: &[&str]| {
-        Command::new("gpg")
-            .arg("--homedir")
-            .arg(home)
-            .args(["--batch", "--quiet", "--passphrase", ""])
-            .args(arguments)
-            .output()
-    };
-    let Ok(made) = gpg(&["--quick-gen-key", "tester@example.org", "rsa2048", "sign", "never"]) else {
-        eprintln!("SKIPPED: `gpg` is not installed, no signature was checked");
-        return None;
-    };
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let key = home.join("key.asc");
-    std::fs::write(&key, gpg(&["--armor", "--export"]).unwrap().stdout).unwrap();
-    Some(key)
-}
-
 #[test]
 fn checks_signed_metadata() {
     let scene = Scene::new();
-    let Some(key) = make_key(&scene.path("gnupg")) else { return };
-    let Some(other) = make_key(&scene.path("gnupg2")) else { return };
+    let Some(key) = keys::make_key(&scene.path("gnupg")) else { return };
+    let Some(other) = keys::make_key(&scene.path("gnupg2")) else { return };
     scene.package("a", "1", &[]);
     scene.publish();
     let policy = |key: &PathBuf| SignaturePolicy::Metadata(key.clone());
     let error = scene.make(policy(&key), Indexes::Keep).unwrap_err();
     assert!(error.to_string().contains("repomd.xml.asc"), "unsigned: {error}");
-    let sign = Command::new("gpg")
-        .arg("--homedir")
-        .arg(scene.path("gnupg"))
-        .args(["--batch", "--yes", "--armor", "--detach-sign"])
-        .arg(scene.path("repo/repodata/repomd.xml"))
-        .status();
-    assert!(sign.unwrap().success());
+    keys::sign(&scene.path("gnupg"), &scene.path("repo/repodata/repomd.xml"));
     let error = scene.make(policy(&other), Indexes::Keep).unwrap_err();
     assert!(error.to_string().contains("signature of `repomd.xml`"), "another's key: {error}");
     assert!(scene.make(policy(&key), Indexes::Keep).unwrap().was_made);
@@ -182,8 +176,8 @@ fn checks_signed_packages() {
         return;
     }
     let scene = Scene::new();
-    let Some(key) = make_key(&scene.path("gnupg")) else { return };
-    let Some(other) = make_key(&scene.path("gnupg2")) else { return };
+    let Some(key) = keys::make_key(&scene.path("gnupg")) else { return };
+    let Some(other) = keys::make_key(&scene.path("gnupg2")) else { return };
     let package = scene.package("a", "1", &[]);
     scene.publish();
     let policy = |key: &PathBuf| SignaturePolicy::Packages(key.clone());

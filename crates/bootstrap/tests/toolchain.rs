@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test fails by panicking")]
 
+mod keys;
 mod real;
 
 use bootstrap::{BootstrapError, Configuration, Silent, export, import};
@@ -83,7 +84,9 @@ fn a_worker_builds_packages_and_survives_export_and_import() {
             matches!(&error, BootstrapError::Archive { path, .. } if *path == second),
             "{length}: {error}"
         );
-        assert_eq!(std::fs::read_dir(&into).unwrap().count(), 0, "nothing is left of it");
+        let left: Vec<_> =
+            std::fs::read_dir(&into).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, [".lock"], "nothing is left of it");
     }
 
     let root = scratch.path().join("root");
@@ -200,6 +203,14 @@ fn all_packages_install_together_and_run() {
     for script in SIGNS_OF_LIFE {
         inside(&root, script);
     }
+    let place = root.join("tmp/keys");
+    let Some(key) = keys::make_key(&place.join("home")) else { return };
+    std::fs::copy(key, place.join("key")).unwrap();
+    std::fs::write(place.join("data"), "data").unwrap();
+    keys::sign(&place.join("home"), &place.join("data"));
+    let verify = "rpm -E '%{gpgverify} --keyring=key --signature=data.asc --data=data' > verify; sh verify";
+    inside(&root, &format!("cd /tmp/keys; {verify}"));
+    inside(&root, &format!("cd /tmp/keys; echo other > data; if {verify}; then false; fi"));
 }
 
 #[test]
