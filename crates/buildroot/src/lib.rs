@@ -29,7 +29,7 @@ pub use layer::{
     Layer, LayerCounts, LayerKey, LayerKeyError, LayerMissReason, LayerOutcome, LayerRequest, LayerStore,
     PackageFault, Scriptlet, ScriptletKind, SetuidPolicy, StoreDirectory, TreeFault, UnpackFault,
 };
-pub use outcome::{End, LimitKind, Limiter, Outcome, SetupFailure, SetupOperation, Usage};
+pub use outcome::{End, IdMapping, LimitKind, Limiter, Outcome, SetupFailure, SetupOperation, Usage};
 pub use plan::{MountOperation, MountPlan, PlanError};
 pub use root::{PackageScriptlet, RootError, RootNote, RootOptions, RootOutcome, RootPlan};
 pub use sandbox::{Captured, INIT_PROGRAM, KillHandle, Running, Sandbox, SandboxError, SandboxIo};

@@ -18,6 +18,8 @@ pub struct Outcome {
     pub usage: Usage,
     /// Which mechanism enforced [`Limits`](crate::Limits).
     pub limiter: Limiter,
+    /// Whose ids the ids inside are.
+    pub id_mapping: IdMapping,
     /// Limits that were asked for and that nothing on this host enforces.
     pub unenforced: Vec<LimitKind>,
 }
@@ -170,6 +172,18 @@ pub struct Usage {
     pub peak_memory_bytes: Option<u64>,
     /// How many processes the kernel killed for want of memory, when a cgroup counted them.
     pub oom_kills: Option<u64>,
+}
+
+/// Whose ids the user and group ids inside a sandbox are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdMapping {
+    /// The host's own; the caller is root.
+    Host,
+    /// The caller is 0 inside, and has a range of subordinate ids for all others.
+    SubordinateIds,
+    /// The caller is the program's user, and there is no other id: owners of files are not kept apart.
+    SingleId,
 }
 
 /// A limit on a whole run, which needs a cgroup.

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::failure::{Context, Step, failure};
 use super::{mounts, privileges, system};
-use crate::outcome::{End, Limiter, SetupFailure, SetupOperation as Op};
+use crate::outcome::{End, IdMapping, Limiter, SetupFailure, SetupOperation as Op};
 use crate::plan::MountPlan;
 use crate::spec::{Network, SandboxSpec};
 
@@ -52,6 +52,7 @@ pub(super) struct Inside<'a> {
     pub(super) plan: &'a MountPlan,
     pub(super) stdin: Option<OwnedFd>,
     pub(super) limiter: Limiter,
+    pub(super) id_mapping: IdMapping,
     pub(super) started: Instant,
     pub(super) report: File,
     /// Files through which to enter the cgroups of the run.
@@ -103,7 +104,7 @@ impl Inside<'_> {
             system::loopback_up(&socket).at(Op::Configure)?;
         }
         umask(Mode::from_raw_mode(0o022));
-        mounts::execute(self.plan)?;
+        mounts::execute(self.plan, self.id_mapping != IdMapping::Host)?;
         // User id 0 inside could otherwise trace this process, or reopen its pipe through /proc.
         set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Op::DropPrivileges)
     }
@@ -134,7 +135,8 @@ impl Inside<'_> {
             rustix::stdio::dup2_stdin(&stdin).at(Op::Fork)?;
         }
         self.limit()?;
-        privileges::drop_to(spec.uid, spec.gid, spec.capabilities)?;
+        let has_groups = self.id_mapping != IdMapping::SingleId;
+        privileges::drop_to(spec.uid, spec.gid, spec.capabilities, has_groups)?;
         chdir(&spec.working_directory).at_path(Op::WorkingDirectory, &spec.working_directory)?;
         let text = |text: String| CString::new(text).at(Op::ReadSpec);
         let arguments: Vec<CString> = spec.arguments.iter().cloned().map(text).collect::<Step<_>>()?;

@@ -11,6 +11,7 @@
 //! kernel kills all processes of its namespace, and the last of them takes the mounts along.
 
 mod failure;
+mod identity;
 mod inside;
 mod mounts;
 mod overlay;
@@ -33,7 +34,9 @@ use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use self::failure::{Context, Step, failure};
 use self::inside::{Inside, Message};
 use crate::cgroup::{Account, Cgroup};
-use crate::outcome::{End, LimitKind, Limiter, Outcome, SetupFailure, SetupOperation as Op, Usage};
+use crate::outcome::{
+    End, IdMapping, LimitKind, Limiter, Outcome, SetupFailure, SetupOperation as Op, Usage,
+};
 use crate::plan::MountPlan;
 use crate::spec::SandboxSpec;
 use crate::wire;
@@ -50,6 +53,7 @@ pub fn run() -> ExitCode {
             end: End::SetupFailed(failure),
             usage: Usage { wall_us: microseconds(started), ..Usage::default() },
             limiter: Limiter::ResourceLimits,
+            id_mapping: IdMapping::Host,
             unenforced: Vec::new(),
         },
     };
@@ -78,12 +82,14 @@ fn supervise(control: &UnixStream, started: Instant) -> Step<Outcome> {
         hand_over_pipes(owner.0, owner.1);
     }
     let cgroup = Cgroup::new(&spec.limits);
+    let id_mapping = identity::enter(&spec)?;
     let (messages, report) = io::pipe().at(Op::Fork)?;
     let inside = Inside {
         spec: &spec,
         plan: &plan,
         stdin,
         limiter: cgroup.limiter(),
+        id_mapping,
         started,
         report: File::from(OwnedFd::from(report)),
         cgroups: cgroup.entrances().at(Op::Cgroup)?,
@@ -111,7 +117,7 @@ fn supervise(control: &UnixStream, started: Instant) -> Step<Outcome> {
     if cgroup.limiter() == Limiter::ResourceLimits && spec.uid != 0 {
         unenforced.retain(|kind| *kind != LimitKind::Processes);
     }
-    Ok(Outcome { end, usage, limiter: cgroup.limiter(), unenforced })
+    Ok(Outcome { end, usage, limiter: cgroup.limiter(), id_mapping, unenforced })
 }
 
 /// Pid 1 of the sandbox, seen from the host.

@@ -21,7 +21,7 @@ use rustix::mount::{
 use rustix::process::{chdir, fchdir, pivot_root};
 
 use super::failure::{Context, Step, failure};
-use super::overlay::{Overlay, UpperPaths};
+use super::overlay::{Overlay, OverlayOptions, UpperPaths};
 use super::system;
 use crate::outcome::{SetupFailure, SetupOperation as Op};
 use crate::plan::{MountOperation, MountPlan};
@@ -31,13 +31,17 @@ use crate::plan::{MountOperation, MountPlan};
 const STAGING_POINTS: [&str; 4] = ["/tmp", "/mnt", "/run", "/var"];
 
 /// Executes every operation of `plan`; afterwards this process is inside the new root.
-pub(super) fn execute(plan: &MountPlan) -> Step<()> {
-    let mut mounter = Mounter::default();
+///
+/// In a user namespace the overlay keeps its marks in attributes that its user may set, and host
+/// mounts are taken with those below them: the kernel does not let them be uncovered.
+pub(super) fn execute(plan: &MountPlan, in_user_namespace: bool) -> Step<()> {
+    let mut mounter = Mounter { in_user_namespace, ..Mounter::default() };
     plan.operations.iter().try_for_each(|operation| mounter.perform(operation))
 }
 
 #[derive(Default)]
 struct Mounter {
+    in_user_namespace: bool,
     /// Detached copies of host mount points, by slot.
     clones: Vec<OwnedFd>,
     overlay: Option<Overlay>,
@@ -84,7 +88,10 @@ impl Mounter {
 
     fn clone_tree(&mut self, slot: usize, source: &Path) -> Step<()> {
         debug_assert_eq!(slot, self.clones.len(), "slots are taken in order");
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        if self.in_user_namespace {
+            flags |= OpenTreeFlags::AT_RECURSIVE;
+        }
         self.clones.push(open_tree(CWD, source, flags).at_path(Op::OpenBind, source)?);
         Ok(())
     }
@@ -137,8 +144,8 @@ impl Mounter {
             copy_attributes(&overlay.top, &paths.upper).at_path(Op::PrepareUpper, &paths.shown)?;
         }
         let target = staging.join("root");
-        let root =
-            overlay.mount(&staging.join("skeleton"), self.upper.as_ref(), &target, read_only, volatile)?;
+        let options = OverlayOptions { read_only, volatile, user_attributes: self.in_user_namespace };
+        let root = overlay.mount(&staging.join("skeleton"), self.upper.as_ref(), &target, options)?;
         self.root = Some(root);
         Ok(())
     }
@@ -267,7 +274,12 @@ fn disk_upper(dir: &Path) -> Step<UpperPaths> {
 /// overlay has those of its upper.
 fn copy_attributes(top: &OwnedFd, upper: &str) -> io::Result<()> {
     let attributes = fstat(top)?;
-    std::os::unix::fs::chown(upper, Some(attributes.st_uid), Some(attributes.st_gid))?;
+    match std::os::unix::fs::chown(upper, Some(attributes.st_uid), Some(attributes.st_gid)) {
+        // An owner that does not exist in this user namespace.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied) => {}
+        changed => changed?,
+    }
     let mode = Mode::from_raw_mode(attributes.st_mode);
     Ok(rustix::fs::chmod(upper, mode)?)
 }

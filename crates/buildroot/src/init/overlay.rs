@@ -33,6 +33,24 @@ pub(super) struct UpperPaths {
     pub(super) _held: Vec<OwnedFd>,
 }
 
+/// How an overlay is to be mounted.
+#[derive(Clone, Copy)]
+pub(super) struct OverlayOptions {
+    pub(super) read_only: bool,
+    /// Never syncs the upper.
+    pub(super) volatile: bool,
+    /// Marks are kept in `user.overlay` attributes: only root may set the other ones.
+    pub(super) user_attributes: bool,
+}
+
+impl OverlayOptions {
+    /// Returns the options that are flags, for an overlay with or without an upper.
+    fn flags(self, has_upper: bool) -> impl Iterator<Item = &'static str> {
+        let flags = [(self.volatile && has_upper, "volatile"), (self.user_attributes, "userxattr")];
+        flags.into_iter().filter(|(wanted, _)| *wanted).map(|(_, flag)| flag)
+    }
+}
+
 /// An overlay whose host directories are open and which is not mounted yet.
 pub(super) struct Overlay {
     /// The topmost lower directory.
@@ -68,18 +86,17 @@ impl Overlay {
         skeleton: &Path,
         upper: Option<&UpperPaths>,
         target: &Path,
-        read_only: bool,
-        volatile: bool,
+        options: OverlayOptions,
     ) -> Step<OwnedFd> {
         match self.lowers {
-            Lowers::Context(context) => mount_context(&context, skeleton, upper, target, read_only, volatile),
+            Lowers::Context(context) => mount_context(&context, skeleton, upper, target, options),
             Lowers::Directories(directories) => {
                 let link = |(index, directory): (usize, &OwnedFd)| {
                     let source = format!("/proc/self/fd/{}", directory.as_raw_fd());
                     symlink(source, short_name(skeleton, index)).at_path(Op::AddLower, skeleton)
                 };
                 directories.iter().enumerate().try_for_each(link)?;
-                mount_by_options(directories.len(), skeleton, upper, target, read_only, volatile)
+                mount_by_options(directories.len(), skeleton, upper, target, options)
             }
         }
     }
@@ -123,8 +140,7 @@ fn mount_context(
     skeleton: &Path,
     upper: Option<&UpperPaths>,
     target: &Path,
-    read_only: bool,
-    volatile: bool,
+    options: OverlayOptions,
 ) -> Step<OwnedFd> {
     let explain = |operation, path: &Path, error: Errno| -> SetupFailure {
         failure(operation, Some(path), &error.into(), &kernel_text(context))
@@ -136,13 +152,13 @@ fn mount_context(
             fsconfig_set_string(context, key, path.as_str())
                 .map_err(|error| explain(Op::PrepareUpper, &paths.shown, error))?;
         }
-        if volatile {
-            fsconfig_set_flag(context, "volatile")
-                .map_err(|error| explain(Op::MountOverlay, target, error))?;
-        }
+    }
+    for flag in options.flags(upper.is_some()) {
+        fsconfig_set_flag(context, flag).map_err(|error| explain(Op::MountOverlay, target, error))?;
     }
     fsconfig_create(context).map_err(|error| explain(Op::MountOverlay, target, error))?;
-    let attributes = if read_only { MountAttrFlags::MOUNT_ATTR_RDONLY } else { MountAttrFlags::empty() };
+    let attributes =
+        if options.read_only { MountAttrFlags::MOUNT_ATTR_RDONLY } else { MountAttrFlags::empty() };
     let root = fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
         .map_err(|error| explain(Op::MountOverlay, target, error))?;
     move_mount(&root, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
@@ -155,22 +171,22 @@ fn mount_by_options(
     skeleton: &Path,
     upper: Option<&UpperPaths>,
     target: &Path,
-    read_only: bool,
-    volatile: bool,
+    options: OverlayOptions,
 ) -> Step<OwnedFd> {
     let links = skeleton.parent().unwrap_or(skeleton);
     let mut names: Vec<String> = (0..count).map(|index| index.to_string()).collect();
     names.push("skeleton".to_owned());
-    let mut options = format!("lowerdir={}", names.join(":"));
+    let mut data = format!("lowerdir={}", names.join(":"));
     if let Some(paths) = upper {
-        options.push_str(&format!(",upperdir={},workdir={}", paths.upper, paths.work));
-        if volatile {
-            options.push_str(",volatile");
-        }
+        data.push_str(&format!(",upperdir={},workdir={}", paths.upper, paths.work));
+    }
+    for flag in options.flags(upper.is_some()) {
+        data.push(',');
+        data.push_str(flag);
     }
     chdir(links).at_path(Op::MountOverlay, links)?;
-    let flags = if read_only { MountFlags::RDONLY } else { MountFlags::empty() };
-    let text = std::ffi::CString::new(options).unwrap_or_default();
+    let flags = if options.read_only { MountFlags::RDONLY } else { MountFlags::empty() };
+    let text = std::ffi::CString::new(data).unwrap_or_default();
     mount("overlay", target, "overlay", flags, text.as_c_str()).at_path(Op::MountOverlay, target)?;
     chdir("/").at(Op::MountOverlay)?;
     open_tree(CWD, target, OpenTreeFlags::OPEN_TREE_CLOEXEC).at_path(Op::MountOverlay, target)
@@ -225,9 +241,8 @@ mod tests {
         let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
         let paths =
             UpperPaths { shown: upper.clone(), upper: text(&upper), work: text(&work), _held: vec![] };
-        overlay
-            .mount(&skeleton, with_upper.then_some(&paths), &target, !with_upper, with_upper)
-            .expect("mount");
+        let options = OverlayOptions { read_only: !with_upper, volatile: with_upper, user_attributes: false };
+        overlay.mount(&skeleton, with_upper.then_some(&paths), &target, options).expect("mount");
         let same = fs::read_to_string(target.join("same")).expect("file");
         let many = fs::read_dir(target.join("many")).expect("directory").count();
         let written = fs::write(target.join("same"), "new").map_err(|error| error.kind());

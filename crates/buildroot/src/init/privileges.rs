@@ -15,8 +15,9 @@ use crate::spec::Capabilities;
 const CAPABILITY_NUMBERS: std::ops::Range<u32> = 0..64;
 
 /// Becomes user `uid` and group `gid` without supplementary groups, keeps no capability but those
-/// of `kept`, and can never gain any again.
-pub(super) fn drop_to(uid: u32, gid: u32, kept: Capabilities) -> Step<()> {
+/// of `kept`, and can never gain any again. Without `has_groups` the kernel does not let the caller's
+/// own supplementary groups be dropped; inside they are all the overflow group.
+pub(super) fn drop_to(uid: u32, gid: u32, kept: Capabilities, has_groups: bool) -> Step<()> {
     let kept = capability_set(kept);
     for number in CAPABILITY_NUMBERS {
         let capability = CapabilitySet::from_bits_retain(1 << number);
@@ -31,7 +32,9 @@ pub(super) fn drop_to(uid: u32, gid: u32, kept: Capabilities) -> Step<()> {
     }
     clear_ambient_capability_set().at(Op::DropPrivileges)?;
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    setgroups(&[]).at(Op::DropPrivileges)?;
+    if has_groups {
+        setgroups(&[]).at(Op::DropPrivileges)?;
+    }
     setresgid(group, group, group).at(Op::DropPrivileges)?;
     setresuid(user, user, user).at(Op::DropPrivileges)?;
     // The kernel has taken them from an unprivileged user already.

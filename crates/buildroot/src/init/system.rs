@@ -140,7 +140,7 @@ pub(super) fn loopback_up(socket: &OwnedFd) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Makes a mount read-only, attached or not (Linux 5.12).
+/// Makes a mount and those below it read-only, attached or not (Linux 5.12).
 pub(super) fn set_mount_read_only(mount: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: all zeroes is a valid `mount_attr`.
     let mut attributes = unsafe { mem::zeroed::<libc::mount_attr>() };
@@ -151,7 +151,7 @@ pub(super) fn set_mount_read_only(mount: BorrowedFd<'_>) -> io::Result<()> {
             libc::SYS_mount_setattr,
             mount.as_raw_fd(),
             c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
+            libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
             &raw mut attributes,
             size_of::<libc::mount_attr>(),
         )

@@ -6,6 +6,7 @@
 mod layers;
 mod limits;
 mod packages;
+mod rootless;
 mod roots;
 mod sandbox;
 mod support;
