@@ -3,8 +3,6 @@
 mod arguments;
 mod clean;
 mod pipeline;
-mod state_csv;
-mod words;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -15,9 +13,12 @@ use std::sync::atomic::AtomicBool;
 use arguments::{Arguments, CleanPart, Command, Common, Goals, words as words_of};
 use clap::Parser;
 use config::{Config, RawConfig};
-use pipeline::{Interruption, Pipeline, Wanted};
+use pipeline::{Pipeline, failure};
 use report::{Event, ExitStatus, Failure, Reporter, conclude};
-use scheduler::{BuildDirectoryLock, LockError, PlannedAction};
+use scheduler::{
+    BuildDirectoryLock, LockError, PlannedAction, RunSummary, Wanted, duration, plan_text, run_status,
+    summary_text,
+};
 
 /// The configuration file's place below the tree's root.
 const CONFIGURATION: &str = "configs/millwright.toml";
@@ -123,8 +124,8 @@ fn run_read(pipeline: &Pipeline<'_>, goals: &Goals, only: &[String]) -> Result<E
 fn run_graph(pipeline: &Pipeline<'_>, goals: &Goals, only: &[String]) -> Result<ExitStatus, Failure> {
     let base = pipeline.base(false)?;
     let specs = pipeline.specs(&base, &limit(goals, only))?;
-    let graphed = pipeline.graph(&base, &specs)?;
-    pipeline.write_graph(&graphed)?;
+    let limits = |spec: &str| pipeline.limits(spec);
+    pipeline.graph(&base, &pipeline.session(&base, &specs, &limits))?;
     Ok(bad_specs_status(&specs.document.bad))
 }
 
@@ -175,36 +176,36 @@ fn run_build(
     wanted.rebuild.extend(rebuild.iter().cloned());
     let base = pipeline.base(false)?;
     let specs = pipeline.specs(&base, only)?;
-    let graphed = pipeline.graph(&base, &specs)?;
-    pipeline.write_graph(&graphed)?;
-    let (goal_specs, order) = pipeline.order(&graphed, &wanted)?;
-    let needed =
-        order.steps.iter().filter(|step| step.obstacles.is_empty()).map(|step| step.spec.clone()).collect();
-    let packed = pipeline.pack(&base, &specs, &needed)?;
-    let planned = pipeline.plan(&base, &specs, graphed, &packed, &goal_specs, &order, &wanted)?;
+    let limits = |spec: &str| pipeline.limits(spec);
+    let session = pipeline.session(&base, &specs, &limits);
+    let graphed = pipeline.graph(&base, &session)?;
+    let chosen = session.choose(&graphed, &wanted).map_err(failure)?;
+    let packable = chosen.order.steps.iter().filter(|step| step.obstacles.is_empty());
+    let packable = packable.map(|step| step.spec.clone()).collect();
+    let packed = pipeline.pack(&base, &specs, &packable)?;
+    let planned = pipeline.plan(&session, graphed, &chosen, &packed, &wanted)?;
     let plan = planned.plan.clone();
     if plan_only {
-        tell(&words::plan_text(&plan, pipeline.workers()))?;
-        return Ok(words::run_status(&plan, &scheduler::RunSummary::default()));
+        tell(&plan_text(&plan, pipeline.workers()))?;
+        return Ok(run_status(&plan, &RunSummary::default()));
     }
     if plan.to_build().next().is_none() && plan.blocked().next().is_none() {
-        pipeline.publish(&planned.universe)?;
-        let seconds = words::duration(start.elapsed().as_secs_f64());
+        pipeline.publish(&session, &planned.universe)?;
+        let seconds = duration(start.elapsed().as_secs_f64());
         tell(&format!("nothing to do: {} packages are up to date ({seconds})", plan.packages.len()))?;
         return Ok(ExitStatus::Done);
     }
-    let interruption = interruption()?;
-    let outcome = pipeline.build(&base, planned, &interruption)?;
+    let (summary, seconds) = pipeline.build(&session, planned, interruption()?.as_ref())?;
     let up_to_date = plan.packages.iter().filter(|package| package.action == PlannedAction::UpToDate).count();
     for (package, obstacles) in plan.blocked() {
         tell(&format!("blocked: {package}: {}", obstacles.join("; ")))?;
     }
-    tell(&words::summary_text(&outcome.summary, up_to_date, outcome.seconds))?;
-    Ok(words::run_status(&plan, &outcome.summary))
+    tell(&summary_text(&summary, up_to_date, seconds))?;
+    Ok(run_status(&plan, &summary))
 }
 
 /// Lets the first interrupt set a flag and the second end the process; workers end with their parent.
-fn interruption() -> Result<Interruption, Failure> {
+fn interruption() -> Result<Arc<AtomicBool>, Failure> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&flag))

@@ -51,7 +51,7 @@ pub(crate) fn phase_of_line(line: &str) -> Option<&str> {
 /// Returns what the log of a failed build says.
 pub(crate) fn judge(log: &str) -> LogVerdict {
     let failed = log.lines().rev().find_map(failed_section);
-    let reached = log.lines().filter_map(phase_of_line).last();
+    let reached = log.lines().filter_map(phase_of_line).next_back();
     let phase = failed.or(reached).map(str::to_owned);
     let class = if log.contains("No space left on device") || log.contains("Disk quota exceeded") {
         FailureClass::NoSpace

@@ -44,7 +44,7 @@ pub fn read_packages(sources: &PackageSources) -> Result<(Vec<IndexedPackage>, V
     for (directory, origin) in directories.into_iter().filter(|(directory, _)| directory.is_dir()) {
         let mut reader = PackageDirectory::new(&directory, origin);
         if let Some(cache) = &sources.index_cache {
-            reader = reader.with_cache(&cache.join(format!("{}.index", cache_name(&directory))));
+            reader = reader.with_cache(cache.join(format!("{}.index", cache_name(&directory))));
         }
         let scan = reader.scan()?;
         packages.extend(scan.packages);

@@ -3,10 +3,11 @@
 //! What it is: the queue ([`Queue`], pure), the loop that plays it ([`run`]), the local executor that starts
 //! one `pkgworker` process per attempt ([`LocalBuilder`]), the acceptance that verifies, compares, publishes
 //! and records ([`RepositoryAcceptor`]), and what they share: the packages that exist ([`Universe`]), build
-//! records ([`RecordStore`]) and the lock that keeps a second run out ([`BuildDirectoryLock`]).
+//! records ([`RecordStore`]) and the lock that keeps a second run out ([`BuildDirectoryLock`]). [`Session`]
+//! is the whole run over a tree that has been read and packed.
 //!
-//! What it is not: it parses no specs and draws no graph; which specs there are and which of them must be
-//! finished before which is given to it ([`PackageTask`]). Workers are never trusted; acceptance is.
+//! What it is not: it parses no specs and packs none; package data and SRPMs are given to it. Workers are
+//! never trusted; acceptance is.
 
 mod accept;
 mod local;
@@ -15,10 +16,13 @@ mod plan;
 mod queue;
 mod records;
 mod run;
+mod session;
+mod state_csv;
 mod task;
 #[cfg(test)]
 mod testing;
 mod universe;
+mod words;
 
 pub use accept::{AcceptError, RepositoryAcceptor};
 pub use local::{KeepRoots, LocalBuilder, LocalDirectories};
@@ -27,5 +31,9 @@ pub use plan::{PlaceInGraph, PlanDocument, PlanInput, PlannedAction, PlannedPack
 pub use queue::{Queue, Task, TaskState};
 pub use records::{RecordError, RecordStore};
 pub use run::{Acceptance, Acceptor, Attempt, Builder, RunError, RunSettings, RunSummary, run};
+pub use session::{
+    Chosen, Graphed, PackedSrpm, PackedTree, Planned, Session, SessionError, SessionSettings, Wanted,
+};
 pub use task::PackageTask;
 pub use universe::{Published, Root, RootRequest, Universe};
+pub use words::{duration, plan_text, run_status, summary_text};

@@ -14,7 +14,6 @@ pub(crate) struct Base {
     pub(crate) worker: WorkerManifest,
     /// `worker.json`.
     pub(crate) worker_file: PathBuf,
-    pub(crate) generation: ContentDigest,
     /// The toolchain's packages.
     pub(crate) packages: Vec<IndexedPackage>,
 }
@@ -53,7 +52,7 @@ impl Pipeline<'_> {
                 worker.manifest.core.packages().len(),
                 short(&generation)
             );
-            let base = Base { worker: worker.manifest, worker_file: worker.path, generation, packages };
+            let base = Base { worker: worker.manifest, worker_file: worker.path, packages };
             Ok((base, made_or_kept(worker.was_made, &text)))
         })
     }

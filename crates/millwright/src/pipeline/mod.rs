@@ -5,7 +5,6 @@
 //! an `if` that decides something about packages belongs into the crate of that stage.
 
 mod base;
-mod build;
 mod pack;
 mod plan;
 mod specs;
@@ -19,9 +18,7 @@ use config::Config;
 use report::{Event, ExitStatus, Failure, Reporter, Stage};
 
 pub(crate) use base::Base;
-pub(crate) use build::Interruption;
-pub(crate) use pack::Packed;
-pub(crate) use plan::{Planned, Wanted};
+pub(crate) use plan::failure;
 pub(crate) use specs::Specs;
 
 /// One run over one tree.

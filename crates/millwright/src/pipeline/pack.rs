@@ -1,29 +1,15 @@
 //! Sources and SRPMs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use config::SignatureHandling;
 use report::{ExitStatus, Failure};
-use rpm_model::ContentDigest;
+use scheduler::{PackedSrpm, PackedTree};
 use sources::{DebianPlace, DownloadOptions, RemotePlaces, SignatureMode, SourceStore};
 use srpmpacker::{Discovery, PackOptions, PackReport, PackerError, SpecOutcome, pack};
 
 use super::{Base, Pipeline, Specs, environment, usage};
-
-/// A packed spec.
-pub(crate) struct Srpm {
-    pub(crate) path: PathBuf,
-    pub(crate) sha256: ContentDigest,
-}
-
-/// What became of packing.
-pub(crate) struct Packed {
-    /// By spec.
-    pub(crate) srpms: BTreeMap<String, Srpm>,
-    /// Why a spec has no SRPM, by spec.
-    pub(crate) failures: BTreeMap<String, String>,
-}
 
 impl Pipeline<'_> {
     /// Packs these specs, as far as their content changed; all failures of all specs come back together.
@@ -32,7 +18,7 @@ impl Pipeline<'_> {
         base: &Base,
         specs: &Specs,
         names: &BTreeSet<String>,
-    ) -> Result<Packed, Failure> {
+    ) -> Result<PackedTree, Failure> {
         let directories = &self.config.directories;
         let store = SourceStore::open(&directories.build.join("sources")).map_err(environment)?;
         let engine = self.engine(base);
@@ -69,7 +55,7 @@ impl Pipeline<'_> {
     }
 
     /// Takes the specs out of the SRPMs.
-    pub(crate) fn expand(&self, packed: &Packed) -> Result<(), Failure> {
+    pub(crate) fn expand(&self, packed: &PackedTree) -> Result<(), Failure> {
         let srpms: Vec<PathBuf> = packed.srpms.values().map(|srpm| srpm.path.clone()).collect();
         let output = &self.config.directories.intermediate_specs;
         let expansion = specreader::expand(&srpms, output).map_err(environment)?;
@@ -80,7 +66,7 @@ impl Pipeline<'_> {
     }
 
     /// Returns the failure that ends a command which was about packing.
-    pub(crate) fn packing_failure(&self, packed: &Packed) -> Failure {
+    pub(crate) fn packing_failure(&self, packed: &PackedTree) -> Failure {
         let lines: Vec<&str> = packed.failures.values().map(String::as_str).collect();
         Failure::new(
             ExitStatus::GoalsFailed,
@@ -110,12 +96,12 @@ impl Pipeline<'_> {
     }
 }
 
-fn packed(report: &PackReport) -> Packed {
-    let mut packed = Packed { srpms: BTreeMap::new(), failures: BTreeMap::new() };
+fn packed(report: &PackReport) -> PackedTree {
+    let mut packed = PackedTree::default();
     for spec in &report.specs {
         match &spec.outcome {
             SpecOutcome::Packed { srpm, sha256, .. } | SpecOutcome::Current { srpm, sha256 } => {
-                let srpm = Srpm { path: srpm.clone(), sha256: sha256.clone() };
+                let srpm = PackedSrpm { path: srpm.clone(), sha256: sha256.clone() };
                 packed.srpms.insert(spec.spec.clone(), srpm);
             }
             SpecOutcome::Skipped { reason } => {

@@ -1,9 +1,7 @@
 //! Reading the tree's specs.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
 use std::num::NonZeroUsize;
-use std::path::Path;
 
 use report::{Failure, Stage};
 use rpm_model::PackagesDocument;
@@ -74,18 +72,4 @@ impl Pipeline<'_> {
             .map_err(environment)?;
         Ok(())
     }
-}
-
-/// Replaces a text file whole, unless it has this content already.
-pub(super) fn write_text(path: &Path, text: &str) -> io::Result<()> {
-    if std::fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
-        return Ok(());
-    }
-    let directory = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(directory)?;
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
 }

@@ -1,10 +1,11 @@
 //! What a person reads about a plan and a run.
 
+use crate::plan::{PlanDocument, PlannedAction};
+use crate::run::RunSummary;
 use report::ExitStatus;
-use scheduler::{PlanDocument, PlannedAction, RunSummary};
 
 /// Returns the plan in words: what is built and why, what is blocked and by what, what it will cost.
-pub(crate) fn plan_text(plan: &PlanDocument, workers: usize) -> String {
+pub fn plan_text(plan: &PlanDocument, workers: usize) -> String {
     let mut lines = Vec::new();
     let width = plan.packages.iter().map(|package| package.package.len()).max().unwrap_or(0);
     for package in plan.to_build() {
@@ -38,7 +39,7 @@ pub(crate) fn plan_text(plan: &PlanDocument, workers: usize) -> String {
 }
 
 /// Returns what a run did, the root causes first, each once.
-pub(crate) fn summary_text(summary: &RunSummary, up_to_date: usize, seconds: f64) -> String {
+pub fn summary_text(summary: &RunSummary, up_to_date: usize, seconds: f64) -> String {
     let mut lines = Vec::new();
     if !summary.failed.is_empty() {
         lines.push(format!("{} failed:", summary.failed.len()));
@@ -71,7 +72,7 @@ pub(crate) fn summary_text(summary: &RunSummary, up_to_date: usize, seconds: f64
 }
 
 /// Returns the exit status of a run over a plan.
-pub(crate) fn run_status(plan: &PlanDocument, summary: &RunSummary) -> ExitStatus {
+pub fn run_status(plan: &PlanDocument, summary: &RunSummary) -> ExitStatus {
     if summary.is_complete() && plan.blocked().next().is_none() {
         ExitStatus::Done
     } else {
@@ -80,7 +81,7 @@ pub(crate) fn run_status(plan: &PlanDocument, summary: &RunSummary) -> ExitStatu
 }
 
 /// Returns seconds as people say them.
-pub(crate) fn duration(seconds: f64) -> String {
+pub fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
         0..=9 => format!("{seconds:.1} s"),

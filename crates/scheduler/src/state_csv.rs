@@ -1,6 +1,7 @@
 //! `build_state.csv` in the Azure toolkit's columns, for the tools that read it.
 
-use scheduler::{PlanDocument, PlannedAction, RunSummary};
+use crate::plan::{PlanDocument, PlannedAction};
+use crate::run::RunSummary;
 
 /// Returns the file's text, sorted by package: `Package,State,Blocker,IsTest`.
 ///
@@ -48,7 +49,7 @@ fn quoted(field: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use scheduler::PlannedPackage;
+    use crate::plan::PlannedPackage;
     use std::collections::BTreeSet;
 
     #[test]

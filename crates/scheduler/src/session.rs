@@ -1,0 +1,390 @@
+//! One run over a tree that has been read and packed: graph, order, plan, build, publish.
+//!
+//! What it is: the steps that `millwright` and the `scheduler` program share, each a call into the pure core
+//! with the facts read from disk beside it. What it is not: it reads no spec, packs nothing and prints
+//! nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{PoisonError, RwLock};
+
+use config::PackageLimits;
+use grapher::{
+    BuildOrder, DependencyGraph, ExternalPackage, GoalErrors, GoalRequest, GraphInput, NodeState, NodeStates,
+    RecordedSpec,
+};
+use pkgworker::WORKER_SEMANTICS;
+use rebuild::InputFacts;
+use report::Reporter;
+use repository::{IndexedPackage, RepodataWriter, RepositoryError};
+use rpm_model::{BuildRecord, ContentDigest, PackageOrigin, PackagesDocument, WorkerManifest};
+use serde::Serialize;
+
+use crate::accept::RepositoryAcceptor;
+use crate::local::{KeepRoots, LocalBuilder, LocalDirectories};
+use crate::plan::{PlaceInGraph, PlanDocument, PlanInput, estimate};
+use crate::records::{RecordError, RecordStore};
+use crate::run::{RunError, RunSettings, RunSummary, run};
+use crate::state_csv::state_csv;
+use crate::task::PackageTask;
+use crate::universe::Universe;
+
+/// Where a session reads and writes, and how it builds.
+#[derive(Clone, Debug)]
+pub struct SessionSettings {
+    /// Binary packages of the repository.
+    pub rpms: PathBuf,
+    /// Source packages of the repository.
+    pub srpms: PathBuf,
+    /// Build records.
+    pub records: PathBuf,
+    /// Remembered repository metadata.
+    pub repodata_cache: PathBuf,
+    /// `graph.dot`, `graph.json`, `plan.json`.
+    pub artifacts: PathBuf,
+    /// `build_state.csv`.
+    pub state_csv: PathBuf,
+    /// Where workers find and leave things.
+    pub workers: LocalDirectories,
+    /// The `pkgworker` program.
+    pub program: PathBuf,
+    /// Macros that every build is given.
+    pub defines: BTreeMap<String, String>,
+    /// A file of macros that every build reads.
+    pub macros_file: Option<PathBuf>,
+    /// ccache's directory, when it is used.
+    pub ccache: Option<PathBuf>,
+    /// When build roots are kept.
+    pub keep: KeepRoots,
+    /// Whether `%check` counts for the graph.
+    pub run_check: bool,
+    /// How the loop behaves.
+    pub run: RunSettings,
+}
+
+/// Why a session cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// A record cannot be read or written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The repository's metadata cannot be written.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// A goal does not exist.
+    #[error(transparent)]
+    Goal(#[from] GoalErrors),
+    /// A name in the rebuild or ignore list does not exist.
+    #[error("`{name}` is in the {list} list, but no spec is called so")]
+    Unknown {
+        /// The name.
+        name: String,
+        /// `rebuild` or `ignore`.
+        list: &'static str,
+    },
+    /// A name is in both lists.
+    #[error("`{0}` is in the rebuild list and in the ignore list")]
+    Contradiction(String),
+    /// The loop failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A file cannot be read or written.
+    #[error("cannot {operation} `{path}`")]
+    Io {
+        /// `read` or `write`.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What the user asked for, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Specs or packages; empty means all.
+    pub goals: Vec<String>,
+    /// Specs to build again.
+    pub rebuild: BTreeSet<String>,
+    /// Specs not to build.
+    pub ignore: BTreeSet<String>,
+}
+
+/// A packed spec.
+#[derive(Clone, Debug)]
+pub struct PackedSrpm {
+    /// The file.
+    pub path: PathBuf,
+    /// Its content.
+    pub sha256: ContentDigest,
+}
+
+/// What became of packing, by spec.
+#[derive(Clone, Debug, Default)]
+pub struct PackedTree {
+    /// Specs that have an SRPM.
+    pub srpms: BTreeMap<String, PackedSrpm>,
+    /// Why a spec has none.
+    pub failures: BTreeMap<String, String>,
+}
+
+/// The graph of a tree, and what is published.
+pub struct Graphed {
+    /// Who needs whom.
+    pub graph: DependencyGraph,
+    /// The records of the last builds.
+    pub records: BTreeMap<String, BuildRecord>,
+    /// The packages that exist.
+    pub universe: Universe,
+}
+
+/// The goals, and what they need in a valid order.
+pub struct Chosen {
+    /// The specs asked for.
+    pub goals: BTreeSet<String>,
+    /// The goals and all they need.
+    pub order: BuildOrder,
+}
+
+/// A plan and all that carries it out.
+pub struct Planned {
+    /// The plan.
+    pub plan: PlanDocument,
+    /// What is known of each spec.
+    pub tasks: BTreeMap<String, PackageTask>,
+    /// The records of the last builds.
+    pub records: BTreeMap<String, BuildRecord>,
+    /// The packages that exist.
+    pub universe: Universe,
+}
+
+/// One run; see the module text.
+pub struct Session<'a> {
+    /// Where it reads and writes, and how it builds.
+    pub settings: SessionSettings,
+    /// The worker that build roots start from.
+    pub worker: &'a WorkerManifest,
+    /// The tree's specs.
+    pub document: &'a PackagesDocument,
+    /// What holds for each spec.
+    pub limits: &'a dyn Fn(&str) -> PackageLimits,
+    /// Told of what happens.
+    pub reporter: &'a dyn Reporter,
+}
+
+impl Session<'_> {
+    /// Draws the graph over the specs, the packages outside the tree and the records.
+    ///
+    /// `scanned` is what lies in the repository; only what records vouch for counts.
+    pub fn graph(
+        &self,
+        external: Vec<IndexedPackage>,
+        scanned: Vec<IndexedPackage>,
+    ) -> Result<Graphed, SessionError> {
+        let records = RecordStore::new(&self.settings.records).read_all()?;
+        let universe = Universe::new(external, &self.settings.rpms, scanned, &records);
+        let core: BTreeSet<_> = self.worker.core.packages().iter().map(|package| &package.nevra).collect();
+        let external: Vec<ExternalPackage<'_>> = universe
+            .packages()
+            .iter()
+            .filter(|package| package.origin != PackageOrigin::Tree)
+            .map(|package| {
+                let in_core = core.contains(&package.header.nevra);
+                ExternalPackage::of(&package.header, package.origin, in_core)
+            })
+            .collect();
+        let recorded: Vec<RecordedSpec<'_>> = records.values().map(RecordedSpec::of).collect();
+        let graph = DependencyGraph::new(&GraphInput {
+            document: self.document,
+            external: &external,
+            recorded: &recorded,
+            run_check: self.settings.run_check,
+        });
+        Ok(Graphed { graph, records, universe })
+    }
+
+    /// Writes `graph.dot` and `graph.json`; specs without a record count as to be built.
+    pub fn write_graph(&self, graphed: &Graphed) -> Result<(), SessionError> {
+        let built = graphed.records.keys().map(|name| (name.clone(), NodeState::UpToDate));
+        let states: NodeStates = built.collect();
+        let document = graphed.graph.to_json(&states);
+        write_text(&self.settings.artifacts.join("graph.dot"), document.to_dot().as_bytes())?;
+        write_json(&self.settings.artifacts.join("graph.json"), &document)
+    }
+
+    /// Returns the goals and all they need.
+    pub fn choose(&self, graphed: &Graphed, wanted: &Wanted) -> Result<Chosen, SessionError> {
+        let mut names = wanted.goals.clone();
+        if !names.is_empty() {
+            names.extend(wanted.rebuild.iter().cloned());
+        }
+        let goals = graphed.graph.select(&GoalRequest { names, extra_layers: 0 })?;
+        let known: BTreeSet<&str> = graphed.graph.specs().collect();
+        for (list, entries) in [("rebuild", &wanted.rebuild), ("ignore", &wanted.ignore)] {
+            if let Some(name) = entries.iter().find(|name| !known.contains(name.as_str())) {
+                return Err(SessionError::Unknown { name: name.clone(), list });
+            }
+        }
+        if let Some(name) = wanted.rebuild.intersection(&wanted.ignore).next() {
+            return Err(SessionError::Contradiction(name.clone()));
+        }
+        let order = graphed.graph.order(&goals);
+        Ok(Chosen { goals, order })
+    }
+
+    /// Decides what is built and why, and writes `plan.json`.
+    pub fn plan(
+        &self,
+        graphed: Graphed,
+        chosen: &Chosen,
+        packed: &PackedTree,
+        wanted: &Wanted,
+    ) -> Result<Planned, SessionError> {
+        let Graphed { records, universe, .. } = graphed;
+        let tasks = self.tasks(packed, &chosen.order)?;
+        let places: Vec<PlaceInGraph> = chosen
+            .order
+            .steps
+            .iter()
+            .map(|step| PlaceInGraph {
+                package: step.spec.clone(),
+                level: step.level,
+                obstacles: step.obstacles.iter().map(ToString::to_string).collect(),
+                needs: chosen.order.closure(&step.spec),
+            })
+            .collect();
+        let plan = PlanDocument::new(&PlanInput {
+            goals: &chosen.goals,
+            places: &places,
+            tasks: &tasks,
+            unpacked: &packed.failures,
+            records: &records,
+            state: &universe.state(),
+            worker: &self.worker.generation(),
+            requested: &wanted.rebuild,
+            ignored: &wanted.ignore,
+        });
+        write_json(&self.settings.artifacts.join("plan.json"), &plan)?;
+        Ok(Planned { plan, tasks, records, universe })
+    }
+
+    /// Builds what the plan says, and returns what happened and the packages that exist then.
+    pub fn build(&self, planned: Planned, stop: &AtomicBool) -> Result<(RunSummary, Universe), SessionError> {
+        let Planned { plan, tasks, records, universe } = planned;
+        let settings = &self.settings;
+        let universe = RwLock::new(universe);
+        let builder = LocalBuilder {
+            program: settings.program.clone(),
+            directories: settings.workers.clone(),
+            defines: settings.defines.clone(),
+            macros_file: settings.macros_file.clone(),
+            worker: self.worker,
+            tasks: &tasks,
+            universe: &universe,
+            ccache: settings.ccache.clone(),
+            keep: settings.keep,
+            reporter: self.reporter,
+        };
+        let store = RecordStore::new(&settings.records);
+        let in_scope: BTreeSet<String> =
+            plan.packages.iter().map(|package| package.package.clone()).collect();
+        let history = records.clone();
+        let mut acceptor = RepositoryAcceptor {
+            rpms: settings.rpms.clone(),
+            srpms: settings.srpms.clone(),
+            store: &store,
+            records,
+            tasks: &tasks,
+            in_scope: &in_scope,
+            worker: self.worker.generation(),
+            universe: &universe,
+            estimate: &|package| estimate(&history, package),
+        };
+        let summary =
+            run(plan.queue(), plan.reasons(), &settings.run, &builder, &mut acceptor, self.reporter, stop)?;
+        write_text(&settings.state_csv, state_csv(&plan, &summary).as_bytes())?;
+        Ok((summary, universe.into_inner().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// Writes the repository's metadata, as far as it does not describe these packages already; returns how
+    /// many packages it describes.
+    pub fn publish(&self, universe: &Universe) -> Result<usize, SessionError> {
+        let packages: Vec<IndexedPackage> = universe.published().into_iter().cloned().collect();
+        let directory = &self.settings.rpms;
+        let fail = |source| SessionError::Io { operation: "write", path: directory.clone(), source };
+        std::fs::create_dir_all(directory).map_err(fail)?;
+        RepodataWriter::new(directory).with_cache(&self.settings.repodata_cache).publish(&packages)?;
+        Ok(packages.len())
+    }
+
+    /// Returns what the loop must know of each packed spec.
+    fn tasks(
+        &self,
+        packed: &PackedTree,
+        order: &BuildOrder,
+    ) -> Result<BTreeMap<String, PackageTask>, SessionError> {
+        let macros_file = match &self.settings.macros_file {
+            Some(path) => {
+                let fail = |source| SessionError::Io { operation: "read", path: path.clone(), source };
+                Some(ContentDigest::of_bytes(&std::fs::read(path).map_err(fail)?))
+            }
+            None => None,
+        };
+        let task = |spec: &rpm_model::SpecData| {
+            let srpm = packed.srpms.get(&spec.name)?;
+            let limits = (self.limits)(&spec.name);
+            let inputs = InputFacts {
+                srpm: &srpm.sha256,
+                defines: &self.settings.defines,
+                macros_file: macros_file.as_ref(),
+                arch: &self.worker.arch,
+                worker_semantics: WORKER_SEMANTICS,
+            };
+            let task = PackageTask {
+                srpm: srpm.path.clone(),
+                srpm_sha256: srpm.sha256.clone(),
+                inputs: inputs.digest(),
+                root_specs: order.closure(&spec.name),
+                run_check: limits.run_check && spec.has_check,
+                timeout: limits.timeout,
+                disk_limit_bytes: limits.disk_limit_bytes,
+                max_cpu: limits.max_cpu,
+                policy: limits.rebuild,
+                spec: spec.clone(),
+            };
+            Some((spec.name.clone(), task))
+        };
+        Ok(self.document.specs.iter().filter_map(task).collect())
+    }
+}
+
+fn write_json(path: &Path, document: &impl Serialize) -> Result<(), SessionError> {
+    let fail = |error: serde_json::Error| SessionError::Io {
+        operation: "write",
+        path: path.to_owned(),
+        source: error.into(),
+    };
+    let mut bytes = serde_json::to_vec_pretty(document).map_err(fail)?;
+    bytes.push(b'\n');
+    write_text(path, &bytes)
+}
+
+/// Replaces a file whole, unless it has this content already.
+fn write_text(path: &Path, bytes: &[u8]) -> Result<(), SessionError> {
+    if std::fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    let write = || -> io::Result<()> {
+        let directory = path.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(directory)?;
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        file.write_all(bytes)?;
+        file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(|source| SessionError::Io { operation: "write", path: path.to_owned(), source })
+}
