@@ -25,6 +25,8 @@ pub struct DebianPackage {
     pub file_name: String,
     /// SHA-256 in lower-case hexadecimal.
     pub sha256: String,
+    /// The file itself, where the source is a directory of this host: apt does not copy such files.
+    pub local: Option<PathBuf>,
 }
 
 /// One file of a Debian source package.
@@ -62,10 +64,23 @@ impl AptRoot {
         indexes: Indexes,
         reporter: &dyn Reporter,
     ) -> Result<Self, BootstrapError> {
+        Self::prepare_from(Path::new(HOST_CONFIGURATION), directory, indexes, reporter)
+    }
+
+    /// Does what [`Self::prepare`] does with another configuration directory than `/etc/apt`.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`].
+    pub fn prepare_from(
+        host: &Path,
+        directory: &Path,
+        indexes: Indexes,
+        reporter: &dyn Reporter,
+    ) -> Result<Self, BootstrapError> {
         std::fs::create_dir_all(directory).map_err(BootstrapError::file("create", directory))?;
         let directory = directory.canonicalize().map_err(BootstrapError::file("resolve", directory))?;
         let root = Self { apt_config: directory.join("apt.conf"), directory };
-        let sources = host_sources(Path::new(HOST_CONFIGURATION))?;
+        let sources = host_sources(host)?;
         let stamp = root.directory.join(STAMP);
         let identity = identity_of(&sources);
         let is_current = std::fs::read_to_string(&stamp).is_ok_and(|text| text == identity);
@@ -84,7 +99,7 @@ impl AptRoot {
             std::fs::create_dir_all(&path).map_err(BootstrapError::file("create", &path))?;
         }
         root.write("status", "")?;
-        root.write("apt.conf", &root.configuration()?)?;
+        root.write("apt.conf", &root.configuration(host)?)?;
         let debian = root.keep_debian(sources)?;
         root.write("etc/sources.list.d/debian.sources", &to_deb822(&debian))?;
         root.update(&[])?;
@@ -121,8 +136,12 @@ impl AptRoot {
         command.args(["-o", "Acquire::ForceHash=SHA256", "--"]).args(names);
         let mut packages: Vec<DebianPackage> = run(&mut command)?
             .lines()
-            .filter_map(parse_uri_line)
-            .map(|(file_name, sha256)| DebianPackage { file_name, sha256 })
+            .filter_map(UriLine::parse)
+            .map(|line| DebianPackage {
+                local: line.local_path(),
+                file_name: line.file_name,
+                sha256: line.sha256,
+            })
             .collect();
         packages.sort();
         packages.dedup();
@@ -141,7 +160,9 @@ impl AptRoot {
         reporter: &dyn Reporter,
     ) -> Result<Vec<PathBuf>, BootstrapError> {
         let archives = self.directory.join("archives");
-        let path = |package: &DebianPackage| archives.join(&package.file_name);
+        let path = |package: &DebianPackage| {
+            package.local.clone().unwrap_or_else(|| archives.join(&package.file_name))
+        };
         let is_here = |package: &DebianPackage| {
             path(package).exists()
                 && sha256_of_file(&path(package)).is_ok_and(|found| found == package.sha256)
@@ -181,8 +202,8 @@ impl AptRoot {
         run(command.arg("--download-only").arg("--").arg(&package).current_dir(into))?;
         let mut files: Vec<SourceFile> = listed
             .lines()
-            .filter_map(parse_uri_line)
-            .map(|(file_name, sha256)| SourceFile { file_name, sha256 })
+            .filter_map(UriLine::parse)
+            .map(|line| SourceFile { file_name: line.file_name, sha256: line.sha256 })
             .collect();
         files.sort();
         Ok(files)
@@ -245,9 +266,9 @@ impl AptRoot {
     }
 
     /// Returns the text of `apt.conf`: every place private, the host's keys, credentials and transport kept.
-    fn configuration(&self) -> Result<String, BootstrapError> {
+    fn configuration(&self, host: &Path) -> Result<String, BootstrapError> {
         let root = self.directory.display();
-        let host = HOST_CONFIGURATION;
+        let host = host.display();
         let mut text = format!(
             "Dir::State \"{root}\";\n\
              Dir::State::lists \"lists/\";\n\
@@ -305,11 +326,39 @@ fn is_transport_option(line: &str) -> bool {
     !excluded.iter().any(|excluded| name.eq_ignore_ascii_case(excluded))
 }
 
-/// Parses `'URI' file-name size SHA256:hash`.
-fn parse_uri_line(line: &str) -> Option<(String, String)> {
-    let mut words = line.strip_prefix('\'')?.split_once("' ")?.1.split(' ');
-    let (file_name, _size, hash) = (words.next()?, words.next()?, words.next()?);
-    Some((file_name.to_owned(), hash.strip_prefix("SHA256:")?.to_owned()))
+/// One line of `--print-uris`: `'URI' file-name size SHA256:hash`.
+#[derive(Debug, PartialEq, Eq)]
+struct UriLine {
+    uri: String,
+    file_name: String,
+    sha256: String,
+}
+
+impl UriLine {
+    fn parse(line: &str) -> Option<Self> {
+        let (uri, rest) = line.strip_prefix('\'')?.split_once("' ")?;
+        let mut words = rest.split(' ');
+        let (file_name, _size, hash) = (words.next()?, words.next()?, words.next()?);
+        let sha256 = hash.strip_prefix("SHA256:")?.to_owned();
+        Some(Self { uri: uri.to_owned(), file_name: file_name.to_owned(), sha256 })
+    }
+
+    /// Returns the path of a `file:` URI, percent signs decoded.
+    fn local_path(&self) -> Option<PathBuf> {
+        let path = self.uri.strip_prefix("file:")?;
+        let mut bytes = Vec::new();
+        let mut rest = path.strip_prefix("//").unwrap_or(path).bytes();
+        while let Some(byte) = rest.next() {
+            bytes.push(match byte {
+                b'%' => {
+                    let digits = [rest.next()?, rest.next()?];
+                    u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+                }
+                other => other,
+            });
+        }
+        String::from_utf8(bytes).ok().map(PathBuf::from)
+    }
 }
 
 /// Reads all source lists of the host, in apt's order.
@@ -347,10 +396,16 @@ mod tests {
 
     #[test]
     fn reads_uri_lines() {
-        let line = "'http://h/p/a_1%2b2_amd64.deb' a_1+2_amd64.deb 123 SHA256:abcd";
-        assert_eq!(parse_uri_line(line), Some(("a_1+2_amd64.deb".into(), "abcd".into())));
-        assert_eq!(parse_uri_line("Reading package lists..."), None);
-        assert_eq!(parse_uri_line("'x' y 1 MD5Sum:abcd"), None);
+        let parse = |uri: &str| UriLine::parse(&format!("'{uri}' a_1+2_amd64.deb 123 SHA256:abcd"));
+        let line = parse("http://h/p/a_1%2b2_amd64.deb").unwrap();
+        assert_eq!((line.file_name.as_str(), line.sha256.as_str()), ("a_1+2_amd64.deb", "abcd"));
+        assert_eq!(line.local_path(), None);
+        for uri in ["file:/m/a_1%2b2.deb", "file:///m/a_1%2b2.deb"] {
+            assert_eq!(parse(uri).unwrap().local_path(), Some(PathBuf::from("/m/a_1+2.deb")));
+        }
+        assert_eq!(parse("file:/m/%2").unwrap().local_path(), None);
+        assert_eq!(UriLine::parse("Reading package lists..."), None);
+        assert_eq!(UriLine::parse("'x' y 1 MD5Sum:abcd"), None);
     }
 
     #[test]

@@ -113,7 +113,8 @@ pub(crate) fn unite(sources: Vec<Source>) -> Vec<Source> {
 
 /// Returns the beginning of the names that apt gives to the list files of a source (`URItoFileName` in apt).
 pub(crate) fn list_file_prefix(source: &Source) -> String {
-    let without_scheme = source.uri.split_once("://").map_or(source.uri.as_str(), |(_, rest)| rest);
+    let after_scheme = source.uri.split_once(':').map_or(source.uri.as_str(), |(_, rest)| rest);
+    let without_scheme = after_scheme.strip_prefix("//").unwrap_or(after_scheme);
     let (host, path) = without_scheme.split_once('/').unwrap_or((without_scheme, ""));
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
     let path = path.trim_end_matches('/');
@@ -205,6 +206,7 @@ mod tests {
             ("http://deb.example.org/debian", "s-updates", "deb.example.org_debian_dists_s-updates_"),
             ("https://user:pw@h:8080/a_b/", "s", "h:8080_a%5fb_dists_s_"),
             ("file:///srv/mirror", "s", "_srv_mirror_dists_s_"),
+            ("file:/srv/mirror", "s", "_srv_mirror_dists_s_"),
             ("http://h", "flat/", "h_flat_"),
         ] {
             assert_eq!(list_file_prefix(&source(uri, suite, &[], &[])), expected);

@@ -1,5 +1,7 @@
 //! Makes tiny Debian packages and ELF libraries for tests.
 
+#![allow(dead_code, reason = "not every test needs everything")]
+
 use bootstrap::DebFileReference;
 use object::write::elf::{FileHeader, Writer};
 use sha2::{Digest, Sha256};
@@ -22,6 +24,11 @@ impl TinyDeb {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns the control fields, as a package index repeats them.
+    pub(crate) fn control(&self) -> &str {
+        &self.control
     }
 
     fn field(mut self, name: &str, value: &str) -> Self {
