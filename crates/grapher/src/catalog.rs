@@ -11,6 +11,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 
 use rpm_model::{Comparison, Constraint, Dependency, Evr, Nevra, PackageOrigin, Requirement, SpecData};
 
@@ -54,7 +55,9 @@ pub(crate) struct Entry {
 pub(crate) struct TreeSpec<'a> {
     pub(crate) data: &'a SpecData,
     /// Its packages' places in [`Catalog::packages`].
-    pub(crate) packages: std::ops::Range<usize>,
+    pub(crate) packages: Range<usize>,
+    /// The places of its last build's packages in [`Catalog::older`].
+    older: Range<usize>,
 }
 
 /// A package that the tree will build.
@@ -143,8 +146,9 @@ impl<'a> Catalog<'a> {
                     unbuilt: output.is_none(),
                 });
             }
+            let older = self.older.len()..self.older.len() + outputs.len();
             self.older.extend(outputs.into_iter().map(|output| OlderPackage { spec: index, output }));
-            self.specs.push(TreeSpec { data, packages: first..self.packages.len() });
+            self.specs.push(TreeSpec { data, packages: first..self.packages.len(), older });
         }
     }
 
@@ -172,7 +176,7 @@ impl<'a> Catalog<'a> {
                 let package = &self.packages[place];
                 let name = package.nevra.name.as_str();
                 index.add_all(who, Rank::Declared, &declared.provides, &[], None);
-                let output = self.older.iter().filter(|older| older.spec == package.spec);
+                let output = self.older[spec.older.clone()].iter();
                 if let Some(old) = output.map(|older| older.output).find(|old| old.nevra.name == name) {
                     let carry = Some(Carry::new(old.nevra, old.provides, package.nevra));
                     index.add_all(who, Rank::Recorded, old.provides, old.files, carry);

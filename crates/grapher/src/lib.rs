@@ -200,9 +200,7 @@ impl DependencyGraph {
                 obstacles: node.obstacles.clone(),
             })
         };
-        let mut steps: Vec<BuildStep> = needed.iter().filter_map(step).collect();
-        steps.sort_by(|a, b| (a.level, &a.spec).cmp(&(b.level, &b.spec)));
-        BuildOrder { steps }
+        BuildOrder::new(needed.iter().filter_map(step).collect())
     }
 }
 

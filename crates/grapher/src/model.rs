@@ -167,7 +167,7 @@ pub struct Unresolvable {
     /// Whose requirement it is.
     pub scope: Scope,
     /// How the spec comes to it; empty for its own build requirement.
-    pub chain: Vec<Link>,
+    pub chain: Vec<Arc<Link>>,
     /// Who states it: the spec's name or a package's NEVRA.
     pub required_by: String,
     /// The requirement as written.

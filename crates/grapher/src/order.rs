@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 
 use petgraph::stable_graph::{EdgeIndex, NodeIndex};
 use petgraph::visit::EdgeRef;
@@ -17,7 +18,7 @@ pub struct Prerequisite {
     /// The spec that must be finished before.
     pub spec: String,
     /// Why: a build requirement, then run-time requirements up to one of the spec's packages.
-    pub via: Vec<Link>,
+    pub via: Vec<Arc<Link>>,
 }
 
 /// One spec of a [`BuildOrder`].
@@ -67,32 +68,46 @@ impl fmt::Display for Obstacle {
 }
 
 /// Specs in an order in which they can be built.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildOrder {
     /// The specs, by level, then name.
     pub steps: Vec<BuildStep>,
+    /// Where each spec stands in `steps`.
+    places: HashMap<String, usize>,
+    /// The places of each step's prerequisites.
+    needed: Vec<Vec<usize>>,
 }
 
 impl BuildOrder {
+    pub(crate) fn new(mut steps: Vec<BuildStep>) -> Self {
+        steps.sort_by(|a, b| (a.level, &a.spec).cmp(&(b.level, &b.spec)));
+        let places: HashMap<String, usize> =
+            steps.iter().enumerate().map(|(place, step)| (step.spec.clone(), place)).collect();
+        let place = |needed: &Prerequisite| places.get(&needed.spec).copied();
+        let needed = steps.iter().map(|step| step.prerequisites.iter().filter_map(place).collect()).collect();
+        Self { steps, places, needed }
+    }
+
     /// Returns the step of a spec.
     pub fn step(&self, spec: &str) -> Option<&BuildStep> {
-        self.steps.iter().find(|step| step.spec == spec)
+        self.places.get(spec).and_then(|place| self.steps.get(*place))
     }
 
     /// Returns all prerequisites of a spec, and theirs, and so on; not the spec itself.
     pub fn closure(&self, spec: &str) -> BTreeSet<String> {
-        let steps: HashMap<&str, &BuildStep> =
-            self.steps.iter().map(|step| (step.spec.as_str(), step)).collect();
-        let mut found = BTreeSet::new();
-        let mut queue = vec![spec];
-        while let Some(step) = queue.pop().and_then(|spec| steps.get(spec)) {
-            for prerequisite in &step.prerequisites {
-                if prerequisite.spec != spec && found.insert(prerequisite.spec.clone()) {
-                    queue.push(&prerequisite.spec);
+        let Some(own) = self.places.get(spec) else { return BTreeSet::new() };
+        let mut seen = vec![false; self.steps.len()];
+        let mut queue = vec![*own];
+        while let Some(place) = queue.pop() {
+            for needed in &self.needed[place] {
+                if !std::mem::replace(&mut seen[*needed], true) {
+                    queue.push(*needed);
                 }
             }
         }
-        found
+        seen[*own] = false;
+        let found = self.steps.iter().zip(seen).filter(|(_, seen)| *seen);
+        found.map(|(step, _)| step.spec.clone()).collect()
     }
 
     /// Returns the specs of each level, sorted; the specs of one level can be built side by side.
@@ -123,12 +138,11 @@ pub(crate) fn spec_nodes(
     construction: &Construction<'_>,
     ignored: &HashSet<EdgeIndex>,
 ) -> BTreeMap<String, SpecNode> {
-    let findings = Findings::new(construction);
+    let needs = Needs::new(construction, ignored);
     let mut specs = BTreeMap::new();
     for (index, spec) in construction.catalog.specs.iter().enumerate() {
-        let node = construction.nodes[&Key::Build(index)];
-        let (prerequisites, mut obstacles) = walk(construction, ignored, node, &findings);
         let name = &spec.data.name;
+        let (prerequisites, mut obstacles) = needs.walk(index);
         let cycles = construction.cycles.iter().filter(|cycle| cycle.specs.contains(name));
         obstacles.extend(cycles.cloned().map(Obstacle::Cycle));
         obstacles.sort();
@@ -138,6 +152,115 @@ pub(crate) fn spec_nodes(
     }
     order(&mut specs);
     specs
+}
+
+/// What builds and packages need directly, looked up once for all walks.
+struct Needs<'c, 'a> {
+    construction: &'c Construction<'a>,
+    /// Packages of the tree that a build or package needs, sorted.
+    packages: HashMap<NodeIndex, Vec<(NodeIndex, Arc<Link>)>>,
+    /// What it needs that nothing serves.
+    findings: HashMap<NodeIndex, Vec<Obstacle>>,
+}
+
+impl<'c, 'a> Needs<'c, 'a> {
+    fn new(construction: &'c Construction<'a>, ignored: &HashSet<EdgeIndex>) -> Self {
+        let findings = Findings::new(construction);
+        let mut needs = Self { construction, packages: HashMap::new(), findings: HashMap::new() };
+        for (key, node) in &construction.nodes {
+            let owner = match key {
+                Key::Build(spec) => construction.catalog.specs[*spec].data.name.clone(),
+                Key::Run(place) => construction.catalog.packages[*place].nevra.to_string(),
+                Key::Test(_) | Key::Remote(_) | Key::Unresolved(_) => continue,
+            };
+            needs.add(*node, &owner, ignored, &findings);
+        }
+        needs
+    }
+
+    fn add(&mut self, node: NodeIndex, owner: &str, ignored: &HashSet<EdgeIndex>, findings: &Findings<'_>) {
+        let mut edges: Vec<_> = self
+            .construction
+            .graph
+            .edges(node)
+            .filter(|edge| edge.weight().kind != EdgeKind::BuiltBy && !ignored.contains(&edge.id()))
+            .filter_map(|edge| {
+                let requirement = edge.weight().requirement.as_ref()?;
+                Some((self.construction.keys[&edge.target()], requirement, edge.target()))
+            })
+            .collect();
+        edges.sort();
+        let mut last = None;
+        for (key, requirement, target) in edges {
+            match key {
+                // The first requirement of several that lead to one package says enough.
+                Key::Run(place) if last != Some(target) => {
+                    last = Some(target);
+                    let link = Link {
+                        from: owner.to_owned(),
+                        requirement: requirement.as_ref().clone(),
+                        to: self.construction.catalog.packages[place].nevra.clone(),
+                    };
+                    self.packages.entry(node).or_default().push((target, Arc::new(link)));
+                }
+                Key::Unresolved(_) => {
+                    let found = findings.by_owner.get(&(owner, requirement.as_ref())).cloned();
+                    self.findings.entry(node).or_default().extend(found);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Walks from a build over all packages that enter its root.
+    fn walk(&self, spec: usize) -> (Vec<Prerequisite>, Vec<Obstacle>) {
+        let catalog = &self.construction.catalog;
+        let build = self.construction.nodes[&Key::Build(spec)];
+        let mut arrivals: HashMap<NodeIndex, Option<(NodeIndex, &Arc<Link>)>> =
+            HashMap::from([(build, None)]);
+        let mut first_packages: BTreeMap<&str, NodeIndex> = BTreeMap::new();
+        let mut obstacles = Vec::new();
+        let mut queue = VecDeque::from([build]);
+        while let Some(node) = queue.pop_front() {
+            for obstacle in self.findings.get(&node).into_iter().flatten() {
+                obstacles.push(with_chain(obstacle.clone(), chain(&arrivals, node)));
+            }
+            for (target, link) in self.packages.get(&node).into_iter().flatten() {
+                if arrivals.contains_key(target) {
+                    continue;
+                }
+                arrivals.insert(*target, Some((node, link)));
+                queue.push_back(*target);
+                if let Key::Run(place) = self.construction.keys[target] {
+                    let owner = &catalog.specs[catalog.packages[place].spec].data.name;
+                    first_packages.entry(owner).or_insert(*target);
+                }
+            }
+        }
+        // With an unbroken cycle a spec can be its own prerequisite; the cycle itself is the obstacle.
+        first_packages.remove(catalog.specs[spec].data.name.as_str());
+        obstacles.sort();
+        obstacles.dedup();
+        let prerequisite = |(spec, package): (&str, NodeIndex)| Prerequisite {
+            spec: spec.to_owned(),
+            via: chain(&arrivals, package),
+        };
+        (first_packages.into_iter().map(prerequisite).collect(), obstacles)
+    }
+}
+
+/// Returns how a walk came to a node.
+fn chain(
+    arrivals: &HashMap<NodeIndex, Option<(NodeIndex, &Arc<Link>)>>,
+    mut node: NodeIndex,
+) -> Vec<Arc<Link>> {
+    let mut links = Vec::new();
+    while let Some(Some((from, link))) = arrivals.get(&node) {
+        links.push(Arc::clone(link));
+        node = *from;
+    }
+    links.reverse();
+    links
 }
 
 /// Findings by who states the requirement.
@@ -157,72 +280,10 @@ impl<'f> Findings<'f> {
     }
 }
 
-/// Walks from a build over all packages that enter its root.
-fn walk(
-    construction: &Construction<'_>,
-    ignored: &HashSet<EdgeIndex>,
-    build: NodeIndex,
-    findings: &Findings<'_>,
-) -> (Vec<Prerequisite>, Vec<Obstacle>) {
-    let catalog = &construction.catalog;
-    let name_of = |node: NodeIndex| match construction.keys[&node] {
-        Key::Build(spec) | Key::Test(spec) => catalog.specs[spec].data.name.clone(),
-        Key::Run(place) => catalog.packages[place].nevra.to_string(),
-        Key::Remote(who) => catalog.nevra(who).to_string(),
-        Key::Unresolved(_) => String::new(),
-    };
-    let mut prerequisites: BTreeMap<String, Vec<Link>> = BTreeMap::new();
-    let mut obstacles = Vec::new();
-    let mut chains: HashMap<NodeIndex, Vec<Link>> = HashMap::from([(build, Vec::new())]);
-    let mut queue = VecDeque::from([build]);
-    while let Some(node) = queue.pop_front() {
-        let chain = chains[&node].clone();
-        let mut edges: Vec<_> = construction
-            .graph
-            .edges(node)
-            .filter(|edge| edge.weight().kind != EdgeKind::BuiltBy && !ignored.contains(&edge.id()))
-            .filter_map(|edge| {
-                Some((construction.keys[&edge.target()], edge.weight().requirement.as_ref()?, edge.target()))
-            })
-            .collect();
-        edges.sort();
-        for (key, requirement, target) in edges {
-            match key {
-                Key::Run(place) if !chains.contains_key(&target) => {
-                    let package = &catalog.packages[place];
-                    let link = Link {
-                        from: name_of(node),
-                        requirement: requirement.as_ref().clone(),
-                        to: package.nevra.clone(),
-                    };
-                    let chain: Vec<Link> = chain.iter().cloned().chain([link]).collect();
-                    let spec = &catalog.specs[package.spec].data.name;
-                    prerequisites.entry(spec.clone()).or_insert_with(|| chain.clone());
-                    chains.insert(target, chain);
-                    queue.push_back(target);
-                }
-                Key::Unresolved(_) => {
-                    let owner = name_of(node);
-                    let found = findings.by_owner.get(&(owner.as_str(), requirement.as_ref())).cloned();
-                    obstacles.extend(found.map(|obstacle| with_chain(obstacle, &chain)));
-                }
-                _ => {}
-            }
-        }
-    }
-    // With an unbroken cycle a spec can be its own prerequisite; the cycle itself is the obstacle.
-    prerequisites.remove(&name_of(build));
-    obstacles.sort();
-    obstacles.dedup();
-    let prerequisites = prerequisites.into_iter().map(|(spec, via)| Prerequisite { spec, via }).collect();
-    (prerequisites, obstacles)
-}
-
-fn with_chain(obstacle: Obstacle, chain: &[Link]) -> Obstacle {
-    let with = |finding: Unresolvable| Unresolvable { chain: chain.to_vec(), ..finding };
+fn with_chain(obstacle: Obstacle, chain: Vec<Arc<Link>>) -> Obstacle {
     match obstacle {
-        Obstacle::Unresolvable(finding) => Obstacle::Unresolvable(with(finding)),
-        Obstacle::Open(finding) => Obstacle::Open(with(finding)),
+        Obstacle::Unresolvable(finding) => Obstacle::Unresolvable(Unresolvable { chain, ..finding }),
+        Obstacle::Open(finding) => Obstacle::Open(Unresolvable { chain, ..finding }),
         other => other,
     }
 }

@@ -118,3 +118,22 @@ fn knots_are_untied_one_by_one() {
         &["0 b:", "1 a: b", "2 c: a", "3 d: c"],
     );
 }
+
+#[test]
+fn a_large_knot_is_untied_at_the_spec_that_most_others_need() {
+    // A hundred specs need the compiler, which needs three of them; only these are replaced.
+    let mut tree = String::from("spec cc\nbr s7\nbr s8\nbr s9\n");
+    for index in 0..100 {
+        tree += &format!("spec s{index}\nbr cc\ntoolchain s{index}-1\n");
+        tree += &if index > 0 { format!("br s{}\n", index - 1) } else { String::new() };
+    }
+    let graph = graph(&tree);
+    let breaks: Vec<String> = graph
+        .breaks()
+        .iter()
+        .map(|b| format!("{}: {}, {}", b.spec, b.used.name, b.cycle.specs.join(" ")))
+        .collect();
+    assert_eq!(breaks, ["cc: s7, cc s7", "cc: s8, cc s8", "cc: s9, cc s9"]);
+    assert!(graph.cycles().is_empty());
+    assert_eq!(steps(&graph)[0], "0 cc:");
+}

@@ -6,47 +6,89 @@
 //! the last build of the tree's own. Packages from outside come before older builds of our own because they
 //! change only on purpose; a build that used its own last result would change after each build.
 //!
-//! The shortest cycle is treated first, ties by name, until none is left. A cycle in which no build
-//! requirement has an older provider stays, is reported, and hinders its specs only.
+//! In a knot of few specs the shortest cycle is treated first, ties by name, until none is left. A large knot
+//! (a compiler and all that it is made of) is untied at the spec that most others need: it is built with
+//! older packages throughout, as one bootstraps by hand.
+//!
+//! A cycle in which no build requirement has an older provider stays, is reported, and hinders its specs
+//! only.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+mod knot;
+
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use petgraph::Direction;
-use petgraph::algo::kosaraju_scc;
-use petgraph::graph::DiGraph;
 use petgraph::stable_graph::{EdgeIndex, NodeIndex};
-use petgraph::visit::EdgeRef;
 
+use self::knot::{Knot, Step};
 use crate::catalog::Who;
 use crate::construct::{Construction, Key};
-use crate::model::{BuildCycle, CycleBreak, Edge, EdgeKind, Knowledge, Link};
+use crate::model::{BuildCycle, CycleBreak, Edge, Knowledge, Link};
+
+/// Knots of at most this many specs are searched exhaustively.
+const FEW_SPECS: usize = 40;
+/// Where no whole spec can be untied, cycles through this many of the most needed specs are looked at.
+const STARTS: usize = 8;
 
 /// Breaks what can be broken; returns the edges of the cycles that remain, which order nothing.
 pub(crate) fn break_cycles(construction: &mut Construction<'_>) -> HashSet<EdgeIndex> {
     let mut ignored = HashSet::new();
-    let all: BTreeSet<NodeIndex> = construction.graph.node_indices().collect();
-    let mut components = build_components(construction, &all, &ignored);
-    while let Some(component) = components.pop() {
-        let Some(cycle) = shortest_cycle(construction, &component, &ignored) else { continue };
-        let described = describe(construction, &cycle);
-        match weakest_step(construction, &cycle) {
-            Some(step) => replace(construction, &step, &described),
-            None => {
-                ignored.extend(cycle.iter().flat_map(|step| step.build_requires.iter().copied()));
-                construction.cycles.push(described);
-            }
+    let all: Vec<NodeIndex> = construction.graph.node_indices().collect();
+    let mut knots = Knot::find(construction, all.into_iter(), &ignored);
+    while let Some(knot) = knots.pop() {
+        let small = knot.builds().count() <= FEW_SPECS;
+        if small || !untie_most_needed(construction, &knot, &ignored) {
+            break_shortest(construction, &knot, small, &mut ignored);
         }
-        components.extend(build_components(construction, &component, &ignored));
+        knots.extend(Knot::find(construction, knot.nodes.iter().map(|(_, node)| *node), &ignored));
     }
     ignored
 }
 
-/// One edge of a cycle, with all edges parallel to it that are build requirements.
-struct Step {
-    from: NodeIndex,
-    to: NodeIndex,
-    build_requires: Vec<EdgeIndex>,
+/// Breaks the shortest cycle of a knot, or gives it up.
+fn break_shortest(
+    construction: &mut Construction<'_>,
+    knot: &Knot,
+    exhaustive: bool,
+    ignored: &mut HashSet<EdgeIndex>,
+) {
+    let starts: Vec<NodeIndex> = if exhaustive {
+        knot.builds().map(|(_, node)| node).collect()
+    } else {
+        knot.most_needed(construction).into_iter().take(STARTS).map(|(_, node)| node).collect()
+    };
+    // A knot has a cycle through each of its builds.
+    let Some(cycle) = knot.shortest_cycle(construction, ignored, starts.into_iter()) else { return };
+    let described = describe(construction, &cycle);
+    match weakest_step(construction, &cycle) {
+        Some(replacement) => replace(construction, &replacement, &described),
+        None => {
+            ignored.extend(cycle.iter().flat_map(|step| step.build_requires.iter().copied()));
+            construction.cycles.push(described);
+        }
+    }
+}
+
+/// Serves every requirement of the most needed spec that leads into the knot by something older.
+///
+/// Returns whether there was a spec for which that is possible.
+fn untie_most_needed(construction: &mut Construction<'_>, knot: &Knot, ignored: &HashSet<EdgeIndex>) -> bool {
+    for (_, build) in knot.most_needed(construction) {
+        let steps = knot.steps_from(construction, ignored, build);
+        let found: Option<Vec<_>> =
+            steps.iter().map(|step| replacements(construction, step).map(|(_, edges)| edges)).collect();
+        let Some(found) = found else { continue };
+        let described: Vec<BuildCycle> = steps
+            .iter()
+            .filter_map(|step| knot.cycle_over(construction, ignored, step))
+            .map(|cycle| describe(construction, &cycle))
+            .collect();
+        for (edges, cycle) in found.into_iter().zip(&described) {
+            replace(construction, &Replacement { from: build, edges }, cycle);
+        }
+        return !described.is_empty();
+    }
+    false
 }
 
 /// An edge and what serves its requirement instead; `None` drops one that was only suggested.
@@ -56,109 +98,6 @@ type Instead = (EdgeIndex, Option<Who>);
 struct Replacement {
     from: NodeIndex,
     edges: Vec<Instead>,
-}
-
-/// Returns the strongly connected components with a build in them, the one with the first spec last.
-fn build_components(
-    construction: &Construction<'_>,
-    within: &BTreeSet<NodeIndex>,
-    ignored: &HashSet<EdgeIndex>,
-) -> Vec<BTreeSet<NodeIndex>> {
-    let mut part: DiGraph<NodeIndex, ()> = DiGraph::new();
-    let places: HashMap<NodeIndex, _> = within.iter().map(|node| (*node, part.add_node(*node))).collect();
-    for node in within {
-        for edge in construction.graph.edges(*node).filter(|edge| !ignored.contains(&edge.id())) {
-            if let Some(target) = places.get(&edge.target()) {
-                part.add_edge(places[node], *target, ());
-            }
-        }
-    }
-    let is_build = |node: &NodeIndex| matches!(construction.keys[node], Key::Build(_));
-    let mut components: Vec<BTreeSet<NodeIndex>> = kosaraju_scc(&part)
-        .into_iter()
-        .filter(|component| component.len() > 1)
-        .map(|component| component.into_iter().map(|place| part[place]).collect())
-        .filter(|component: &BTreeSet<NodeIndex>| component.iter().any(is_build))
-        .collect();
-    let first = |component: &BTreeSet<NodeIndex>| component.iter().map(|node| construction.keys[node]).min();
-    components.sort_by_key(|component| std::cmp::Reverse(first(component)));
-    components
-}
-
-/// Returns the steps of the shortest cycle through a build; of equals the one with the first spec.
-fn shortest_cycle(
-    construction: &Construction<'_>,
-    component: &BTreeSet<NodeIndex>,
-    ignored: &HashSet<EdgeIndex>,
-) -> Option<Vec<Step>> {
-    let mut builds: Vec<(Key, NodeIndex)> =
-        component.iter().map(|node| (construction.keys[node], *node)).collect();
-    builds.retain(|(key, _)| matches!(key, Key::Build(_)));
-    builds.sort();
-    let mut best: Option<Vec<NodeIndex>> = None;
-    for (_, start) in builds {
-        let limit = best.as_ref().map_or(usize::MAX, |best| best.len() - 1);
-        if let Some(path) = cycle_through(construction, component, ignored, start, limit) {
-            best = Some(path);
-        }
-        // Build, package, build, package: two specs; nothing is shorter.
-        if best.as_ref().is_some_and(|best| best.len() <= 4) {
-            break;
-        }
-    }
-    let path = best?;
-    let ends = path.iter().zip(path.iter().cycle().skip(1));
-    let step = |(from, to): (&NodeIndex, &NodeIndex)| {
-        let edges = construction.graph.edges_connecting(*from, *to);
-        let mut build_requires: Vec<EdgeIndex> = edges
-            .filter(|edge| edge.weight().kind == EdgeKind::BuildRequires && !ignored.contains(&edge.id()))
-            .map(|edge| edge.id())
-            .collect();
-        build_requires.sort_by_key(|edge| construction.graph[*edge].clone());
-        Step { from: *from, to: *to, build_requires }
-    };
-    Some(ends.map(step).collect())
-}
-
-/// Returns the nodes of the shortest cycle through `start` of at most `limit` nodes, beginning with it.
-fn cycle_through(
-    construction: &Construction<'_>,
-    component: &BTreeSet<NodeIndex>,
-    ignored: &HashSet<EdgeIndex>,
-    start: NodeIndex,
-    limit: usize,
-) -> Option<Vec<NodeIndex>> {
-    let mut parents: HashMap<NodeIndex, NodeIndex> = HashMap::new();
-    let mut queue = VecDeque::from([(start, 1)]);
-    while let Some((node, length)) = queue.pop_front() {
-        if length > limit {
-            return None;
-        }
-        let mut targets: Vec<(Key, NodeIndex)> = construction
-            .graph
-            .edges_directed(node, Direction::Outgoing)
-            .filter(|edge| component.contains(&edge.target()) && !ignored.contains(&edge.id()))
-            .map(|edge| (construction.keys[&edge.target()], edge.target()))
-            .collect();
-        targets.sort();
-        for (_, target) in targets {
-            if target == start {
-                let mut path = vec![node];
-                let mut last = node;
-                while last != start {
-                    last = parents[&last];
-                    path.push(last);
-                }
-                path.reverse();
-                return Some(path);
-            }
-            if let std::collections::hash_map::Entry::Vacant(entry) = parents.entry(target) {
-                entry.insert(node);
-                queue.push_back((target, length + 1));
-            }
-        }
-    }
-    None
 }
 
 /// Returns the step whose build requirements have the best older providers.
