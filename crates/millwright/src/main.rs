@@ -7,16 +7,14 @@ mod pipeline;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use arguments::{Arguments, CleanPart, Command, Common, Goals, words as words_of};
 use clap::Parser;
 use config::{Config, RawConfig};
-use pipeline::{Pipeline, failure};
+use pipeline::Pipeline;
 use report::{Event, ExitStatus, Failure, Reporter, conclude};
 use scheduler::{
-    BuildDirectoryLock, LockError, PlannedAction, RunSummary, Wanted, duration, plan_text, run_status,
+    BuildDirectoryLock, LockError, RunSummary, Stop, Wanted, duration, failure, plan_text, run_status,
     summary_text,
 };
 
@@ -195,24 +193,14 @@ fn run_build(
         tell(&format!("nothing to do: {} packages are up to date ({seconds})", plan.packages.len()))?;
         return Ok(ExitStatus::Done);
     }
-    let (summary, seconds) = pipeline.build(&session, planned, interruption()?.as_ref())?;
-    let up_to_date = plan.packages.iter().filter(|package| package.action == PlannedAction::UpToDate).count();
+    let stop = Stop::on_signals().map_err(|error| Failure::new(ExitStatus::Environment, error))?;
+    let (summary, seconds) = pipeline.build(&session, planned, stop.flag())?;
+    let up_to_date = plan.up_to_date();
     for (package, obstacles) in plan.blocked() {
         tell(&format!("blocked: {package}: {}", obstacles.join("; ")))?;
     }
     tell(&summary_text(&summary, up_to_date, seconds))?;
     Ok(run_status(&plan, &summary))
-}
-
-/// Lets the first interrupt set a flag and the second end the process; workers end with their parent.
-fn interruption() -> Result<Arc<AtomicBool>, Failure> {
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&flag))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)))
-            .map_err(|error| Failure::new(ExitStatus::Environment, error))?;
-    }
-    Ok(flag)
 }
 
 /// Writes what the user asked to see on standard output.

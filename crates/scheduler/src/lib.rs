@@ -18,6 +18,7 @@ mod records;
 mod run;
 mod session;
 mod state_csv;
+mod stop;
 mod task;
 #[cfg(test)]
 mod testing;
@@ -32,8 +33,9 @@ pub use queue::{Queue, Task, TaskState};
 pub use records::{RecordError, RecordStore};
 pub use run::{Acceptance, Acceptor, Attempt, Builder, RunError, RunSettings, RunSummary, run};
 pub use session::{
-    Chosen, Graphed, PackedSrpm, PackedTree, Planned, Session, SessionError, SessionSettings, Wanted,
+    Chosen, Graphed, PackedSrpm, PackedTree, Planned, Session, SessionError, SessionSettings, Wanted, failure,
 };
+pub use stop::Stop;
 pub use task::PackageTask;
 pub use universe::{Published, Root, RootRequest, Universe};
 pub use words::{duration, plan_text, run_status, summary_text};

@@ -135,6 +135,11 @@ impl PlanDocument {
         self.packages.iter().filter(|package| matches!(package.action, PlannedAction::Build { .. }))
     }
 
+    /// Returns how many packages are right as they are published.
+    pub fn up_to_date(&self) -> usize {
+        self.packages.iter().filter(|package| package.action == PlannedAction::UpToDate).count()
+    }
+
     /// Returns the packages that cannot be built, with what stands in the way.
     pub fn blocked(&self) -> impl Iterator<Item = (&str, &[String])> {
         self.packages.iter().filter_map(|package| match &package.action {

@@ -17,7 +17,7 @@ use grapher::{
 };
 use pkgworker::WORKER_SEMANTICS;
 use rebuild::InputFacts;
-use report::Reporter;
+use report::{ExitStatus, Failure, Reporter};
 use repository::{IndexedPackage, RepodataWriter, RepositoryError};
 use rpm_model::{BuildRecord, ContentDigest, PackageOrigin, PackagesDocument, WorkerManifest};
 use serde::Serialize;
@@ -358,6 +358,19 @@ impl Session<'_> {
             Some((spec.name.clone(), task))
         };
         Ok(self.document.specs.iter().filter_map(task).collect())
+    }
+}
+
+/// Gives a session's error its exit status and advice, for the programs that end with it.
+pub fn failure(error: SessionError) -> Failure {
+    match error {
+        SessionError::Goal(_) | SessionError::Unknown { .. } => Failure::new(ExitStatus::Usage, error)
+            .hint("a plan without names lists all specs: `millwright plan`"),
+        SessionError::Contradiction(_) => Failure::new(ExitStatus::Usage, error),
+        SessionError::Run(_) => Failure::new(ExitStatus::Internal, error),
+        SessionError::Record(_) | SessionError::Repository(_) | SessionError::Io { .. } => {
+            Failure::new(ExitStatus::Environment, error)
+        }
     }
 }
 

@@ -20,7 +20,7 @@ pub fn plan_text(plan: &PlanDocument, workers: usize) -> String {
         }
     }
     let (building, blocked) = (plan.to_build().count(), plan.blocked().count());
-    let up_to_date = plan.packages.iter().filter(|package| package.action == PlannedAction::UpToDate).count();
+    let up_to_date = plan.up_to_date();
     let mut total = format!("{building} to build, {up_to_date} up to date");
     if blocked > 0 {
         total.push_str(&format!(", {blocked} blocked"));

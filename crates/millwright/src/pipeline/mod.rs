@@ -18,7 +18,6 @@ use config::Config;
 use report::{Event, ExitStatus, Failure, Reporter, Stage};
 
 pub(crate) use base::Base;
-pub(crate) use plan::failure;
 pub(crate) use specs::Specs;
 
 /// One run over one tree.

@@ -4,15 +4,15 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use config::{CleanPolicy, PackageLimits};
-use report::{ExitStatus, Failure, Stage};
+use report::{Failure, Stage};
 use repository::{IndexedPackage, PackageDirectory};
 use rpm_model::PackageOrigin;
 use scheduler::{
     Chosen, Graphed, KeepRoots, LocalDirectories, PackedTree, Planned, RunSettings, RunSummary, Session,
-    SessionError, SessionSettings, Universe, Wanted,
+    SessionSettings, Universe, Wanted, failure,
 };
 
-use super::{Base, Pipeline, Specs, environment, usage};
+use super::{Base, Pipeline, Specs, environment};
 
 impl Pipeline<'_> {
     /// Returns the scheduler's session over these specs.
@@ -129,17 +129,5 @@ impl Pipeline<'_> {
             self.warn(failure.to_string());
         }
         Ok(scan.packages)
-    }
-}
-
-/// Gives a session's error its kind and advice.
-pub(crate) fn failure(error: SessionError) -> Failure {
-    match error {
-        SessionError::Goal(_) | SessionError::Unknown { .. } => {
-            usage(error).hint("`millwright plan` without names lists all specs")
-        }
-        SessionError::Contradiction(_) => usage(error),
-        SessionError::Run(_) => Failure::new(ExitStatus::Internal, error),
-        SessionError::Record(_) | SessionError::Repository(_) | SessionError::Io { .. } => environment(error),
     }
 }

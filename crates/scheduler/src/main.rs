@@ -1,0 +1,115 @@
+//! `scheduler`: packed specs in, a repository out.
+
+mod arguments;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use arguments::Arguments;
+use clap::Parser;
+use report::{Event, ExitStatus, Failure, Reporter, conclude};
+use repository::{IndexedPackage, PackageDirectory, read_source_package};
+use rpm_model::{PackageOrigin, PackagesDocument, WorkerManifest};
+use scheduler::{
+    BuildDirectoryLock, PackedSrpm, PackedTree, Session, Stop, plan_text, run_status, summary_text,
+};
+use serde::de::DeserializeOwned;
+
+fn main() -> ExitCode {
+    conclude(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
+    let reporter = report::choose(arguments.json, false);
+    let document: PackagesDocument = read(&arguments.packages, "specreader --packages-output")?;
+    let worker: WorkerManifest = read(&arguments.worker, "bootstrap worker")?;
+    let _lock = BuildDirectoryLock::acquire(&arguments.work_dir, "scheduler").map_err(environment)?;
+    let own = std::env::current_exe().map_err(environment)?;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let limits = |_: &str| arguments.limits(processors);
+    let session = Session {
+        settings: arguments.settings(own.parent().unwrap_or(Path::new(".")), processors),
+        worker: &worker,
+        document: &document,
+        limits: &limits,
+        reporter: reporter.as_ref(),
+    };
+    let mut external =
+        scan(arguments, &arguments.toolchain_rpms_dir, PackageOrigin::Toolchain, reporter.as_ref())?;
+    external.extend(scan(arguments, &arguments.cache_dir, PackageOrigin::Base, reporter.as_ref())?);
+    let scanned = scan(arguments, &arguments.rpm_dir, PackageOrigin::Tree, reporter.as_ref())?;
+    let graphed = session.graph(external, scanned).map_err(scheduler::failure)?;
+    session.write_graph(&graphed).map_err(scheduler::failure)?;
+    let wanted = arguments.wanted();
+    let chosen = session.choose(&graphed, &wanted).map_err(scheduler::failure)?;
+    let packed = packed(&document, &arguments.srpm_dir);
+    let planned = session.plan(graphed, &chosen, &packed, &wanted).map_err(scheduler::failure)?;
+    let plan = planned.plan.clone();
+    tell(&plan_text(&plan, session.settings.run.workers), arguments.json)?;
+    if arguments.dry_run {
+        return Ok(run_status(&plan, &scheduler::RunSummary::default()));
+    }
+    let start = std::time::Instant::now();
+    let stop = Stop::on_signals().map_err(environment)?;
+    let (summary, universe) = session.build(planned, stop.flag()).map_err(scheduler::failure)?;
+    session.publish(&universe).map_err(scheduler::failure)?;
+    let up_to_date = plan.up_to_date();
+    tell(&summary_text(&summary, up_to_date, start.elapsed().as_secs_f64()), arguments.json)?;
+    Ok(run_status(&plan, &summary))
+}
+
+fn read<T: DeserializeOwned>(path: &Path, made_by: &str) -> Result<T, Failure> {
+    let usage = |error: Box<dyn Error + Send + Sync>| {
+        Failure::new(ExitStatus::Usage, format!("cannot read `{}`: {error}", path.display()))
+            .hint(format!("`{made_by}` makes it"))
+    };
+    let bytes = std::fs::read(path).map_err(|error| usage(error.into()))?;
+    serde_json::from_slice(&bytes).map_err(|error| usage(error.into()))
+}
+
+/// Reads a directory of packages; damaged files are told and left out.
+fn scan(
+    arguments: &Arguments,
+    directory: &Path,
+    origin: PackageOrigin,
+    reporter: &dyn Reporter,
+) -> Result<Vec<IndexedPackage>, Failure> {
+    let index = arguments.work_dir.join("index").join(format!("{origin:?}").to_lowercase());
+    let scan = PackageDirectory::new(directory, origin).with_cache(index).scan().map_err(environment)?;
+    for failure in &scan.failures {
+        reporter.event(&Event::Warning { message: failure.to_string() });
+    }
+    Ok(scan.packages)
+}
+
+/// Finds the SRPM of each spec by the name that the spec gives it.
+fn packed(document: &PackagesDocument, directory: &Path) -> PackedTree {
+    let mut packed = PackedTree { srpms: BTreeMap::new(), failures: BTreeMap::new() };
+    for spec in &document.specs {
+        let path = directory.join(spec.source.file_name());
+        match read_source_package(&path) {
+            Ok(srpm) => {
+                packed.srpms.insert(spec.name.clone(), PackedSrpm { path, sha256: srpm.sha256 });
+            }
+            Err(error) => {
+                let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+                packed.failures.insert(spec.name.clone(), format!("{error}{cause}"));
+            }
+        }
+    }
+    packed
+}
+
+fn tell(text: &str, json: bool) -> Result<(), Failure> {
+    if json {
+        return Ok(());
+    }
+    writeln!(anstream::stdout(), "{text}").map_err(environment)
+}
+
+fn environment(error: impl Into<Box<dyn Error + Send + Sync>>) -> Failure {
+    Failure::new(ExitStatus::Environment, error)
+}
