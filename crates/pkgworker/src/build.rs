@@ -67,14 +67,15 @@ pub fn build(job: &JobDocument, host: &Host<'_>) -> Result<ResultDocument, Worke
     let keep_upper = host.keep != Keep::Never;
     let ran = run(job, host, &root, &directory, keep_upper)?;
     let outcome = conclude(&ran, host)?;
-    let (outcome, rpms) = match outcome {
+    let (outcome, rpms, decisive_lines) = match outcome {
         Outcome::Succeeded => {
             match collect(&directory.places().top.join("RPMS"), &job.expected, host.output)? {
-                Ok(rpms) => (Outcome::Succeeded, rpms),
-                Err(refusal) => (package_failure(refusal.to_string()), Vec::new()),
+                Ok(rpms) => (Outcome::Succeeded, rpms, Vec::new()),
+                // The log of a build that ended well has nothing to say about this.
+                Err(refusal) => (package_failure(refusal.to_string()), Vec::new(), Vec::new()),
             }
         }
-        failed @ Outcome::Failed { .. } => (failed, Vec::new()),
+        failed @ Outcome::Failed { .. } => (failed, Vec::new(), judge(&read_log(host.log)?).lines),
     };
     let failed = outcome != Outcome::Succeeded;
     if host.keep == Keep::Always || (host.keep == Keep::OnFailure && failed) {
@@ -86,7 +87,7 @@ pub fn build(job: &JobDocument, host: &Host<'_>) -> Result<ResultDocument, Worke
         schema: ResultDocument::SCHEMA,
         package: job.package.clone(),
         check: check_result(job, &outcome, &ran.phases),
-        decisive_lines: if failed { judge(&read_log(host.log)?).lines } else { Vec::new() },
+        decisive_lines,
         outcome,
         rpms,
         srpm: (!failed).then_some(srpm),

@@ -17,7 +17,7 @@ use crate::error::{IoContext, WorkerError};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
     /// Something that is no regular file stands among the packages.
-    #[error("`{0}` in the output directory is not a regular file")]
+    #[error("`{0}` among the packages is no regular file")]
     NotAFile(PathBuf),
     /// A file is no readable package.
     #[error("`{path}` is not a readable package: {message}")]
@@ -60,13 +60,16 @@ pub(crate) fn collect(
     };
     let mut found = Vec::new();
     for path in files {
+        let named = || below(rpms, &path);
         let package = match read_package(&path, PackageOrigin::Tree) {
             Ok(package) => package,
-            Err(error) => return Ok(Err(Refusal::Unreadable { path, message: error.to_string() })),
+            Err(error) => {
+                return Ok(Err(Refusal::Unreadable { path: named(), message: error.to_string() }));
+            }
         };
         let nevra = package.header.nevra;
         if path.file_name().is_none_or(|name| name.to_string_lossy() != nevra.file_name()) {
-            return Ok(Err(Refusal::WrongName { path, nevra }));
+            return Ok(Err(Refusal::WrongName { path: named(), nevra }));
         }
         let artifact =
             PackageArtifact { nevra, path: String::new(), sha256: package.sha256, size: package.size };
@@ -89,6 +92,11 @@ pub(crate) fn collect(
     Ok(Ok(artifacts))
 }
 
+/// Returns a path as refusals name it: the job's directory means nothing to people.
+fn below(rpms: &Path, path: &Path) -> PathBuf {
+    path.strip_prefix(rpms).unwrap_or(path).to_owned()
+}
+
 /// Returns the files below `rpms`, sorted.
 fn find(rpms: &Path) -> Result<Result<Vec<PathBuf>, Refusal>, WorkerError> {
     let mut files = Vec::new();
@@ -96,12 +104,12 @@ fn find(rpms: &Path) -> Result<Result<Vec<PathBuf>, Refusal>, WorkerError> {
         let directory = directory.context("read", rpms)?.path();
         // `symlink_metadata`: a link would let the build choose a file of the host.
         if !fs::symlink_metadata(&directory).context("examine", &directory)?.is_dir() {
-            return Ok(Err(Refusal::NotAFile(directory)));
+            return Ok(Err(Refusal::NotAFile(below(rpms, &directory))));
         }
         for file in fs::read_dir(&directory).context("read", &directory)? {
             let file = file.context("read", &directory)?.path();
             if !fs::symlink_metadata(&file).context("examine", &file)?.is_file() {
-                return Ok(Err(Refusal::NotAFile(file)));
+                return Ok(Err(Refusal::NotAFile(below(rpms, &file))));
             }
             files.push(file);
         }
@@ -198,7 +206,7 @@ mod tests {
         fs::create_dir_all(rpms.join("x86_64")).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", rpms.join("x86_64/a-1-1.x86_64.rpm")).unwrap();
         let refusal = collect(&rpms, &[], &directory.path().join("out")).unwrap().unwrap_err();
-        assert!(matches!(refusal, Refusal::NotAFile(_)), "{refusal}");
+        assert_eq!(refusal, Refusal::NotAFile("x86_64/a-1-1.x86_64.rpm".into()));
         assert!(!directory.path().join("out").exists());
     }
 }

@@ -82,7 +82,8 @@ fn decisive_lines(log: &str, phase: Option<&str>) -> Vec<String> {
         section.push(line);
     }
     let plain = |line: &&str| !line.trim().is_empty() && !ECHOES.iter().any(|echo| line.contains(echo));
-    let is_cause = |line: &&str| CAUSES.iter().any(|cause| line.contains(cause));
+    // The shell's trace (`+ command`) only repeats the script.
+    let is_cause = |line: &&str| !line.starts_with('+') && CAUSES.iter().any(|cause| line.contains(cause));
     let telling: Vec<&str> = section.into_iter().filter(plain).collect();
     let causes: Vec<&str> = telling.iter().copied().filter(is_cause).collect();
     let chosen = if causes.is_empty() {
@@ -118,7 +119,7 @@ mod tests {
     #[test]
     fn a_compiler_error_is_found() {
         let log = "Executing(%prep): /bin/sh -e /var/tmp/a\nPatch #0\nExecuting(%build): /bin/sh -e /var/tmp/b\n\
-                   gcc -c x.c\nx.c:3:1: error: boom\nmake: *** [x.o] Error 1\n\
+                   + gcc -c x.c -DMESSAGE=error:\nx.c:3:1: error: boom\nmake: *** [x.o] Error 1\n\
                    error: Bad exit status from /var/tmp/b (%build)\n\nRPM build errors:\n    Bad exit status from /var/tmp/b (%build)\n";
         check(log, Some("%build"), FailureClass::PackageFailure, &["x.c:3:1: error: boom"]);
     }
