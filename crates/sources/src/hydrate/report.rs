@@ -139,6 +139,9 @@ impl HydrationFailure {
                 "mend the file, or delete it and run with `--signature-handling update`"
             }
             Self::NotListed { .. } => "record the hash with `--signature-handling update`",
+            Self::Nowhere { asked, .. } if asked.iter().any(is_changed_file_of_tree) => {
+                "restore the file in the tree, or accept it with `--signature-handling update`"
+            }
             Self::Nowhere { offline: true, .. } => "run without `--offline`, or put the file into the tree",
             Self::Nowhere { expected: Some(_), .. } => {
                 "give a server that has it with `--source-url`, or put the file beside the spec"
@@ -170,6 +173,11 @@ impl fmt::Display for HydrationFailure {
             }
         }
     }
+}
+
+/// Returns whether the tree itself has the file, with other content than is listed.
+fn is_changed_file_of_tree(asked: &Asked) -> bool {
+    matches!((&asked.place, &asked.answer), (Place::Tree { .. }, Answer::WrongHash { .. }))
 }
 
 /// Says why a search ended without a file.
