@@ -1,0 +1,33 @@
+//! Keeps `docs/configuration.md` true: its example states every key there is, and no other.
+
+use std::path::Path;
+
+use config::RawConfig;
+use serde_json::Value;
+
+fn example() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (_, rest) = text.split_once("```toml\n").unwrap();
+    rest.split_once("```").unwrap().0.to_owned()
+}
+
+/// Collects the paths of keys that have no value.
+fn unset(value: &Value, path: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Null => found.push(path.to_owned()),
+        Value::Object(map) => {
+            map.iter().for_each(|(key, value)| unset(value, &format!("{path}.{key}"), found))
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn the_example_states_every_key() {
+    let config: RawConfig = toml::from_str(&example()).unwrap();
+    let mut missing = Vec::new();
+    unset(&serde_json::to_value(&config).unwrap(), "", &mut missing);
+    assert!(missing.is_empty(), "docs/configuration.md does not name {missing:?}");
+    config.resolve(Path::new("/tree"), 1).unwrap();
+}
