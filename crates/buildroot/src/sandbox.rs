@@ -185,6 +185,9 @@ impl Sandbox {
 
 impl SandboxIo {
     /// Sends both output streams to one open file, in the order of the writes.
+    ///
+    /// An unprivileged program inside can then not open `/dev/stdout` or `/dev/stderr` by name, as some
+    /// scripts do: the file is not its own. With a pipe it can.
     pub fn to_file(file: File) -> io::Result<Self> {
         let stdout = file.try_clone()?;
         Ok(Self { stdin: None, stdout: stdout.into(), stderr: file.into() })

@@ -3,7 +3,7 @@
 //! Three processes, each with one thread:
 //! - the supervisor, in the host's namespaces: reads the specification, makes pid 1, waits for its
 //!   end, the time limit or the caller's end, whichever is first, and reports the outcome;
-//! - pid 1 of the new pid namespace: unshares the rest, mounts, starts the program, reaps ([`inside`]);
+//! - pid 1 of the new pid namespace: unshares the rest, mounts, starts the program, reaps (the module `inside`);
 //! - the program, after it has given up every privilege.
 //!
 //! Nothing survives in any case. When the caller dies the supervisor sees its socket close and kills

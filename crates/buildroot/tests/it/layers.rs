@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -99,6 +100,31 @@ fn a_layer_is_what_the_package_says() {
     let kept = keeping.ensure(&request).expect("layer");
     assert_eq!(fs::metadata(kept.dir().join("usr/bin/tool")).expect("tool").mode() & 0o7777, 0o4755);
     assert_ne!(kept.dir(), layer.dir(), "policies do not share layers");
+}
+
+#[test]
+fn every_supported_compression_is_read() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = open(&dir);
+    let apart = || TakenApart::new(&package_bytes("p", vec![FileEntry::file("/p", 0o644, "content of p")]));
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes)?;
+        encoder.finish()
+    };
+    let xz = |bytes: &[u8]| {
+        let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
+        encoder.write_all(bytes)?;
+        encoder.finish()
+    };
+    for (name, bytes) in [("gzip", apart().assemble_as("gzip", gzip)), ("xz", apart().assemble_as("xz", xz))]
+    {
+        let layer = store.ensure(&request(dir.path(), "p.rpm", &bytes)).expect(name);
+        assert_eq!(fs::read_to_string(layer.dir().join("p")).expect(name), "content of p");
+    }
+    let bytes = apart().assemble_as("lzip", |bytes| Ok(bytes.to_vec()));
+    let error = store.ensure(&request(dir.path(), "p.rpm", &bytes)).expect_err("unknown");
+    assert!(error.to_string().contains("lzip"), "{error}");
 }
 
 #[test]

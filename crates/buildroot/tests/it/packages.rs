@@ -1,7 +1,6 @@
 //! Small packages for the tests, sound and hostile.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use buildroot::LayerRequest;
@@ -56,10 +55,19 @@ impl TakenApart {
 
     /// Puts the package file together again; digests inside it are now wrong.
     pub(crate) fn assemble(self) -> Vec<u8> {
-        let mut bytes = self.headers;
         let compressed = zstd::encode_all(&self.payload[..], 1).expect("compress");
-        bytes.write_all(&compressed).expect("memory");
-        bytes
+        [self.headers, compressed].concat()
+    }
+
+    /// The same with a payload compressed otherwise: `name` is what the header calls it.
+    pub(crate) fn assemble_as(
+        mut self,
+        name: &str,
+        compress: impl FnOnce(&[u8]) -> std::io::Result<Vec<u8>>,
+    ) -> Vec<u8> {
+        assert_eq!(replace(&mut self.headers, "zstd\0", &format!("{name:\0<5}")), 1, "one compressor tag");
+        let compressed = compress(&self.payload).expect("compress");
+        [self.headers, compressed].concat()
     }
 }
 
