@@ -29,13 +29,16 @@ const BUILD: [Need; 4] = [
     Need { file: "/etc/ssl/certs/ca-certificates.crt", package: "ca-certificates" },
 ];
 
-const TEST: [Need; 6] = [
+const TEST: [Need; 9] = [
     Need { file: "/usr/bin/rpm", package: "rpm" },
     Need { file: "/usr/bin/createrepo_c", package: "createrepo-c" },
     Need { file: "/usr/bin/dnf", package: "dnf" },
     Need { file: "/usr/bin/dot", package: "graphviz" },
     Need { file: "/usr/bin/strace", package: "strace" },
     Need { file: "/usr/bin/git", package: "git" },
+    Need { file: "/usr/bin/gpg", package: "gnupg" },
+    Need { file: "/usr/bin/newuidmap", package: "uidmap" },
+    Need { file: "/usr/bin/debugedit", package: "debugedit" },
 ];
 
 /// Makes sure that the host has what the purpose needs.

@@ -10,7 +10,7 @@ use crate::workspace_root;
 const MAXIMUM_LINES: usize = 600;
 
 /// The crates from bottom to top; a crate may use only crates that stand before it.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "rpm-model",
     "rpm-writer",
     "rebuild",
@@ -27,6 +27,7 @@ const ORDER: [&str; 17] = [
     "pkgworker",
     "scheduler",
     "millwright",
+    "bench",
     "xtask",
 ];
 
