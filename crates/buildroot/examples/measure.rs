@@ -56,7 +56,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         median(walls.clone()),
         walls.iter().min().unwrap_or(&0)
     );
-    println!("set-up               {:6} us", of(|outcome| outcome.usage.setup_us));
+    let least = outcomes.iter().map(|outcome| outcome.usage.setup_us).min().unwrap_or(0);
+    println!("set-up               {:6} us (least {least})", of(|outcome| outcome.usage.setup_us));
     println!("wall, helper         {:6} us", of(|outcome| outcome.usage.wall_us));
     println!("CPU, pid 1 and below {:6} us", of(|outcome| outcome.usage.user_us + outcome.usage.system_us));
     println!("CPU, everything      {sandboxed:6} us; the program without a sandbox {bare} us (means)");
