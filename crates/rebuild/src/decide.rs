@@ -96,7 +96,7 @@ fn lost_requirements(record: &BuildRecord, state: &dyn PublishedState) -> Vec<Bu
             let own = record.rpms.iter().flat_map(|other| &other.provides);
             let satisfied_by_itself =
                 requirement.leaves().iter().any(|leaf| own.clone().any(|p| p.overlaps(leaf)));
-            if !satisfied_by_itself && !state.satisfied(requirement) {
+            if !satisfied_by_itself && !record.unmet.contains(requirement) && !state.satisfied(requirement) {
                 reasons.push(BuildReason::RequirementLost {
                     package: package.artifact.nevra.name.clone(),
                     requirement: requirement.to_string(),
@@ -215,8 +215,11 @@ mod tests {
             rpms: vec![RecordedPackage {
                 artifact: artifact("jq-1-1.x86_64"),
                 provides: vec!["jq = 1-1".parse().unwrap()],
-                requires: vec!["libonig.so.5()(64bit)".parse().unwrap(), "jq = 1-1".parse().unwrap()],
+                requires: ["libonig.so.5()(64bit)", "jq = 1-1", "pager"]
+                    .map(|text| text.parse().unwrap())
+                    .into(),
             }],
+            unmet: vec!["pager".parse().unwrap()],
             srpm: artifact("jq-1-1.src"),
             usage: ResourceUsage::default(),
         }
@@ -270,6 +273,7 @@ mod tests {
         check(RebuildPolicy::Local, foreign, &["is missing or is not what was built"]);
     }
 
+    /// `pager` is required and provided by nothing, from the beginning: see `unmet` in the record.
     #[test]
     fn a_lost_soname_counts_unless_the_policy_is_local() {
         check(RebuildPolicy::Local, |state| state.provides.clear(), &[]);

@@ -352,6 +352,10 @@ pub struct BuildRecord {
     pub reasons: Vec<BuildReason>,
     /// The packages, sorted by NEVRA.
     pub rpms: Vec<RecordedPackage>,
+    /// Run-time requirements of them that nothing satisfied when they were accepted, sorted: what was never
+    /// there cannot be lost, and building again would not bring it.
+    #[serde(default)]
+    pub unmet: Vec<crate::Requirement>,
     /// The source package file.
     pub srpm: PackageArtifact,
     /// What it used; the next schedule's estimate.

@@ -12,11 +12,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
-use rebuild::{PresentFacts, build_identity, build_reasons};
+use rebuild::{PresentFacts, PublishedState, build_identity, build_reasons};
 use repository::{IndexedPackage, verify_package};
 use rpm_model::{
     BuildReason, BuildRecord, ContentDigest, JobDocument, Nevra, PackageArtifact, PackageOrigin,
-    RecordedPackage, ResultDocument,
+    RecordedPackage, Requirement, ResultDocument,
 };
 
 use crate::queue::Task;
@@ -119,14 +119,15 @@ impl RepositoryAcceptor<'_> {
             }
             built.path = target;
         }
-        let record = self.record(package, reasons, job, result, &made)?;
+        let mut record = self.record(package, reasons, job, result, &made)?;
+        self.universe.write().unwrap_or_else(PoisonError::into_inner).replace(package, made);
+        record.unmet = self.unmet(&record);
         self.store.write(&record)?;
         let after = contents(&record);
         for path in before.keys().filter(|path| !after.contains_key(*path)) {
             remove(&self.rpms.join(path))?;
         }
         self.records.insert(package.to_owned(), record);
-        self.universe.write().unwrap_or_else(PoisonError::into_inner).replace(package, made);
         let changed = before != after;
         Ok(Acceptance { changed, cascade: if changed { self.cascade(package) } else { Vec::new() } })
     }
@@ -180,6 +181,7 @@ impl RepositoryAcceptor<'_> {
             checked: job.run_check,
             reasons: reasons.to_vec(),
             rpms,
+            unmet: Vec::new(),
             srpm: PackageArtifact {
                 nevra: source_nevra,
                 path: name.to_string_lossy().into_owned(),
@@ -188,6 +190,14 @@ impl RepositoryAcceptor<'_> {
             },
             usage: result.usage.clone(),
         })
+    }
+
+    /// Returns the run-time requirements of a record's packages that nothing satisfies now.
+    fn unmet(&self, record: &BuildRecord) -> Vec<Requirement> {
+        let universe = self.universe.read().unwrap_or_else(PoisonError::into_inner);
+        let state = universe.state();
+        let all: BTreeSet<&Requirement> = record.rpms.iter().flat_map(|rpm| &rpm.requires).collect();
+        all.into_iter().filter(|requirement| !state.satisfied(requirement)).cloned().collect()
     }
 
     /// Returns what must be built because the packages of `changed` are not what they were.

@@ -91,6 +91,7 @@ mod tests {
             checked: true,
             reasons: Vec::new(),
             rpms: Vec::new(),
+            unmet: Vec::new(),
             srpm: PackageArtifact { nevra, path: "a".into(), sha256: digest, size: 1 },
             usage: ResourceUsage::default(),
         }

@@ -189,6 +189,7 @@ pub(crate) fn record_of(spec: &str, packages: &[IndexedPackage]) -> BuildRecord 
                 requires: package.header.requires.clone(),
             })
             .collect(),
+        unmet: Vec::new(),
         srpm: artifact(&source, format!("{spec}-1-1.src.rpm"), &digest),
         usage: ResourceUsage::default(),
     }
