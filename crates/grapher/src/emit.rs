@@ -156,24 +156,8 @@ impl DependencyGraph {
 
     /// Returns the graph as a document; `goals` become the node `PackagesToBuild`, or `ALL` for all specs.
     pub fn document(&self, states: &NodeStates, goals: &BTreeSet<String>) -> GraphDocument {
-        let state = |spec: &str| states.get(spec).copied().unwrap_or(NodeState::Build);
-        let named = |node: &Node| GraphNode {
-            name: name(node),
-            state: match node {
-                Node::Goal { .. } | Node::Run { .. } => NodeState::Meta,
-                Node::Build { spec } | Node::Test { spec } => state(spec),
-                Node::Remote { .. } => NodeState::Cached,
-                Node::Unresolved { .. } => NodeState::Unresolved,
-            },
-            source: match node {
-                Node::Build { spec } | Node::Test { spec } | Node::Run { spec, .. } => {
-                    self.specs.get(spec).map(|node| node.source.clone())
-                }
-                Node::Goal { .. } | Node::Remote { .. } | Node::Unresolved { .. } => None,
-            },
-            node: node.clone(),
-        };
-        let mut nodes: Vec<GraphNode> = self.graph.node_weights().map(named).collect();
+        let mut nodes: Vec<GraphNode> =
+            self.graph.node_weights().map(|node| self.graph_node(node, states)).collect();
         let mut edges: Vec<GraphEdge> = self
             .graph
             .edge_references()
@@ -187,22 +171,8 @@ impl DependencyGraph {
             .collect();
         let all = goals.len() == self.specs.len();
         let goal = Node::Goal { goal: if all { "ALL" } else { "PackagesToBuild" }.to_owned() };
-        for spec in goals.iter().filter(|spec| self.specs.contains_key(*spec)) {
-            let wanted = |node: &Node| match node {
-                Node::Run { spec: owner, .. } | Node::Test { spec: owner } => owner == spec,
-                _ => false,
-            };
-            let targets = self.graph.node_weights().filter(|node| wanted(node)).map(name);
-            let targets = targets.chain([name(&Node::Build { spec: spec.clone() })]);
-            edges.extend(targets.map(|to| GraphEdge {
-                from: name(&goal),
-                to,
-                kind: EdgeKind::Wanted,
-                requirement: None,
-                knowledge: None,
-            }));
-        }
-        nodes.push(named(&goal));
+        edges.extend(self.goal_edges(&goal, goals));
+        nodes.push(self.graph_node(&goal, states));
         nodes.sort_by(|a, b| a.node.cmp(&b.node));
         edges.sort();
         edges.dedup();
@@ -218,6 +188,42 @@ impl DependencyGraph {
             cycles: self.cycles.clone(),
             breaks: self.breaks.clone(),
         }
+    }
+
+    fn graph_node(&self, node: &Node, states: &NodeStates) -> GraphNode {
+        let state = |spec: &str| states.get(spec).copied().unwrap_or(NodeState::Build);
+        GraphNode {
+            name: name(node),
+            state: match node {
+                Node::Goal { .. } | Node::Run { .. } => NodeState::Meta,
+                Node::Build { spec } | Node::Test { spec } => state(spec),
+                Node::Remote { .. } => NodeState::Cached,
+                Node::Unresolved { .. } => NodeState::Unresolved,
+            },
+            source: match node {
+                Node::Build { spec } | Node::Test { spec } | Node::Run { spec, .. } => {
+                    self.specs.get(spec).map(|node| node.source.clone())
+                }
+                Node::Goal { .. } | Node::Remote { .. } | Node::Unresolved { .. } => None,
+            },
+            node: node.clone(),
+        }
+    }
+
+    /// Returns the edges from a goal to builds, tests and packages of the specs wanted.
+    fn goal_edges(&self, goal: &Node, goals: &BTreeSet<String>) -> Vec<GraphEdge> {
+        let wanted = |node: &&Node| match node {
+            Node::Build { spec } | Node::Run { spec, .. } | Node::Test { spec } => goals.contains(spec),
+            Node::Goal { .. } | Node::Remote { .. } | Node::Unresolved { .. } => false,
+        };
+        let edge = |node: &Node| GraphEdge {
+            from: name(goal),
+            to: name(node),
+            kind: EdgeKind::Wanted,
+            requirement: None,
+            knowledge: None,
+        };
+        self.graph.node_weights().filter(wanted).map(edge).collect()
     }
 }
 

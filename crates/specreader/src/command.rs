@@ -144,20 +144,7 @@ impl<R: Runner> CommandEngine<R> {
             fs::create_dir(&path).map_err(|source| EngineError::io("create", &path, source))?;
             inputs.insert(format!("/build/{name}"), path);
         }
-        let mut answered: Vec<Answered<'a>> = Vec::new();
-        let mut staged = Vec::new();
-        for job in chunk {
-            match job.stage(scratch.path()) {
-                Ok(more) => {
-                    inputs.extend(more);
-                    staged.push(job);
-                }
-                Err(error) => {
-                    let kind = FailureKind::Unreadable { message: error.to_string() };
-                    answered.push((job.clone(), Some(Err(failure(job.input, kind)))));
-                }
-            }
-        }
+        let (staged, mut answered) = stage_all(chunk, scratch.path(), &mut inputs);
         self.write_query(&scratch.path().join("query"), &root, &staged, options)?;
         visible::open_up(scratch.path())
             .map_err(|source| EngineError::io("change the mode of", scratch.path(), source))?;
@@ -265,6 +252,28 @@ impl<R: Runner> CommandEngine<R> {
     fn private_directory(&self) -> Result<tempfile::TempDir, EngineError> {
         private_directory(&self.scratch)
     }
+}
+
+/// Stages the specs of a chunk; returns those staged, and what is wrong with the others.
+fn stage_all<'a, 'j>(
+    chunk: &'j [Job<'a>],
+    scratch: &Path,
+    inputs: &mut BTreeMap<String, PathBuf>,
+) -> (Vec<&'j Job<'a>>, Vec<Answered<'a>>) {
+    let (mut staged, mut answered) = (Vec::new(), Vec::new());
+    for job in chunk {
+        match job.stage(scratch) {
+            Ok(more) => {
+                inputs.extend(more);
+                staged.push(job);
+            }
+            Err(error) => {
+                let kind = FailureKind::Unreadable { message: error.to_string() };
+                answered.push((job.clone(), Some(Err(failure(job.input, kind)))));
+            }
+        }
+    }
+    (staged, answered)
 }
 
 type Answered<'a> = (Job<'a>, Option<Result<SpecData, SpecFailure>>);

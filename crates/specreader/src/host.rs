@@ -85,6 +85,10 @@ impl Runner for HostRunner {
             let link = root.join(target.trim_start_matches('/'));
             let parent = link.parent().unwrap_or(&root);
             fs::create_dir_all(parent).map_err(|source| EngineError::io("create", parent, source))?;
+            if link.is_file() {
+                // An empty file of ours, to be covered by a large one.
+                fs::remove_file(&link).map_err(|error| EngineError::io("remove", &link, error))?;
+            }
             let source =
                 std::path::absolute(source).map_err(|error| EngineError::io("find", source, error))?;
             symlink(&source, &link).map_err(|error| EngineError::io("link", &link, error))?;

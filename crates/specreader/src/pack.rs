@@ -14,7 +14,7 @@ use crate::command::{common_arguments, is_package_name, private_directory, writa
 use crate::complaint;
 use crate::engine::{EngineError, PackError, PackRequest, ReadOptions, SourceDate};
 use crate::failure::{FailureKind, SpecFailure};
-use crate::runner::{Run, RunEnd, Runner};
+use crate::runner::{Run, RunEnd, RunOutcome, Runner};
 use crate::{text, visible};
 
 /// The time of every file handed to rpm, in seconds since 1970: the year 2100. rpm moves times that lie
@@ -64,21 +64,32 @@ pub(crate) fn pack(
         time_limit: TIME_LIMIT,
     };
     let outcome = runner.run(scratch.path(), &run)?;
-    let kind = match outcome.end {
-        RunEnd::Exited(0) => return publish(&name, &output, &request.output),
+    match failure_kind(runner, &outcome)? {
+        None => publish(&name, &output, &request.output),
+        Some(kind) => {
+            let directory = format!("{root}/build/SPECS");
+            let spec = format!("{directory}/{name}.spec");
+            let diagnostics = complaint::diagnostics(&outcome.stderr, &directory, &spec);
+            Err(SpecFailure { name, spec_path: request.spec.clone(), kind, diagnostics }.into())
+        }
+    }
+}
+
+/// Returns what the end of `rpmbuild` means; `None` is success.
+fn failure_kind(runner: &impl Runner, outcome: &RunOutcome) -> Result<Option<FailureKind>, EngineError> {
+    Ok(match &outcome.end {
+        RunEnd::Exited(0) => None,
         RunEnd::Exited(code @ (126 | 127)) => {
             let words = String::from_utf8_lossy(&outcome.stderr).trim().to_owned();
-            let message = format!("exit code {code}: {words}");
-            return Err(EngineError::Start { place: runner.place(), message }.into());
+            return Err(EngineError::Start {
+                place: runner.place(),
+                message: format!("exit code {code}: {words}"),
+            });
         }
-        RunEnd::Exited(_) => FailureKind::Rejected,
-        RunEnd::TimedOut => FailureKind::TimeLimit { seconds: TIME_LIMIT.as_secs() },
-        RunEnd::Killed(how) => FailureKind::Crashed { how },
-    };
-    let directory = format!("{root}/build/SPECS");
-    let diagnostics =
-        complaint::diagnostics(&outcome.stderr, &directory, &format!("{directory}/{name}.spec"));
-    Err(SpecFailure { name, spec_path: request.spec.clone(), kind, diagnostics }.into())
+        RunEnd::Exited(_) => Some(FailureKind::Rejected),
+        RunEnd::TimedOut => Some(FailureKind::TimeLimit { seconds: TIME_LIMIT.as_secs() }),
+        RunEnd::Killed(how) => Some(FailureKind::Crashed { how: how.clone() }),
+    })
 }
 
 fn spec_name(request: &PackRequest) -> Result<String, SpecFailure> {

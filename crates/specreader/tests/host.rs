@@ -173,6 +173,37 @@ fn one_bad_spec_never_hides_the_others() {
 }
 
 #[test]
+fn size_is_bounded_on_the_way_in_and_out() {
+    let mut tree = Tree::new();
+    tree.add("good", GOOD);
+    tree.add("huge", GOOD.replace("Text.", &"x\n".repeat(40_000)));
+    // A few bytes that expand to megabytes.
+    let bomb = "%define a xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n%define b %a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a\n\
+                %define c %b%b%b%b%b%b%b%b%b%b%b%b%b%b%b%b\n%define d %c%c%c%c%c%c%c%c%c%c%c%c%c%c%c%c\n";
+    tree.add("bomb", GOOD.replace("Name:", &format!("{bomb}Name:")).replace("Text.", "%d%d%d%d"));
+    let Some(engine) = tree.engine(|limits| {
+        limits.spec_bytes = 65_536;
+        limits.output_bytes = 65_536;
+    }) else {
+        return;
+    };
+    let results = engine.read(&tree.inputs, &options()).unwrap();
+    assert!(results[0].is_ok());
+    for (result, limit) in results[1..].iter().zip([65_536, 65_536]) {
+        assert_eq!(result.as_ref().unwrap_err().kind, FailureKind::TooLarge { limit });
+    }
+}
+
+#[test]
+fn large_files_are_seen_by_specs_that_can_read_files() {
+    let mut tree = Tree::new();
+    let path = tree.add("good", GOOD.replace("Version: 1.2", "Version: %(head -c 3 %{SOURCE1})"));
+    fs::write(path.with_file_name("extra.txt"), "9.8".to_owned() + &"x".repeat(2 << 20)).unwrap();
+    let Some(Ok(data)) = read(&tree).pop() else { return };
+    assert_eq!(data.source.evr.version, "9.8");
+}
+
+#[test]
 fn no_state_passes_from_one_spec_to_the_next() {
     let mut tree = Tree::new();
     tree.add("first", GOOD.replace("Name: good", "%global leak leaked\n%{lua:leak='leaked'}Name: good"));

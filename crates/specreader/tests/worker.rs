@@ -110,7 +110,9 @@ fn specs_are_read_inside_the_worker() {
         site.spec("escape", &escape),
         site.spec("bad", "Name: bad\nNonsense\n"),
         site.spec("last", SPEC),
+        site.spec("reader", &SPEC.replace("%(echo 1.%{two})", "%(head -c 3 %{SOURCE0})")),
     ];
+    fs::write(specs[7].source_dir.join("data.txt"), "9.8".to_owned() + &"x".repeat(2 << 20)).unwrap();
     let reading = reader.read(&specs, &options()).unwrap();
     let result = |index: usize| reading.results[index].as_ref();
     for (index, name) in [(0, "good"), (6, "last")] {
@@ -120,6 +122,8 @@ fn specs_are_read_inside_the_worker() {
         // Not root inside, and no network.
         assert_eq!(requires, ["make-1000", "net-0"], "{name}");
     }
+    // Large files are mounted, not copied.
+    assert_eq!(result(7).unwrap().source.evr.version, "9.8");
     assert_eq!(result(1).unwrap_err().kind, FailureKind::TimeLimit { seconds: 5 });
     assert!(result(3).is_err());
     assert_eq!(fs::read_to_string(&specs[0].path).unwrap(), SPEC);
