@@ -195,11 +195,10 @@ fn run_build(
     }
     let stop = Stop::on_signals().map_err(|error| Failure::new(ExitStatus::Environment, error))?;
     let (summary, seconds) = pipeline.build(&session, planned, stop.flag())?;
-    let up_to_date = plan.up_to_date();
     for (package, obstacles) in plan.blocked() {
         tell(&format!("blocked: {package}: {}", obstacles.join("; ")))?;
     }
-    tell(&summary_text(&summary, up_to_date, seconds))?;
+    tell(&summary_text(&plan, &summary, seconds))?;
     Ok(run_status(&plan, &summary))
 }
 

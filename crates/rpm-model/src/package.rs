@@ -3,6 +3,8 @@
 //! [`SpecData`] is a spec as `rpmspec` sees it under the worker's macros; [`PackageHeader`] is a built
 //! package as its RPM header says it. `packages.json` is a [`PackagesDocument`].
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::dependency::{Dependency, Requirement};
@@ -122,6 +124,14 @@ pub struct BadSpec {
     pub line: Option<u32>,
     /// rpm's own words.
     pub message: String,
+}
+
+impl fmt::Display for BadSpec {
+    /// Writes `<path>:<line>: <message>`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = self.line.map(|line| format!(":{line}")).unwrap_or_default();
+        write!(f, "{}{line}: {}", self.spec_path, self.message)
+    }
 }
 
 /// `packages.json`: everything that is known about the tree's specs.

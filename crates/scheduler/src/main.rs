@@ -56,8 +56,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let stop = Stop::on_signals().map_err(environment)?;
     let (summary, universe) = session.build(planned, stop.flag()).map_err(scheduler::failure)?;
     session.publish(&universe).map_err(scheduler::failure)?;
-    let up_to_date = plan.up_to_date();
-    tell(&summary_text(&summary, up_to_date, start.elapsed().as_secs_f64()), arguments.json)?;
+    tell(&summary_text(&plan, &summary, start.elapsed().as_secs_f64()), arguments.json)?;
     Ok(run_status(&plan, &summary))
 }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rebuild::{PresentFacts, PublishedState, build_reasons};
-use rpm_model::{BuildReason, BuildRecord, ContentDigest};
+use rpm_model::{BadSpec, BuildReason, BuildRecord, ContentDigest};
 use serde::{Deserialize, Serialize};
 
 use crate::queue::{Queue, Task};
@@ -77,6 +77,14 @@ pub struct PlaceInGraph {
     pub obstacles: Vec<String>,
     /// All specs whose packages enter its build root.
     pub needs: BTreeSet<String>,
+}
+
+impl PlaceInGraph {
+    /// Returns the place of a spec that could not be read: nothing is known of it but what is wrong.
+    pub fn unreadable(spec: &BadSpec) -> Self {
+        let (package, obstacles) = (spec.name.clone(), vec![spec.to_string()]);
+        Self { package, level: 0, obstacles, needs: BTreeSet::new() }
+    }
 }
 
 /// What a plan is made of.

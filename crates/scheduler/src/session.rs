@@ -245,7 +245,8 @@ impl Session<'_> {
     ) -> Result<Planned, SessionError> {
         let Graphed { records, universe, .. } = graphed;
         let tasks = self.tasks(packed, &chosen.order)?;
-        let places: Vec<PlaceInGraph> = chosen
+        let mut goals = chosen.goals.clone();
+        let mut places: Vec<PlaceInGraph> = chosen
             .order
             .steps
             .iter()
@@ -256,8 +257,15 @@ impl Session<'_> {
                 needs: chosen.order.closure(&step.spec),
             })
             .collect();
+        if wanted.goals.is_empty() {
+            // Who asks for all asks for those too that could not be read; the graph does not know them.
+            for bad in &self.document.bad {
+                goals.insert(bad.name.clone());
+                places.push(PlaceInGraph::unreadable(bad));
+            }
+        }
         let plan = PlanDocument::new(&PlanInput {
-            goals: &chosen.goals,
+            goals: &goals,
             places: &places,
             tasks: &tasks,
             unpacked: &packed.failures,

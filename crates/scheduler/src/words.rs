@@ -1,6 +1,6 @@
 //! What a person reads about a plan and a run.
 
-use crate::plan::{PlanDocument, PlannedAction};
+use crate::plan::{PlanDocument, PlannedAction, PlannedPackage};
 use crate::run::RunSummary;
 use report::ExitStatus;
 
@@ -39,7 +39,9 @@ pub fn plan_text(plan: &PlanDocument, workers: usize) -> String {
 }
 
 /// Returns what a run did, the root causes first, each once.
-pub fn summary_text(summary: &RunSummary, up_to_date: usize, seconds: f64) -> String {
+///
+/// Packages that the plan could not build count as blocked.
+pub fn summary_text(plan: &PlanDocument, summary: &RunSummary, seconds: f64) -> String {
     let mut lines = Vec::new();
     if !summary.failed.is_empty() {
         lines.push(format!("{} failed:", summary.failed.len()));
@@ -63,12 +65,25 @@ pub fn summary_text(summary: &RunSummary, up_to_date: usize, seconds: f64) -> St
         }
     };
     part(summary.identical.len(), "identical");
-    part(up_to_date, "up to date");
+    part(untouched(plan, summary), "up to date");
     part(summary.failed.len(), "failed");
-    part(summary.blocked.len(), "blocked");
+    part(summary.blocked.len() + plan.blocked().count(), "blocked");
     part(summary.not_started.len(), "not started");
     lines.push(format!("{} in {}", parts.join(", "), duration(seconds)));
     lines.join("\n")
+}
+
+/// Returns how many packages were up to date and stayed so: a cascade may have reached some.
+fn untouched(plan: &PlanDocument, summary: &RunSummary) -> usize {
+    let touched = |name: &String| {
+        summary.built.contains(name)
+            || summary.identical.contains(name)
+            || summary.failed.contains_key(name)
+            || summary.blocked.contains_key(name)
+            || summary.not_started.contains(name)
+    };
+    let up_to_date = |package: &&PlannedPackage| package.action == PlannedAction::UpToDate;
+    plan.packages.iter().filter(up_to_date).filter(|package| !touched(&package.package)).count()
 }
 
 /// Returns the exit status of a run over a plan.
@@ -96,6 +111,11 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
+    fn planned(name: &str, action: PlannedAction) -> PlannedPackage {
+        let package = name.to_owned();
+        PlannedPackage { package, level: 0, action, needs: Vec::new(), estimate_seconds: 0.0 }
+    }
+
     #[test]
     fn the_summary_names_root_causes_once() {
         let mut summary =
@@ -104,9 +124,22 @@ mod tests {
         for name in ["jq", "php"] {
             summary.blocked.insert(name.into(), BTreeSet::from(["onig".to_owned()]));
         }
+        let blocked = || PlannedAction::Blocked { obstacles: vec!["nothing provides `x`".into()] };
+        let packages = vec![
+            planned("zlib", PlannedAction::UpToDate),
+            planned("xz", PlannedAction::UpToDate),
+            planned("bad", blocked()),
+        ];
+        let plan = PlanDocument {
+            schema: PlanDocument::SCHEMA,
+            goals: Vec::new(),
+            packages,
+            critical_path_seconds: 0.0,
+            work_seconds: 0.0,
+        };
         assert_eq!(
-            summary_text(&summary, 3, 61.0),
-            "1 failed:\n  onig: %build failed; 2 more wait for it\n1 built, 1 identical, 3 up to date, 1 failed, 2 blocked in 61 s"
+            summary_text(&plan, &summary, 61.0),
+            "1 failed:\n  onig: %build failed; 2 more wait for it\n1 built, 1 identical, 1 up to date, 1 failed, 3 blocked in 61 s"
         );
     }
 

@@ -7,7 +7,7 @@ use config::SignatureHandling;
 use report::{ExitStatus, Failure};
 use scheduler::{PackedSrpm, PackedTree};
 use sources::{DebianPlace, DownloadOptions, RemotePlaces, SignatureMode, SourceStore};
-use srpmpacker::{Discovery, PackOptions, PackReport, PackerError, SpecOutcome, pack};
+use srpmpacker::{Discovery, PackFailure, PackOptions, PackReport, PackerError, SpecOutcome, pack};
 
 use super::{Base, Pipeline, Specs, environment, usage};
 
@@ -67,12 +67,12 @@ impl Pipeline<'_> {
 
     /// Returns the failure that ends a command which was about packing.
     pub(crate) fn packing_failure(&self, packed: &PackedTree) -> Failure {
-        let lines: Vec<&str> = packed.failures.values().map(String::as_str).collect();
+        let lines: Vec<String> =
+            packed.failures.iter().map(|(spec, text)| format!("{spec}: {text}")).collect();
         Failure::new(
             ExitStatus::GoalsFailed,
             format!("{} specs were not packed\n{}", lines.len(), lines.join("\n")),
         )
-        .hint("a new or changed source: check it, then pack with --signature-handling=update")
     }
 
     /// Returns where sources may be fetched from.
@@ -96,6 +96,13 @@ impl Pipeline<'_> {
     }
 }
 
+/// Returns a failure with its advice, without the spec's name, which stands beside it wherever it is told.
+fn in_words(spec: &str, failure: &PackFailure) -> String {
+    let text = failure.to_string();
+    let text = text.strip_prefix(&format!("{spec}: ")).unwrap_or(&text);
+    failure.hint().map_or_else(|| text.to_owned(), |hint| format!("{text}\n    help: {hint}"))
+}
+
 fn packed(report: &PackReport) -> PackedTree {
     let mut packed = PackedTree::default();
     for spec in &report.specs {
@@ -108,8 +115,9 @@ fn packed(report: &PackReport) -> PackedTree {
                 packed.failures.insert(spec.spec.clone(), reason.to_string());
             }
             SpecOutcome::Failed { failures } => {
-                let text = failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-                packed.failures.insert(spec.spec.clone(), text);
+                let lines: Vec<String> =
+                    failures.iter().map(|failure| in_words(&spec.spec, failure)).collect();
+                packed.failures.insert(spec.spec.clone(), lines.join("\n"));
             }
         }
     }

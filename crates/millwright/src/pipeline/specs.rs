@@ -33,8 +33,7 @@ impl Pipeline<'_> {
             let reading = reader.read(&discovery.specs, &options).map_err(environment)?;
             let document = packages_document(&base.worker.arch, identity, reading.results);
             for bad in &document.bad {
-                let line = bad.line.map(|line| format!(":{line}")).unwrap_or_default();
-                self.warn(format!("{}{line}: {}", bad.spec_path, bad.message));
+                self.warn(bad.to_string());
             }
             self.write_documents(&document)?;
             let read = total - reading.remembered;
