@@ -114,9 +114,9 @@ pub fn export(worker_file: &Path, to: &Path, reporter: &dyn Reporter) -> Result<
 /// [`BootstrapError::Archive`] for an archive that is cut short, damaged or not made by [`export`]; nothing of
 /// it is then left in `into`.
 pub fn import(archive: &Path, into: &Path) -> Result<WorkerManifest, BootstrapError> {
-    let key = crate::deb::sha256_of_file(archive)?;
+    let key = crate::files::hash(archive)?;
     std::fs::create_dir_all(into).map_err(BootstrapError::file("create", into))?;
-    let place = into.canonicalize().map_err(BootstrapError::file("resolve", into))?.join(key);
+    let place = into.canonicalize().map_err(BootstrapError::file("resolve", into))?.join(key.as_str());
     let manifest_path = place.join(MANIFEST);
     if manifest_path.is_file() {
         return read_manifest(&manifest_path);
@@ -332,7 +332,7 @@ struct Reading<'a> {
     archive: &'a Path,
     staging: &'a Path,
     /// SHA-256 of the files that were taken out, by path in the archive.
-    hashes: HashMap<String, String>,
+    hashes: HashMap<String, ContentDigest>,
 }
 
 impl Reading<'_> {
@@ -351,7 +351,7 @@ impl Reading<'_> {
             return Err(self.fault(format!("schema {} is not supported", found.schema)));
         }
         for package in &found.packages {
-            if self.hashes.get(&package.path()).map(String::as_str) != Some(package.sha256.as_str()) {
+            if self.hashes.get(&package.path()) != Some(&package.sha256) {
                 return Err(self.fault(format!("package {} is missing or damaged", package.nevra)));
             }
         }
@@ -390,7 +390,7 @@ impl Reading<'_> {
         std::fs::create_dir_all(path.parent().unwrap_or(self.staging))?;
         let mut output = Hashing { file: File::create_new(&path)?, hash: Sha256::new() };
         std::io::copy(entry, &mut output)?;
-        self.hashes.insert(name.to_owned(), crate::deb::hex(&output.hash.finalize()));
+        self.hashes.insert(name.to_owned(), ContentDigest::from_hash(&output.hash.finalize()));
         Ok(())
     }
 }

@@ -59,9 +59,9 @@ pub enum BootstrapError {
         /// The file.
         path: PathBuf,
         /// SHA-256 promised.
-        expected: String,
+        expected: rpm_model::ContentDigest,
         /// SHA-256 found.
-        found: String,
+        found: rpm_model::ContentDigest,
     },
     /// A configuration file of the bootstrap cannot be used.
     #[error("`{file}`: {problem}")]

@@ -1,6 +1,7 @@
 //! Writing files and directories so that others see the old or the new one, never a half.
 
 use crate::error::BootstrapError;
+use rpm_model::ContentDigest;
 use serde::Serialize;
 use std::fs::{File, Permissions, TryLockError};
 use std::io::Write;
@@ -64,6 +65,11 @@ pub(crate) fn remove_staging(directory: &Path) -> Result<(), BootstrapError> {
         }
     }
     Ok(())
+}
+
+/// Returns the SHA-256 of a file.
+pub(crate) fn hash(path: &Path) -> Result<ContentDigest, BootstrapError> {
+    sources::hash_file(path).map_err(BootstrapError::file("read", path))
 }
 
 /// Returns indented JSON with a final newline.

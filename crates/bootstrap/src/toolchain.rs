@@ -7,11 +7,11 @@
 use crate::apt::Indexes;
 use crate::base::{BaseNote, BaseSource, DebianBase};
 use crate::configuration::Configuration;
-use crate::deb::sha256_of_file;
 use crate::error::BootstrapError;
 use crate::files;
 use crate::progress::{Event, Reporter};
 use rayon::prelude::*;
+use rpm_model::ContentDigest;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ pub struct ToolchainPackage {
     /// Path relative to the toolchain directory.
     pub path: String,
     /// SHA-256 of the file.
-    pub sha256: String,
+    pub sha256: ContentDigest,
     /// Size of the file in bytes.
     pub size: u64,
 }
@@ -32,7 +32,7 @@ pub struct Toolchain {
     /// The directory of RPMs.
     pub directory: PathBuf,
     /// Hash of all that decides the packages: lists, names, macros, the base and its packages.
-    pub content: String,
+    pub content: ContentDigest,
     /// Its packages, sorted by path.
     pub packages: Vec<ToolchainPackage>,
     /// False when it was up to date.
@@ -46,9 +46,9 @@ pub struct Toolchain {
 struct State {
     schema: u32,
     /// Hash of everything but the base's packages: lists, names, macros, addresses.
-    inputs: String,
+    inputs: ContentDigest,
     /// Hash of `inputs` and the base's packages.
-    content: String,
+    content: ContentDigest,
     packages: Vec<ToolchainPackage>,
 }
 
@@ -89,7 +89,7 @@ pub fn make_toolchain_from(
     let build_directory =
         &build_directory.canonicalize().map_err(BootstrapError::file("resolve", build_directory))?;
     let place = Place::new(build_directory);
-    let inputs = base.inputs().as_str();
+    let inputs = base.inputs();
     let state = place.read_state().filter(|state| place.holds(&state.packages));
     let up_to_date = |state: State| {
         reporter.report(Event::UpToDate { what: "toolchain" });
@@ -97,12 +97,12 @@ pub fn make_toolchain_from(
     };
     if let Some(state) = state.as_ref()
         && indexes == Indexes::Keep
-        && state.inputs == inputs
+        && state.inputs == *inputs
     {
         return up_to_date(state.clone());
     }
     let selection = base.select(indexes, reporter)?;
-    let content = selection.content().as_str().to_owned();
+    let content = selection.content();
     if let Some(state) = state
         && state.content == content
     {
@@ -112,7 +112,7 @@ pub fn make_toolchain_from(
     let made = staging.path().join("rpms");
     let notes = selection.write(&made, reporter)?;
     let packages = list_packages(&made)?;
-    let state = State { schema: State::SCHEMA, inputs: inputs.to_owned(), content, packages };
+    let state = State { schema: State::SCHEMA, inputs: inputs.clone(), content, packages };
     files::exchange_directory(&made, &place.directory)?;
     place.write_state(&state)?;
     reporter.report(Event::Published { packages: state.packages.len() });
@@ -133,7 +133,7 @@ fn list_packages(directory: &Path) -> Result<Vec<ToolchainPackage>, BootstrapErr
         .map(|path| {
             let file = directory.join(&path);
             let size = std::fs::metadata(&file).map_err(BootstrapError::file("read", &file))?.len();
-            Ok(ToolchainPackage { sha256: sha256_of_file(&file)?, size, path })
+            Ok(ToolchainPackage { sha256: files::hash(&file)?, size, path })
         })
         .collect()
 }

@@ -85,7 +85,7 @@ pub fn make_worker(
 fn inputs_hash(configuration: &Configuration, toolchain: &Toolchain) -> String {
     let mut hasher = ContentHasher::new("worker-inputs", WORKER_VERSION);
     hasher.list("core", &configuration.core);
-    hasher.field("toolchain", &toolchain.content);
+    hasher.field("toolchain", toolchain.content.as_str());
     hasher.field("directory", &toolchain.directory.to_string_lossy());
     hasher.finish().as_str().to_owned()
 }

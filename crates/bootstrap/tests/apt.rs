@@ -5,7 +5,7 @@
 mod support;
 
 use bootstrap::{AptRoot, BootstrapError, Indexes, Silent};
-use sha2::{Digest, Sha256};
+use rpm_model::ContentDigest;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::TinyDeb;
@@ -95,7 +95,7 @@ fn write(path: &Path, text: &str) {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    ContentDigest::of_bytes(bytes).as_str().to_owned()
 }
 
 fn names(list: &[&str]) -> Vec<String> {
@@ -128,7 +128,7 @@ fn takes_debians_sources_only_and_fetches_closures_and_sources() {
     assert_eq!(files, ["a_1_amd64.deb", "b_1_amd64.deb"]);
     let downloaded = apt.download(&names(&["a"]), &closure, &Silent).unwrap();
     for (package, path) in closure.iter().zip(&downloaded) {
-        assert_eq!(sha256(&std::fs::read(path).unwrap()), package.sha256);
+        assert_eq!(ContentDigest::of_bytes(&std::fs::read(path).unwrap()), package.sha256);
     }
     assert_eq!(apt.closure(&names(&["a"])).unwrap(), closure, "also those already downloaded are listed");
 

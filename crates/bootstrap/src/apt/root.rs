@@ -2,10 +2,9 @@
 
 use super::sources::{Source, list_file_prefix, parse_deb822, parse_one_line, to_deb822, unite};
 use crate::command::run;
-use crate::deb::sha256_of_file;
 use crate::error::BootstrapError;
 use crate::progress::{Event, Reporter};
-use sha2::{Digest, Sha256};
+use rpm_model::ContentDigest;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,8 +22,8 @@ pub enum Indexes {
 pub struct DebianPackage {
     /// File name in the archive directory.
     pub file_name: String,
-    /// SHA-256 in lower-case hexadecimal.
-    pub sha256: String,
+    /// SHA-256 as the index has it.
+    pub sha256: ContentDigest,
     /// The file itself, where the source is a directory of this host: apt does not copy such files.
     pub local: Option<PathBuf>,
 }
@@ -34,8 +33,8 @@ pub struct DebianPackage {
 pub struct SourceFile {
     /// File name without directory.
     pub file_name: String,
-    /// SHA-256 in lower-case hexadecimal.
-    pub sha256: String,
+    /// SHA-256 as the index has it.
+    pub sha256: ContentDigest,
 }
 
 /// A private apt root, ready for use.
@@ -165,7 +164,7 @@ impl AptRoot {
         };
         let is_here = |package: &DebianPackage| {
             path(package).exists()
-                && sha256_of_file(&path(package)).is_ok_and(|found| found == package.sha256)
+                && crate::files::hash(&path(package)).is_ok_and(|found| found == package.sha256)
         };
         use rayon::prelude::*;
         let missing = packages.par_iter().filter(|package| !is_here(package)).count();
@@ -331,7 +330,7 @@ fn is_transport_option(line: &str) -> bool {
 struct UriLine {
     uri: String,
     file_name: String,
-    sha256: String,
+    sha256: ContentDigest,
 }
 
 impl UriLine {
@@ -339,7 +338,7 @@ impl UriLine {
         let (uri, rest) = line.strip_prefix('\'')?.split_once("' ")?;
         let mut words = rest.split(' ');
         let (file_name, _size, hash) = (words.next()?, words.next()?, words.next()?);
-        let sha256 = hash.strip_prefix("SHA256:")?.to_owned();
+        let sha256 = hash.strip_prefix("SHA256:")?.parse().ok()?;
         Some(Self { uri: uri.to_owned(), file_name: file_name.to_owned(), sha256 })
     }
 
@@ -387,7 +386,7 @@ fn host_sources(configuration: &Path) -> Result<Vec<Source>, BootstrapError> {
 }
 
 fn identity_of(sources: &[Source]) -> String {
-    crate::deb::hex(&Sha256::digest(to_deb822(sources)))
+    ContentDigest::of_bytes(to_deb822(sources).as_bytes()).as_str().to_owned()
 }
 
 #[cfg(test)]
@@ -396,9 +395,10 @@ mod tests {
 
     #[test]
     fn reads_uri_lines() {
-        let parse = |uri: &str| UriLine::parse(&format!("'{uri}' a_1+2_amd64.deb 123 SHA256:abcd"));
+        let hash = ContentDigest::of_bytes(b"");
+        let parse = |uri: &str| UriLine::parse(&format!("'{uri}' a_1+2_amd64.deb 123 SHA256:{hash}"));
         let line = parse("http://h/p/a_1%2b2_amd64.deb").unwrap();
-        assert_eq!((line.file_name.as_str(), line.sha256.as_str()), ("a_1+2_amd64.deb", "abcd"));
+        assert_eq!((line.file_name.as_str(), &line.sha256), ("a_1+2_amd64.deb", &hash));
         assert_eq!(line.local_path(), None);
         for uri in ["file:/m/a_1%2b2.deb", "file:///m/a_1%2b2.deb"] {
             assert_eq!(parse(uri).unwrap().local_path(), Some(PathBuf::from("/m/a_1+2.deb")));
@@ -406,6 +406,7 @@ mod tests {
         assert_eq!(parse("file:/m/%2").unwrap().local_path(), None);
         assert_eq!(UriLine::parse("Reading package lists..."), None);
         assert_eq!(UriLine::parse("'x' y 1 MD5Sum:abcd"), None);
+        assert_eq!(UriLine::parse("'x' y 1 SHA256:abcd"), None);
     }
 
     #[test]

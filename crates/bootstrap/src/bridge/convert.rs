@@ -45,9 +45,9 @@ pub(super) fn convert(
     survey: &Survey,
 ) -> Result<Converted, BootstrapError> {
     let deb = Deb::read(&reference.path)?;
-    if deb.sha256 != reference.sha256 {
+    if let Some(found) = deb.sha256.as_ref().filter(|found| **found != reference.sha256) {
         let (path, expected) = (reference.path.clone(), reference.sha256.clone());
-        return Err(BootstrapError::Digest { path, expected, found: deb.sha256 });
+        return Err(BootstrapError::Digest { path, expected, found: found.clone() });
     }
     let mut collector = Collector::new(&deb, names);
     for file in &deb.files {

@@ -23,6 +23,7 @@ pub use names::{NameTable, parse_list};
 use crate::error::BootstrapError;
 use crate::progress::{Event, Reporter};
 use rayon::prelude::*;
+use rpm_model::ContentDigest;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -34,8 +35,8 @@ pub const BRIDGE_VERSION: u32 = 2;
 pub struct DebFileReference {
     /// The file.
     pub path: PathBuf,
-    /// SHA-256 that the package index promises, lower-case hexadecimal.
-    pub sha256: String,
+    /// SHA-256 that the package index promises.
+    pub sha256: ContentDigest,
 }
 
 /// Something the bridge left out, worth knowing when a build misses it.

@@ -2,9 +2,9 @@
 
 use super::control::Paragraph;
 use crate::error::BootstrapError;
-use sha2::{Digest, Sha256};
+use rpm_model::ContentDigest;
 use std::io::{Cursor, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What a file of a Debian package is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +47,8 @@ pub struct Deb {
     pub postinst: String,
     /// All files in the order of the archive.
     pub files: Vec<DebFile>,
-    /// SHA-256 of the package file, lower-case hexadecimal.
-    pub sha256: String,
+    /// SHA-256 of the package file; none when only the control data was read.
+    pub sha256: Option<ContentDigest>,
 }
 
 impl Deb {
@@ -61,7 +61,7 @@ impl Deb {
         Self::read_members(path, true)
     }
 
-    /// Returns the package without its files and with an empty digest; much faster than [`Self::read`].
+    /// Returns the package without its files and digest; much faster than [`Self::read`].
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -72,19 +72,19 @@ impl Deb {
     fn read_members(path: &Path, with_files: bool) -> Result<Self, BootstrapError> {
         if !with_files {
             let file = std::fs::File::open(path).map_err(BootstrapError::file("open", path))?;
-            return Self::read_archive(path, file, String::new(), false);
+            return Self::read_archive(path, file, None);
         }
         let bytes = std::fs::read(path).map_err(BootstrapError::file("read", path))?;
-        let sha256 = hex(&Sha256::digest(&bytes));
-        Self::read_archive(path, Cursor::new(bytes), sha256, true)
+        let sha256 = ContentDigest::of_bytes(&bytes);
+        Self::read_archive(path, Cursor::new(bytes), Some(sha256))
     }
 
     fn read_archive(
         path: &Path,
         reader: impl Read + std::io::Seek,
-        sha256: String,
-        with_files: bool,
+        sha256: Option<ContentDigest>,
     ) -> Result<Self, BootstrapError> {
+        let with_files = sha256.is_some();
         let mut deb = Self {
             control: Paragraph::default(),
             conffiles: vec![],
@@ -225,23 +225,6 @@ fn utf8(path: &Path, bytes: &[u8]) -> Result<String, BootstrapError> {
 fn absolute(name: &str) -> String {
     let name = name.strip_prefix('.').unwrap_or(name);
     format!("/{}", name.trim_matches('/'))
-}
-
-/// Returns lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Returns the SHA-256 of a file, lower-case hexadecimal.
-pub(crate) fn sha256_of_file(path: &Path) -> Result<String, BootstrapError> {
-    let read = |path: &PathBuf| -> std::io::Result<String> {
-        let mut file = std::fs::File::open(path)?;
-        let mut hash = Sha256::new();
-        std::io::copy(&mut file, &mut hash)?;
-        Ok(hex(&hash.finalize()))
-    };
-    let path = path.to_owned();
-    read(&path).map_err(BootstrapError::file("read", &path))
 }
 
 #[cfg(test)]

@@ -8,5 +8,4 @@ mod control;
 
 pub use alternatives::{Alternative, find_alternatives};
 pub use archive::{Deb, DebFile, DebFileKind};
-pub(crate) use archive::{hex, sha256_of_file};
 pub use control::{DebDependency, Paragraph, parse_dependencies};

@@ -4,7 +4,7 @@
 
 use bootstrap::DebFileReference;
 use object::write::elf::{FileHeader, Writer};
-use sha2::{Digest, Sha256};
+use rpm_model::ContentDigest;
 use std::path::Path;
 
 /// A Debian package under construction.
@@ -103,7 +103,7 @@ impl TinyDeb {
         let version = self.control.lines().find_map(|line| line.strip_prefix("Version: ")).unwrap();
         let path = directory.join(format!("{}_{}_amd64.deb", self.name, version.replace(':', "%3a")));
         std::fs::write(&path, &bytes).unwrap();
-        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = ContentDigest::of_bytes(&bytes);
         DebFileReference { path, sha256 }
     }
 }
