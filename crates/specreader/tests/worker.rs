@@ -110,7 +110,7 @@ fn specs_are_read_inside_the_worker() {
         site.spec("escape", &escape),
         site.spec("bad", "Name: bad\nNonsense\n"),
         site.spec("last", SPEC),
-        site.spec("reader", &SPEC.replace("%(echo 1.%{two})", "%(head -c 3 %{SOURCE0})")),
+        site.spec("reader", &SPEC.replace("%(echo 1.%{two})", "%(head -c 3 %{_sourcedir}/data.txt)")),
     ];
     fs::write(specs[7].source_dir.join("data.txt"), "9.8".to_owned() + &"x".repeat(2 << 20)).unwrap();
     let reading = reader.read(&specs, &options()).unwrap();
