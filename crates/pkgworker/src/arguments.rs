@@ -146,6 +146,32 @@ pub(crate) struct Arguments {
 const DISK_LIMIT: u64 = 16 << 30;
 
 impl Arguments {
+    /// Returns the arguments with every path absolute: mounts and job documents know no current directory.
+    pub(crate) fn absolute(mut self) -> std::io::Result<Self> {
+        let one = [&mut self.work_dir];
+        let optional = [
+            &mut self.job,
+            &mut self.result,
+            &mut self.output,
+            &mut self.layers,
+            &mut self.srpm_file,
+            &mut self.worker_tar,
+            &mut self.rpm_dir,
+            &mut self.srpm_dir,
+            &mut self.toolchain_rpms_dir,
+            &mut self.cache_dir,
+            &mut self.rpmmacros_file,
+            &mut self.ccache_root_dir,
+            &mut self.ccache_config,
+            &mut self.log_file,
+        ];
+        let many = self.repo_file.iter_mut().chain(&mut self.install_package);
+        for path in one.into_iter().chain(optional.into_iter().flatten()).chain(many) {
+            *path = std::path::absolute(&*path)?;
+        }
+        Ok(self)
+    }
+
     /// Returns the directory of unpacked packages.
     pub(crate) fn layer_directory(&self) -> PathBuf {
         self.layers.clone().unwrap_or_else(|| self.work_dir.join("layers"))
@@ -190,6 +216,7 @@ impl Arguments {
             srpm_path: srpm_path.to_string_lossy().into_owned(),
             srpm_sha256: srpm.sha256,
             lock,
+            common: worker.core_contents(),
             arch: self.out_arch.clone().unwrap_or_else(|| worker.arch.clone()),
             defines: BTreeMap::from([
                 ("dist".to_owned(), required(self.dist_tag.as_ref())?.clone()),

@@ -62,7 +62,9 @@ pub fn build(job: &JobDocument, host: &Host<'_>) -> Result<ResultDocument, Worke
     let start = Instant::now();
     let srpm = check_srpm(job)?;
     let requests: Vec<LayerRequest> = job.lock.packages().iter().map(LayerRequest::from).collect();
-    let root = host.layers.root_plan(&requests, &RootOptions::default())?;
+    let root = host
+        .layers
+        .root_plan(&requests, &RootOptions { common: job.common.clone(), ..RootOptions::default() })?;
     let mut directory = JobDirectory::create(host.work, &stem(&job.srpm_path))?;
     let keep_upper = host.keep != Keep::Never;
     let ran = run(job, host, &root, &directory, keep_upper)?;

@@ -159,6 +159,7 @@ mod tests {
             srpm_path: "/srv/zlib-1.3-1.mw1.src.rpm".into(),
             srpm_sha256: ContentDigest::of_bytes(b""),
             lock: BuildrootLock::new(Vec::new()),
+            common: Default::default(),
             arch: HOST_ARCH.into(),
             defines: BTreeMap::from([("dist".into(), ".mw1".into())]),
             macros_file: None,

@@ -14,7 +14,12 @@ use report::{Event, ExitStatus, Failure, Reporter, conclude};
 use rpm_model::{JobDocument, Outcome, ResultDocument};
 
 fn main() -> ExitCode {
-    conclude(run(&Arguments::parse()))
+    let arguments = Arguments::parse().absolute();
+    conclude(
+        arguments
+            .map_err(|error| Failure::new(ExitStatus::Environment, error))
+            .and_then(|arguments| run(&arguments)),
+    )
 }
 
 fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {

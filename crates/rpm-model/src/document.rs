@@ -3,7 +3,7 @@
 //! A [`JobDocument`] is self-contained: with it and the files it names by SHA-256 a worker needs nothing
 //! else. A [`ResultDocument`] is what came out; a [`BuildRecord`] is what the tree remembers of a build.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,10 @@ pub struct JobDocument {
     pub srpm_sha256: ContentDigest,
     /// The exact content of the build root.
     pub lock: BuildrootLock,
+    /// Packages that most build roots have in common (the worker's core): a hint for stacking them, which
+    /// influences no result.
+    #[serde(default)]
+    pub common: BTreeSet<ContentDigest>,
     /// The architecture to build for.
     pub arch: String,
     /// Macro definitions, `-D 'key value'` each, for example `dist` → `.mw1`.

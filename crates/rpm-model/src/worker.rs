@@ -1,5 +1,7 @@
 //! Which exact packages a build root or a worker holds.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::hash::{ContentDigest, ContentHasher};
@@ -78,6 +80,11 @@ pub struct WorkerManifest {
 impl WorkerManifest {
     /// The schema that this code reads and writes.
     pub const SCHEMA: u32 = 1;
+
+    /// Returns the content of the core packages, which most build roots have in common.
+    pub fn core_contents(&self) -> BTreeSet<ContentDigest> {
+        self.core.packages().iter().map(|package| package.sha256.clone()).collect()
+    }
 
     /// Returns the generation's identity: its core lock's digest.
     pub fn generation(&self) -> ContentDigest {

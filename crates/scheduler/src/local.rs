@@ -100,6 +100,7 @@ impl Builder for LocalBuilder<'_> {
             srpm_path: task.srpm.to_string_lossy().into_owned(),
             srpm_sha256: task.srpm_sha256.clone(),
             lock: root.lock,
+            common: self.worker.core_contents(),
             arch: self.worker.arch.clone(),
             defines: self.defines.clone(),
             macros_file: self.macros_file.as_ref().map(|path| path.to_string_lossy().into_owned()),

@@ -41,6 +41,7 @@ pub(crate) fn result_of(package: &str, outcome: Outcome) -> Attempt {
         srpm_path: format!("{package}.src.rpm"),
         srpm_sha256: ContentDigest::of_bytes(b""),
         lock: BuildrootLock::new(Vec::new()),
+        common: BTreeSet::new(),
         arch: "x86_64".into(),
         defines: BTreeMap::new(),
         macros_file: None,
