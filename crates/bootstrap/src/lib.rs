@@ -1,8 +1,11 @@
 //! Makes a toolchain repository and a worker from a base distribution.
 //!
-//! What it is: the way from a host that has only Debian and Rust to RPMs that can build RPMs. [`AptRoot`] fetches
-//! Debian packages through a private apt, [`bridge`] turns them into RPMs, [`make_toolchain`] does both and
-//! publishes the directory. Everything is keyed by content: when nothing changed, nothing runs.
+//! What it is: the way from a host that has only Debian and Rust to RPMs that can build RPMs. A [`BaseSource`]
+//! gives packages: [`DebianBase`] fetches Debian's through a private apt ([`AptRoot`]) and turns them into RPMs
+//! ([`bridge`]), [`RepositoryBase`] takes them from any repository of RPMs. [`make_toolchain`] publishes them as a
+//! directory, [`make_worker`] freezes the core set that every build root starts from and lets rpm itself record it;
+//! [`export`] and [`import`] carry a worker to other machines. Everything is keyed by content: when nothing
+//! changed, nothing runs.
 //!
 //! What it is not: a package manager for the host, whose state it neither reads nor changes; nor a builder of
 //! packages.
@@ -26,12 +29,8 @@ pub use archive::{ArchivedPackage, ArchivedWorker, export, import};
 pub use base::{BaseNote, BaseSource, DebianBase, HttpFetch, RepositoryBase, Selection, SignaturePolicy};
 pub use bridge::{
     BRIDGE_VERSION, BridgeNote, DebFileReference, ElfDependencies, NameTable, bridge, elf_dependencies,
-    parse_list,
 };
 pub use configuration::Configuration;
-pub use deb::{
-    Alternative, Deb, DebDependency, DebFile, DebFileKind, Paragraph, find_alternatives, parse_dependencies,
-};
 pub use error::BootstrapError;
 pub use progress::{Event, Reporter, Silent};
 pub use toolchain::{Toolchain, ToolchainPackage, make_toolchain, make_toolchain_from};

@@ -18,7 +18,8 @@ mod translate;
 mod version;
 
 pub use elf::{ElfDependencies, elf_dependencies};
-pub use names::{NameTable, parse_list};
+pub use names::NameTable;
+pub(crate) use names::parse_list;
 
 use crate::error::BootstrapError;
 use crate::progress::{Event, Reporter};

@@ -102,7 +102,7 @@ impl NameTable {
 }
 
 /// Returns the names of a list file: one or more a line, `#` starts a comment.
-pub fn parse_list(text: &str) -> Vec<String> {
+pub(crate) fn parse_list(text: &str) -> Vec<String> {
     let names = text.lines().flat_map(|line| line.split('#').next().unwrap_or("").split_whitespace());
     names.map(str::to_owned).collect::<BTreeSet<String>>().into_iter().collect()
 }

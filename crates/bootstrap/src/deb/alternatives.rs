@@ -7,17 +7,17 @@ use std::collections::BTreeMap;
 
 /// One link that `update-alternatives` would make.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Alternative {
+pub(crate) struct Alternative {
     /// Where the link is, for example `/usr/bin/awk`.
-    pub link: String,
+    pub(crate) link: String,
     /// What it leads to, for example `/usr/bin/gawk`.
-    pub target: String,
+    pub(crate) target: String,
     /// Priority of the group it belongs to; the highest wins.
-    pub priority: i32,
+    pub(crate) priority: i32,
 }
 
 /// Returns all links, slaves included, in the order of the script.
-pub fn find_alternatives(script: &str) -> Vec<Alternative> {
+pub(crate) fn find_alternatives(script: &str) -> Vec<Alternative> {
     let script = script.replace("\\\n", " ");
     let mut variables = BTreeMap::new();
     let mut found = Vec::new();

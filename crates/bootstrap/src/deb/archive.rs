@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// What a file of a Debian package is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DebFileKind {
+pub(crate) enum DebFileKind {
     /// A regular file and its content.
     Regular(Vec<u8>),
     /// A directory.
@@ -21,34 +21,34 @@ pub enum DebFileKind {
 
 /// One file of a Debian package.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DebFile {
+pub(crate) struct DebFile {
     /// Absolute path as the package has it, before directories are merged.
-    pub path: String,
+    pub(crate) path: String,
     /// Permission bits.
-    pub mode: u16,
+    pub(crate) mode: u16,
     /// Owner's name.
-    pub user: String,
+    pub(crate) user: String,
     /// Group's name.
-    pub group: String,
+    pub(crate) group: String,
     /// Modification time in seconds since 1970.
-    pub mtime: u32,
+    pub(crate) mtime: u32,
     /// What it is.
-    pub kind: DebFileKind,
+    pub(crate) kind: DebFileKind,
 }
 
 /// A Debian binary package, read completely.
 #[derive(Debug, Clone)]
-pub struct Deb {
+pub(crate) struct Deb {
     /// The control fields.
-    pub control: Paragraph,
+    pub(crate) control: Paragraph,
     /// Configuration files by absolute path.
-    pub conffiles: Vec<String>,
+    pub(crate) conffiles: Vec<String>,
     /// The text of `postinst`, empty when there is none.
-    pub postinst: String,
+    pub(crate) postinst: String,
     /// All files in the order of the archive.
-    pub files: Vec<DebFile>,
+    pub(crate) files: Vec<DebFile>,
     /// SHA-256 of the package file; none when only the control data was read.
-    pub sha256: Option<ContentDigest>,
+    pub(crate) sha256: Option<ContentDigest>,
 }
 
 impl Deb {
@@ -57,7 +57,7 @@ impl Deb {
     /// # Errors
     /// [`BootstrapError::File`] when it cannot be read, [`BootstrapError::Deb`] when it is malformed, uses an
     /// unknown compression, or holds a kind of file that a package of a toolchain has no business with.
-    pub fn read(path: &Path) -> Result<Self, BootstrapError> {
+    pub(crate) fn read(path: &Path) -> Result<Self, BootstrapError> {
         Self::read_members(path, true)
     }
 
@@ -65,7 +65,7 @@ impl Deb {
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn read_control_only(path: &Path) -> Result<Self, BootstrapError> {
+    pub(crate) fn read_control_only(path: &Path) -> Result<Self, BootstrapError> {
         Self::read_members(path, false)
     }
 
@@ -118,12 +118,12 @@ impl Deb {
     }
 
     /// Returns the package's Debian name.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.control.get("Package")
     }
 
     /// Returns the name of the source package.
-    pub fn source(&self) -> &str {
+    pub(crate) fn source(&self) -> &str {
         match self.control.get("Source").split_whitespace().next() {
             Some(source) => source,
             None => self.name(),

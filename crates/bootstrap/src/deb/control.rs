@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 /// One paragraph of a control file; field names compare without regard to case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Paragraph {
+pub(crate) struct Paragraph {
     fields: BTreeMap<String, String>,
 }
 
 impl Paragraph {
     /// Returns all paragraphs of a text; comment lines (`#`) are left out, continuation lines keep their
     /// line breaks and lose their leading blank.
-    pub fn parse_all(text: &str) -> Vec<Self> {
+    pub(crate) fn parse_all(text: &str) -> Vec<Self> {
         let mut paragraphs = vec![Self::default()];
         let mut current: Option<String> = None;
         for line in text.lines() {
@@ -41,12 +41,12 @@ impl Paragraph {
     }
 
     /// Returns a field's value, or an empty text when the field is absent.
-    pub fn get(&self, field: &str) -> &str {
+    pub(crate) fn get(&self, field: &str) -> &str {
         self.fields.get(&field.to_ascii_lowercase()).map_or("", String::as_str)
     }
 
     /// Returns all fields, names in lower case, sorted by name.
-    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
@@ -55,13 +55,13 @@ impl Paragraph {
 ///
 /// The bounds are dropped on purpose: a bridged set is the closed result of apt's own resolution.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DebDependency {
+pub(crate) struct DebDependency {
     /// Names, most preferred first; at least one.
-    pub alternatives: Vec<String>,
+    pub(crate) alternatives: Vec<String>,
 }
 
 /// Returns the dependencies of a `Depends`, `Pre-Depends`, `Provides`, ... field.
-pub fn parse_dependencies(field: &str) -> Vec<DebDependency> {
+pub(crate) fn parse_dependencies(field: &str) -> Vec<DebDependency> {
     field
         .split(',')
         .map(|group| {

@@ -6,6 +6,6 @@ mod alternatives;
 mod archive;
 mod control;
 
-pub use alternatives::{Alternative, find_alternatives};
-pub use archive::{Deb, DebFile, DebFileKind};
-pub use control::{DebDependency, Paragraph, parse_dependencies};
+pub(crate) use alternatives::{Alternative, find_alternatives};
+pub(crate) use archive::{Deb, DebFile, DebFileKind};
+pub(crate) use control::{DebDependency, Paragraph, parse_dependencies};
