@@ -37,8 +37,11 @@ pub(crate) fn follow(
         if let Some(phase) = std::str::from_utf8(&line).ok().and_then(phase_of_line) {
             phases.push((phase.to_owned(), Instant::now()));
             on_phase(phase);
-            // The reader of a growing log sees each section begin.
-            let _ = writer.flush();
+        }
+        if result.is_ok() && reader.buffer().is_empty() {
+            // Before waiting for more: who reads the log of a running build sees how far it is, and a
+            // worker that is killed leaves a log that ends where the build was.
+            result = writer.flush();
         }
     }
     if result.is_ok() {
@@ -63,6 +66,24 @@ fn durations(starts: &[(String, Instant)], end: Instant) -> Vec<PhaseTime> {
 mod tests {
     use super::*;
     use std::cell::RefCell;
+
+    #[test]
+    fn the_log_of_a_silent_build_is_complete() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let log = file.reopen().unwrap();
+        std::thread::scope(|scope| {
+            let follower = scope.spawn(|| follow(reader, log, &|_| {}));
+            writer.write_all(b"compiling\n").unwrap();
+            // The build says nothing more and has not ended.
+            while std::fs::read(file.path()).unwrap() != b"compiling\n" {
+                assert!(!follower.is_finished());
+                std::thread::yield_now();
+            }
+            drop(writer);
+            follower.join().unwrap().1.unwrap();
+        });
+    }
 
     #[test]
     fn the_log_gets_everything_and_sections_are_told() {
