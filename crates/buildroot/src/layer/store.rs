@@ -81,6 +81,8 @@ impl LayerStore {
             let path = base.join(name);
             DirBuilder::new().recursive(true).mode(0o755).create(&path).context("make", &path)?;
         }
+        // What is remembered of a set names layers by path; it must be true whichever link led here.
+        let base = base.canonicalize().context("resolve", &base)?;
         let boot = fs::read_to_string(BOOT_ID).context("read", Path::new(BOOT_ID))?.trim().to_owned();
         remove_stale(&base.join("temp"))?;
         Ok(Self { base, setuid, boot, session: Mutex::new(None) })

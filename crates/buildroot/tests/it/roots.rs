@@ -54,6 +54,19 @@ impl Fixture {
     }
 }
 
+#[test]
+fn a_plan_names_the_real_place_of_a_store_that_is_reached_by_a_link() {
+    let fixture = Fixture::new();
+    let link = fixture.dir.path().join("link");
+    symlink(fixture.dir.path().join("store"), &link).expect("link");
+    let packages = [fixture.filesystem()];
+    let store = LayerStore::open(&link, SetuidPolicy::Keep).expect("store");
+    let through_link = store.root_plan(&packages, &RootOptions::default()).expect("plan");
+    fs::remove_file(&link).expect("remove the link");
+    assert!(through_link.lowers.iter().all(|lower| lower.is_dir()), "{:?}", through_link.lowers);
+    assert_eq!(fixture.plan(&packages).lowers, through_link.lowers);
+}
+
 fn owned(user: &str, mut file: FileEntry) -> FileEntry {
     (file.user, file.group) = (user.to_owned(), user.to_owned());
     file
