@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rebuild::{PresentFacts, PublishedState, build_reasons};
-use rpm_model::{BadSpec, BuildReason, BuildRecord, ContentDigest};
+use rpm_model::{BadSpec, BuildReason, BuildRecord, ContentDigest, Dependency, Nevra, Requirement};
 use serde::{Deserialize, Serialize};
 
 use crate::queue::{Queue, Task};
@@ -117,10 +117,13 @@ impl PlanDocument {
     pub fn new(input: &PlanInput<'_>) -> Self {
         let mut packages: Vec<PlannedPackage> = Vec::new();
         let mut stuck: BTreeSet<&str> = BTreeSet::new();
+        let mut returning = Returning { state: input.state, records: Vec::new() };
         for place in input.places {
-            let action = input.action(place, &stuck);
-            if matches!(action, PlannedAction::Blocked { .. }) {
-                stuck.insert(&place.package);
+            let action = input.action(place, &stuck, &returning);
+            match action {
+                PlannedAction::Blocked { .. } => _ = stuck.insert(&place.package),
+                PlannedAction::Build { .. } => returning.records.extend(input.records.get(&place.package)),
+                PlannedAction::UpToDate | PlannedAction::Ignored => {}
             }
             packages.push(PlannedPackage {
                 package: place.package.clone(),
@@ -146,6 +149,18 @@ impl PlanDocument {
     /// Returns how many packages are right as they are published.
     pub fn up_to_date(&self) -> usize {
         self.packages.iter().filter(|package| package.action == PlannedAction::UpToDate).count()
+    }
+
+    /// Returns the packages that a change of another may bring into the run: neither those that the user
+    /// wants left alone nor those that cannot be built.
+    pub fn cascading(&self) -> BTreeSet<String> {
+        let may =
+            |action: &PlannedAction| matches!(action, PlannedAction::Build { .. } | PlannedAction::UpToDate);
+        self.packages
+            .iter()
+            .filter(|package| may(&package.action))
+            .map(|package| package.package.clone())
+            .collect()
     }
 
     /// Returns the packages that cannot be built, with what stands in the way.
@@ -183,7 +198,12 @@ pub fn estimate(records: &BTreeMap<String, BuildRecord>, package: &str) -> f64 {
 }
 
 impl PlanInput<'_> {
-    fn action(&self, place: &PlaceInGraph, stuck: &BTreeSet<&str>) -> PlannedAction {
+    fn action(
+        &self,
+        place: &PlaceInGraph,
+        stuck: &BTreeSet<&str>,
+        state: &dyn PublishedState,
+    ) -> PlannedAction {
         let name = &place.package;
         if self.ignored.contains(name) {
             return PlannedAction::Ignored;
@@ -208,8 +228,34 @@ impl PlanInput<'_> {
             policy: task.policy,
             build_requires: task.spec.requirements(task.run_check),
         };
-        let reasons = build_reasons(self.records.get(name), &present, self.state);
+        let reasons = build_reasons(self.records.get(name), &present, state);
         if reasons.is_empty() { PlannedAction::UpToDate } else { PlannedAction::Build { reasons } }
+    }
+}
+
+/// What is published, as a plan looks at it: what is built anyway is expected to provide what it provided
+/// before. If it does not, acceptance finds out and brings its dependants into the run.
+struct Returning<'a> {
+    state: &'a dyn PublishedState,
+    /// Last builds of what is built.
+    records: Vec<&'a BuildRecord>,
+}
+
+impl PublishedState for Returning<'_> {
+    fn content(&self, path: &str) -> Option<ContentDigest> {
+        self.state.content(path)
+    }
+
+    fn satisfied(&self, requirement: &Requirement) -> bool {
+        let provides = |leaf: &Dependency| {
+            let packages = self.records.iter().flat_map(|record| &record.rpms);
+            packages.flat_map(|package| &package.provides).any(|provided| provided.overlaps(leaf))
+        };
+        self.state.satisfied(requirement) || requirement.leaves().into_iter().any(provides)
+    }
+
+    fn package(&self, name: &str) -> Option<(&Nevra, &ContentDigest)> {
+        self.state.package(name)
     }
 }
 

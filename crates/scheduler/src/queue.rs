@@ -57,15 +57,33 @@ impl Queue {
         queue
     }
 
-    /// Adds a task while others run (a cascade); does nothing while the package waits or runs already.
-    /// Returns whether it was added.
+    /// Adds a task while others run (a cascade) and returns whether it will be started.
+    ///
+    /// Does nothing while the package waits or runs already, and after it has failed: one run tries once.
+    /// A task that waits for what has failed is blocked at once.
     pub fn add(&mut self, task: Task) -> bool {
-        if matches!(self.states.get(&task.package), Some(TaskState::Waiting | TaskState::Running)) {
+        if self.states.get(&task.package).is_some_and(|state| *state != TaskState::Done) {
             return false;
         }
+        let by: BTreeSet<String> =
+            task.waits_for.iter().flat_map(|before| self.root_causes(before)).collect();
+        let package = task.package.clone();
         self.insert(task);
         self.weigh();
-        true
+        if by.is_empty() {
+            return true;
+        }
+        self.states.insert(package, TaskState::Blocked { by });
+        false
+    }
+
+    /// Returns the failed packages because of which this one will not be there.
+    fn root_causes(&self, package: &str) -> BTreeSet<String> {
+        match self.states.get(package) {
+            Some(TaskState::Failed) => BTreeSet::from([package.to_owned()]),
+            Some(TaskState::Blocked { by }) => by.clone(),
+            _ => BTreeSet::new(),
+        }
     }
 
     /// Marks the ready task of highest priority as running and returns its name.
@@ -279,6 +297,19 @@ mod tests {
         assert!(queue.add(task("jq", &["oniguruma"], 1.0)));
         assert!(!queue.add(task("jq", &["oniguruma"], 1.0)));
         assert_eq!(queue.start_next().as_deref(), Some("jq"));
+    }
+
+    #[test]
+    fn a_cascade_neither_repeats_nor_awaits_what_has_failed() {
+        let mut queue = Queue::new([task("a", &[], 2.0), task("b", &["a"], 1.0), task("c", &[], 1.0)]);
+        assert_eq!(queue.start_next().as_deref(), Some("a"));
+        queue.failed("a");
+        for name in ["a", "b"] {
+            assert!(!queue.add(task(name, &[], 1.0)), "{name}");
+        }
+        assert!(!queue.add(task("d", &["b", "c"], 1.0)));
+        assert_eq!(queue.state("d"), Some(&TaskState::Blocked { by: BTreeSet::from(["a".to_owned()]) }));
+        assert_eq!(play(queue, &[]), ["c"]);
     }
 
     #[test]

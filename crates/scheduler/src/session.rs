@@ -297,8 +297,7 @@ impl Session<'_> {
             reporter: self.reporter,
         };
         let store = RecordStore::new(&settings.records);
-        let in_scope: BTreeSet<String> =
-            plan.packages.iter().map(|package| package.package.clone()).collect();
+        let in_scope = plan.cascading();
         let history = records.clone();
         let mut acceptor = RepositoryAcceptor {
             rpms: settings.rpms.clone(),
