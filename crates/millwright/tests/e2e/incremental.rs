@@ -1,0 +1,180 @@
+//! What is built again, and what is not: content decides, time stamps never.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use rpm_model::{BuildReason, ContentDigest};
+
+use crate::spec::Spec;
+use crate::tree::{Tree, program_path};
+
+/// A library, a program that is linked to it, and a package that has nothing to do with them.
+fn tree_of_three(test: &str) -> Option<Tree> {
+    let tree = Tree::new(test)?;
+    tree.spec(&Spec::library("greet", "1", 7));
+    tree.spec(&Spec::program("hello", "greet"));
+    tree.spec(&Spec::data("other"));
+    tree.millwright(&["build"]).exits(0).says(&["3 built"]);
+    Some(tree)
+}
+
+/// Asserts that a run builds these and nothing else.
+#[track_caller]
+fn assert_builds(tree: &Tree, packages: &[&str]) -> String {
+    let ended = tree.millwright(&["build", "-j", "1"]);
+    ended.exits(0);
+    let started: Vec<&str> = ended
+        .stderr
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("start  "))
+        .filter_map(|rest| rest.split(':').next())
+        .collect();
+    assert_eq!(started, packages, "{}", ended.text());
+    ended.text()
+}
+
+/// Sets the time stamps of every file of the specs.
+fn touch_specs(tree: &Tree, time: SystemTime) {
+    for path in crate::tree::files_below(&tree.path("SPECS")) {
+        let file = fs::File::options().append(true).open(path).unwrap();
+        file.set_modified(time).unwrap();
+    }
+}
+
+#[test]
+fn nothing_is_done_twice() {
+    let Some(tree) = tree_of_three("no-op") else { return };
+    let published = tree.published();
+    let whole = |tree: &Tree| -> BTreeMap<std::path::PathBuf, (SystemTime, ContentDigest)> {
+        crate::tree::files_below(&tree.path("out"))
+            .into_iter()
+            .map(|path| {
+                let content = ContentDigest::of_bytes(&fs::read(&path).unwrap());
+                (path.clone(), (fs::metadata(&path).unwrap().modified().unwrap(), content))
+            })
+            .collect()
+    };
+    let before = whole(&tree);
+    tree.millwright(&["build"]).exits(0).says_once("nothing to do: 3 packages are up to date");
+    assert_eq!(whole(&tree), before, "not even the metadata is written again");
+    // No decision reads a time stamp, forwards or backwards.
+    for time in
+        [SystemTime::now() + Duration::from_secs(3600), SystemTime::UNIX_EPOCH + Duration::from_secs(86400)]
+    {
+        touch_specs(&tree, time);
+        tree.millwright(&["build"]).exits(0).says_once("nothing to do: 3 packages are up to date");
+    }
+    assert_eq!(tree.published(), published);
+}
+
+#[test]
+fn a_run_that_has_nothing_to_do_starts_no_process() {
+    let Some(tree) = tree_of_three("no-process") else { return };
+    let trace = tree.path("trace");
+    let strace = "/usr/bin/strace";
+    if std::path::Path::new(strace).exists() {
+        touch_specs(&tree, SystemTime::now() + Duration::from_secs(60));
+        let mut command = std::process::Command::new(strace);
+        command.args(["-f", "-qq", "-e", "trace=execve,fork,vfork,clone,clone3", "-o"]).arg(&trace);
+        command.arg(program_path("millwright")).arg("build").current_dir(tree.path(""));
+        tree.run(&mut command).exits(0).says(&["nothing to do"]);
+        let text = fs::read_to_string(&trace).unwrap();
+        let (threads, processes): (Vec<&str>, Vec<&str>) =
+            text.lines().partition(|line| line.contains("CLONE_THREAD") || line.contains("resumed"));
+        assert!(!threads.is_empty(), "strace sees what is created");
+        // The one execve is strace's own of millwright.
+        assert_eq!(processes.len(), 1, "{text}");
+        assert!(processes[0].contains("execve("), "{text}");
+    } else {
+        assert!(std::env::var_os("CI").is_none(), "strace is missing");
+        eprintln!("SKIPPED a part of no-process: needs strace");
+    }
+}
+
+#[test]
+fn an_edit_that_changes_no_result_stops_at_its_package() {
+    let Some(tree) = tree_of_three("comment") else { return };
+    let before = tree.published();
+    let mut text = Spec::library("greet", "1", 7).text();
+    text.push_str("# a remark at the end\n");
+    tree.file("SPECS/greet/greet.spec", &text);
+    let said = assert_builds(&tree, &["greet"]);
+    assert!(said.contains("1 identical, 2 up to date"), "{said}");
+    assert_eq!(tree.published(), before);
+    assert!(matches!(tree.records()["greet"].reasons[..], [BuildReason::InputsChanged { .. }]));
+    tree.millwright(&["build"]).exits(0).says(&["nothing to do"]);
+}
+
+#[test]
+fn a_changed_library_is_built_and_dependants_that_do_not_see_it_are_not() {
+    let Some(tree) = tree_of_three("changed") else { return };
+    let before = tree.published();
+    tree.spec(&Spec::library("greet", "1", 8));
+    assert_builds(&tree, &["greet"]);
+    let after = tree.published();
+    let changed: Vec<&str> = after
+        .iter()
+        .filter(|(path, content)| before.get(*path) != Some(content))
+        .map(|(path, _)| path.as_str())
+        .collect();
+    assert!(changed.iter().any(|path| path.starts_with("x86_64/greet-1.0-")), "{changed:?}");
+    assert!(changed.iter().all(|path| path.contains("/greet-")), "{changed:?}");
+    assert_builds(&tree, &[]);
+}
+
+#[test]
+fn a_changed_soname_brings_the_dependants_along_in_the_same_run() {
+    let Some(tree) = tree_of_three("soname") else { return };
+    tree.spec(&Spec::library("greet", "2", 7).version("2.0"));
+    let said = assert_builds(&tree, &["greet", "hello"]);
+    assert!(
+        said.contains("hello requires `libgreet.so.1()(64bit)`, which nothing provides any more"),
+        "{said}"
+    );
+    let records = tree.records();
+    let lost = |reason: &BuildReason| matches!(reason, BuildReason::RequirementLost { requirement, .. } if requirement == "libgreet.so.1()(64bit)");
+    assert!(records["hello"].reasons.iter().any(lost), "{:?}", records["hello"].reasons);
+    // The old library's packages are gone from the repository.
+    assert!(tree.published().keys().all(|path| !path.contains("greet-1.0")), "{:?}", tree.published().keys());
+    assert_builds(&tree, &[]);
+}
+
+#[test]
+fn a_removed_or_damaged_result_is_made_again() {
+    let Some(tree) = tree_of_three("damaged") else { return };
+    let before = tree.published();
+    fs::remove_file(tree.path("out/RPMS/noarch/other-1.0-1.mw1.noarch.rpm")).unwrap();
+    let library = tree.path("out/RPMS/x86_64/greet-1.0-1.mw1.x86_64.rpm");
+    let mut bytes = fs::read(&library).unwrap();
+    bytes.truncate(bytes.len() - 10);
+    fs::write(&library, bytes).unwrap();
+    let said = assert_builds(&tree, &["greet", "other"]);
+    assert!(said.contains("other-1.0-1.mw1.noarch.rpm` is missing"), "{said}");
+    assert_eq!(tree.published(), before, "the same packages, bit by bit");
+}
+
+#[test]
+fn the_rebuild_and_ignore_lists_are_followed() {
+    let Some(tree) = tree_of_three("lists") else { return };
+    let before = tree.published();
+    let ended = tree.millwright(&["rebuild", "greet"]);
+    ended.exits(0).says(&["greet: its rebuild was asked for", "1 identical"]);
+    assert_eq!(tree.published(), before);
+    tree.spec(&Spec::library("greet", "1", 8));
+    tree.spec(&Spec::data("other").version("2.0"));
+    let ended = tree.millwright(&["build", "--ignore-list=greet"]);
+    ended.exits(0).says(&["1 built, 1 up to date"]).never_says(&["start  greet"]);
+}
+
+#[test]
+fn a_package_that_fails_is_tried_once_however_many_others_change() {
+    let Some(tree) = tree_of_three("tried-once") else { return };
+    tree.spec(&Spec::library("greet", "2", 7).version("2.0").build("exit 1"));
+    tree.spec(&Spec::data("other").version("2.0"));
+    tree.spec(&Spec::data("another"));
+    let ended = tree.millwright(&["build", "-j", "1"]);
+    ended.exits(1).says(&["2 built, 1 up to date, 1 failed"]).says_once("start  greet");
+    // What was published of it stays, and so does what needs it.
+    assert!(tree.published().contains_key("x86_64/greet-1.0-1.mw1.x86_64.rpm"));
+}

@@ -1,0 +1,141 @@
+//! Runs that do not come to their end: a second run, a killed run, an interrupted one.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::spec::Spec;
+use crate::tree::{Tree, files_below};
+
+/// A package whose build waits until a file is written into its build directory from outside.
+fn waiting(name: &str) -> Spec {
+    Spec::data(name).build("echo waiting\nwhile ! test -e /build/go-on; do sleep 0.1; done")
+}
+
+/// A tree whose package `slow` waits in `%build`; `fast` is built before it and `last` after it.
+fn tree_with_a_waiting_build(test: &str) -> Option<Tree> {
+    let tree = Tree::new(test)?;
+    tree.spec(&Spec::data("fast"));
+    tree.spec(&waiting("slow").needs("fast"));
+    tree.spec(&Spec::data("last").needs("slow"));
+    Some(tree)
+}
+
+/// Returns whether the build of `slow` has come to its waiting place.
+fn is_waiting(tree: &Tree) -> bool {
+    let log = tree.path("build/logs/pkggen/rpmbuilding/slow-1.0-1.mw1.src.rpm.log");
+    std::fs::read_to_string(log).is_ok_and(|text| text.lines().any(|line| line == "waiting"))
+}
+
+/// Lets the waiting build go on.
+fn release(tree: &Tree) {
+    let jobs = std::fs::read_dir(tree.path("build/worker/chroot")).unwrap();
+    for job in jobs {
+        std::fs::write(job.unwrap().path().join("build/go-on"), "").unwrap();
+    }
+}
+
+/// Makes `slow` a package that builds at once.
+fn mend(tree: &Tree) {
+    tree.spec(&Spec::data("slow").needs("fast"));
+}
+
+#[test]
+fn a_second_run_in_the_same_build_directory_is_refused_and_told_by_whom() {
+    let Some(tree) = tree_with_a_waiting_build("two-runs") else { return };
+    let mut first = tree.start_millwright(&["build"]);
+    first.wait_until("the build waits", || is_waiting(&tree));
+    for command in [&["build"][..], &["plan"], &["clean", "all"]] {
+        let second = tree.start_millwright(command).wait();
+        let holder = format!("process {}: millwright build", first.id());
+        second.exits(3).says(&["build` is in use", &holder, "--build-dir"]);
+    }
+    release(&tree);
+    first.wait().exits(0).says(&["3 built"]);
+    tree.assert_clean();
+}
+
+#[test]
+fn a_killed_run_leaves_nothing_and_the_next_completes_it() {
+    let Some(tree) = tree_with_a_waiting_build("killed") else { return };
+    let mut run = tree.start_millwright(&["build"]);
+    run.wait_until("the build waits", || is_waiting(&tree));
+    assert!(tree.remains().len() > 2, "this test sees running builds");
+    run.signal(Signal::SIGKILL);
+    assert_eq!(run.wait().status.code(), None);
+    // Neither the workers' nor the sandboxes' supervisors got a signal; they end because it is gone.
+    tree.assert_nothing_runs();
+    assert_eq!(tree.records().keys().collect::<Vec<_>>(), ["fast"]);
+    mend(&tree);
+    tree.millwright(&["build"]).exits(0).says(&["2 built, 1 up to date"]);
+    tree.millwright(&["build"]).exits(0).says(&["nothing to do"]);
+}
+
+#[test]
+fn an_interrupted_run_finishes_what_runs_and_the_next_goes_on() {
+    let Some(tree) = tree_with_a_waiting_build("interrupted") else { return };
+    let mut run = tree.start_millwright(&["build"]);
+    run.wait_until("the build waits", || is_waiting(&tree));
+    run.signal(Signal::SIGINT);
+    run.wait_for_text("stopping after the running build");
+    release(&tree);
+    let ended = run.wait();
+    ended.exits(1).says(&["2 built, 1 not started", "run the same command to go on"]);
+    tree.assert_clean();
+    assert_eq!(tree.records().keys().collect::<Vec<_>>(), ["fast", "slow"]);
+    tree.millwright(&["build"]).exits(0).says(&["1 built, 2 up to date"]);
+}
+
+#[test]
+fn a_second_interrupt_ends_running_builds_too() {
+    let Some(tree) = tree_with_a_waiting_build("interrupted-twice") else { return };
+    let mut run = tree.start_millwright(&["build"]);
+    run.wait_until("the build waits", || is_waiting(&tree));
+    run.signal(Signal::SIGINT);
+    run.wait_for_text("interrupt again to end it too");
+    run.signal(Signal::SIGINT);
+    let ended = run.wait();
+    assert_ne!(ended.status.code(), Some(0));
+    tree.assert_nothing_runs();
+    assert_eq!(tree.records().keys().collect::<Vec<_>>(), ["fast"]);
+    mend(&tree);
+    tree.millwright(&["build"]).exits(0).says(&["2 built, 1 up to date"]);
+}
+
+/// Kills a run at many moments of its life; whatever is published then is whole, and the next run completes.
+#[test]
+fn a_run_killed_at_any_moment_publishes_nothing_by_halves() {
+    let Some(tree) = Tree::new("killed-anywhere") else { return };
+    for name in ["one", "two", "three"] {
+        tree.spec(&Spec::data(name));
+    }
+    for step in 1..=8 {
+        let run = tree.start_millwright(&["build"]);
+        std::thread::sleep(Duration::from_millis(step * 120));
+        run.signal(Signal::SIGKILL);
+        run.wait();
+        tree.assert_nothing_runs();
+        for (path, content) in tree.published() {
+            // A file may be there before its record is; then nobody vouches for it, but it is whole.
+            assert!(path.ends_with(".rpm") || path.contains("/.tmp"), "{path}");
+            if path.ends_with(".rpm") {
+                let file = tree.path("out/RPMS").join(&path);
+                let read = repository::read_package(&file, rpm_model::PackageOrigin::Tree);
+                assert_eq!(read.unwrap().sha256, content, "{path}");
+            }
+        }
+        for record in tree.records().values() {
+            for rpm in &record.rpms {
+                assert_eq!(tree.published().get(&rpm.artifact.path), Some(&rpm.artifact.sha256));
+            }
+        }
+    }
+    tree.millwright(&["build"]).exits(0);
+    tree.millwright(&["build"]).exits(0).says(&["nothing to do: 3 packages"]);
+    assert_eq!(tree.published().len(), 3);
+    let temporary: Vec<_> = files_below(&tree.path("out"))
+        .into_iter()
+        .filter(|path| path.to_string_lossy().contains("/.tmp"))
+        .collect();
+    assert!(temporary.is_empty(), "{temporary:?}");
+}

@@ -1,0 +1,26 @@
+//! End to end: the real programs build real packages in real build roots, in a tree of each test's own.
+//!
+//! What it is: one test for each promise that a user could notice broken: what bad input gets, what an
+//! interruption leaves, what is built again and why, and whether the result can be installed. Each test
+//! writes a tree of tiny specs ([`tree::Tree`]), runs `millwright` or `pkgworker` on it, and then looks at
+//! what is on disk, at mounts and at processes. Nothing is fetched: the toolchain is the workspace's.
+//!
+//! What it is not: a test of the distribution in `SPECS/`. It needs root and a toolchain
+//! (`cargo xtask test` makes it first); without them each test says loudly that it was skipped, and fails
+//! where `CI` is set.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says when it was skipped"
+)]
+
+mod bad_input;
+mod hostile;
+mod incremental;
+mod interruption;
+mod run;
+mod spec;
+mod tree;
