@@ -9,7 +9,7 @@
 //! archive that is cut short has none, whatever its compression.
 
 use crate::error::BootstrapError;
-use crate::files::{remove_staging, staging_directory, to_json, write_atomically};
+use crate::files::{FileLock, remove_staging, staging_directory, to_json, write_atomically};
 use crate::progress::{Event, Reporter};
 use crate::worker::{LAYER_DIRECTORY, core_layers};
 use rpm_model::{BuildrootLock, ContentDigest, LockedPackage, Nevra, PackageOrigin, WorkerManifest};
@@ -122,9 +122,7 @@ pub fn import(archive: &Path, into: &Path) -> Result<WorkerManifest, BootstrapEr
         return read_manifest(&manifest_path);
     }
     // Imports into one directory take turns: two workers that start together want the same archive.
-    let lock_path = into.join(".lock");
-    let lock = File::create(&lock_path).map_err(BootstrapError::file("create", &lock_path))?;
-    lock.lock().map_err(BootstrapError::file("lock", &lock_path))?;
+    let _turn = FileLock::take(&into.join(".lock"))?;
     if manifest_path.is_file() {
         return read_manifest(&manifest_path);
     }

@@ -22,24 +22,51 @@ pub(crate) fn write_atomically(path: &Path, text: &str) -> Result<(), BootstrapE
     write().map_err(BootstrapError::file("write", path))
 }
 
+/// A lock on a file, given back when dropped.
+///
+/// Closing the file would not do: a child that another thread is just starting holds a copy of the descriptor
+/// until it executes its program, and the lock with it.
+#[derive(Debug)]
+pub(crate) struct FileLock(File);
+
+impl FileLock {
+    /// Takes the lock of a file, which is made when missing; returns nothing when another process holds it.
+    fn try_take(path: &Path) -> Result<Option<Self>, BootstrapError> {
+        let file = File::create(path).map_err(BootstrapError::file("create", path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(BootstrapError::file("lock", path)(error)),
+        }
+    }
+
+    /// Takes the lock of a file, which is made when missing, as soon as nobody else holds it.
+    pub(crate) fn take(path: &Path) -> Result<Self, BootstrapError> {
+        let file = File::create(path).map_err(BootstrapError::file("create", path))?;
+        file.lock().map_err(BootstrapError::file("lock", path))?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Fails only for a file that is no longer locked, which is what is wanted.
+        let _ = self.0.unlock();
+    }
+}
+
 /// Takes the lock of a build directory, and removes what bootstraps that were killed left in it: only their
 /// owner, who held the lock, could still use it.
 ///
 /// # Errors
 /// [`BootstrapError::Busy`] when another process holds it.
-pub(crate) fn lock_build_directory(directory: &Path) -> Result<File, BootstrapError> {
-    let path = directory.join("bootstrap.lock");
-    let file = File::create(&path).map_err(BootstrapError::file("create", &path))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(BootstrapError::Busy { directory: directory.to_owned() });
-        }
-        Err(TryLockError::Error(error)) => return Err(BootstrapError::file("lock", &path)(error)),
-    }
+pub(crate) fn lock_build_directory(directory: &Path) -> Result<FileLock, BootstrapError> {
+    let Some(lock) = FileLock::try_take(&directory.join("bootstrap.lock"))? else {
+        return Err(BootstrapError::Busy { directory: directory.to_owned() });
+    };
     remove_staging(directory)?;
     remove_staging(&directory.join("worker"))?;
-    Ok(file)
+    Ok(lock)
 }
 
 /// How the names of directories with half-done work begin.
@@ -89,4 +116,31 @@ pub(crate) fn exchange_directory(staged: &Path, place: &Path) -> Result<(), Boot
         return std::fs::rename(staged, place).map_err(fail);
     }
     renameat_with(CWD, staged, CWD, place, RenameFlags::EXCHANGE).map_err(|error| fail(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn a_lock_given_back_is_free_while_other_threads_start_programs() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    std::process::Command::new("true").status().unwrap();
+                }
+            });
+            let refused = (0..20_000).filter(|_| FileLock::try_take(&path).unwrap().is_none()).count();
+            is_over.store(true, Ordering::Relaxed);
+            assert_eq!(refused, 0);
+        });
+        let held = FileLock::take(&path).unwrap();
+        assert!(FileLock::try_take(&path).unwrap().is_none());
+        drop(held);
+        assert!(FileLock::try_take(&path).unwrap().is_some());
+    }
 }
