@@ -32,23 +32,25 @@ enum Command {
     /// with exit code 3), compiles the workspace, makes the toolchain and the worker, fetches sources, packs,
     /// reads, plans, builds and publishes. A second run does only what a change requires.
     BuildAll {
-        /// Options for `millwright build`
+        /// Options for `millwright build`; `cargo xtask millwright build --help` lists them
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<OsString>,
     },
     /// Build packages and what they need
     Build {
-        /// Spec names, then options for `millwright build`
+        /// Spec names, then options; `cargo xtask millwright build --help` lists them
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         packages: Vec<OsString>,
     },
     /// Build packages again although they are up to date
     Rebuild {
-        /// Spec names, then options for `millwright rebuild`
+        /// Spec names, then options; `cargo xtask millwright rebuild --help` lists them
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         packages: Vec<OsString>,
     },
     /// Run any `millwright` command after compiling it
+    // `--help` is Millwright's.
+    #[command(disable_help_flag = true)]
     Millwright {
         /// Its arguments
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
