@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use buildroot::{
@@ -15,6 +16,7 @@ use rpm_model::{
 
 use crate::collect::collect;
 use crate::command::sandbox_spec;
+use crate::disk::watch;
 use crate::error::{IoContext, WorkerError};
 use crate::log::judge;
 use crate::output::follow;
@@ -53,6 +55,8 @@ pub struct Host<'a> {
 struct Ran {
     outcome: SandboxOutcome,
     phases: Vec<PhaseTime>,
+    /// Whether it was killed because it used too much disk.
+    passed_disk_limit: bool,
 }
 
 /// Builds a job.
@@ -68,7 +72,7 @@ pub fn build(job: &JobDocument, host: &Host<'_>) -> Result<ResultDocument, Worke
     let mut directory = JobDirectory::create(host.work, &stem(&job.srpm_path))?;
     let keep_upper = host.keep != Keep::Never;
     let ran = run(job, host, &root, &directory, keep_upper)?;
-    let outcome = conclude(&ran, host)?;
+    let outcome = conclude(&ran, job, host)?;
     let (outcome, rpms, decisive_lines) = match outcome {
         Outcome::Succeeded => {
             match collect(&directory.places().top.join("RPMS"), &job.expected, host.output)? {
@@ -138,17 +142,26 @@ fn run(
     let second = writer.try_clone().context("open a pipe for", host.log)?;
     let streams = SandboxIo { stdin: None, stdout: writer.into(), stderr: second.into() };
     let running = host.sandbox.spawn(&spec, streams)?;
-    let (phases, written) = std::thread::scope(|scope| {
-        let follower = scope.spawn(|| follow(reader, log, host.on_phase));
-        follower.join().unwrap_or_else(|_| (Vec::new(), Err(io::Error::other("the log writer died"))))
+    let (killer, (alive, ended)) = (running.kill_handle(), channel());
+    let ((phases, written), passed_disk_limit) = std::thread::scope(|scope| {
+        let watcher = scope.spawn(move || {
+            let passed = watch(&[directory.path(), host.log], job.disk_limit_bytes, &ended);
+            if passed {
+                killer.kill();
+            }
+            passed
+        });
+        let followed = follow(reader, log, host.on_phase);
+        drop(alive);
+        (followed, watcher.join().unwrap_or(false))
     });
     let outcome = running.wait()?;
     written.context("write", host.log)?;
-    Ok(Ran { outcome, phases })
+    Ok(Ran { outcome, phases, passed_disk_limit })
 }
 
 /// Turns the sandbox's end into the job's outcome.
-fn conclude(ran: &Ran, host: &Host<'_>) -> Result<Outcome, WorkerError> {
+fn conclude(ran: &Ran, job: &JobDocument, host: &Host<'_>) -> Result<Outcome, WorkerError> {
     let failed = |class, phase: Option<String>, message: String| Outcome::Failed { class, phase, message };
     let last = ran.phases.last().map(|phase| phase.phase.clone());
     Ok(match &ran.outcome.end {
@@ -162,6 +175,15 @@ fn conclude(ran: &Ran, host: &Host<'_>) -> Result<Outcome, WorkerError> {
             None,
             format!("the build root could not be set up: {failure}"),
         ),
+        End::Cancelled if ran.passed_disk_limit => {
+            let place = last.as_deref().unwrap_or("preparation").to_owned();
+            let limit = job.disk_limit_bytes >> 20;
+            failed(
+                FailureClass::NoSpace,
+                last,
+                format!("it used more than its {limit} MiB of disk in {place}"),
+            )
+        }
         End::Cancelled => {
             failed(FailureClass::InfrastructureFailure, last, "the build was cancelled".to_owned())
         }

@@ -14,6 +14,7 @@
 mod build;
 mod collect;
 mod command;
+mod disk;
 mod error;
 mod log;
 mod output;

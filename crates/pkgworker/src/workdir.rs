@@ -43,6 +43,11 @@ impl JobDirectory {
         Ok(directory)
     }
 
+    /// Returns the directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Returns the places inside it.
     pub(crate) fn places(&self) -> JobDirectories {
         JobDirectories {
