@@ -40,7 +40,7 @@ fn executable_copies(files: &[PathBuf], directory: &Path) -> Vec<PathBuf> {
 }
 
 /// Files above this size are left out: they hold nothing special and copying them takes long.
-const LARGEST: u64 = 4 << 20;
+const LARGEST: u64 = 1 << 20;
 
 fn elf_files(directory: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(directory)
