@@ -15,13 +15,13 @@ use std::sync::{PoisonError, RwLock};
 use rebuild::{PresentFacts, PublishedState, build_identity, build_reasons};
 use repository::{IndexedPackage, verify_package};
 use rpm_model::{
-    BuildReason, BuildRecord, ContentDigest, JobDocument, Nevra, PackageArtifact, PackageOrigin,
-    RecordedPackage, Requirement, ResultDocument,
+    BuildReason, BuildRecord, ContentDigest, FailureClass, JobDocument, Nevra, PackageArtifact,
+    PackageOrigin, RecordedPackage, Requirement, ResultDocument,
 };
 
 use crate::queue::Task;
 use crate::records::{RecordError, RecordStore};
-use crate::run::{Acceptance, Acceptor};
+use crate::run::{Acceptance, Acceptor, Refused};
 use crate::task::PackageTask;
 use crate::universe::Universe;
 
@@ -60,6 +60,24 @@ pub enum AcceptError {
     Record(#[from] RecordError),
 }
 
+impl AcceptError {
+    /// Returns whose fault it is.
+    fn class(&self) -> FailureClass {
+        match self {
+            Self::Foreign { .. } => FailureClass::PackageFailure,
+            Self::Io { source, .. } if is_full(source) => FailureClass::NoSpace,
+            Self::Record(RecordError::Io { source, .. }) if is_full(source) => FailureClass::NoSpace,
+            Self::Differs { .. } | Self::Package(_) | Self::Io { .. } | Self::Record(_) => {
+                FailureClass::InfrastructureFailure
+            }
+        }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// The repository as acceptance writes it.
 pub struct RepositoryAcceptor<'a> {
     /// Binary packages, `<arch>/<file>`.
@@ -89,11 +107,11 @@ impl Acceptor for RepositoryAcceptor<'_> {
         reasons: &[BuildReason],
         job: &JobDocument,
         result: &ResultDocument,
-    ) -> Result<Acceptance, String> {
+    ) -> Result<Acceptance, Refused> {
         self.take(package, reasons, job, result).map_err(|error| {
             let cause =
                 std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            format!("{error}{cause}")
+            Refused { class: error.class(), message: format!("{error}{cause}") }
         })
     }
 }

@@ -31,7 +31,7 @@ pub use lock::{BuildDirectoryLock, LockError};
 pub use plan::{PlaceInGraph, PlanDocument, PlanInput, PlannedAction, PlannedPackage, estimate};
 pub use queue::{Queue, Task, TaskState};
 pub use records::{RecordError, RecordStore};
-pub use run::{Acceptance, Acceptor, Attempt, Builder, RunError, RunSettings, RunSummary, run};
+pub use run::{Acceptance, Acceptor, Attempt, Builder, Refused, RunError, RunSettings, RunSummary, run};
 pub use session::{
     Chosen, Graphed, PackedSrpm, PackedTree, Planned, Session, SessionError, SessionSettings, Wanted, failure,
 };

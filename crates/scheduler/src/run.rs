@@ -46,6 +46,15 @@ pub struct Acceptance {
     pub cascade: Vec<(Task, Vec<BuildReason>)>,
 }
 
+/// A result that was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Whose fault it is.
+    pub class: FailureClass,
+    /// Why, in one sentence.
+    pub message: String,
+}
+
 /// Takes results into the repository; called on the run's own thread.
 pub trait Acceptor {
     /// Verifies, compares, publishes and records what a worker made. An error refuses the result.
@@ -55,7 +64,7 @@ pub trait Acceptor {
         reasons: &[BuildReason],
         job: &JobDocument,
         result: &ResultDocument,
-    ) -> Result<Acceptance, String>;
+    ) -> Result<Acceptance, Refused>;
 }
 
 /// How a run behaves.
@@ -269,15 +278,9 @@ impl Run<'_> {
         let reasons = self.reasons.get(package).cloned().unwrap_or_default();
         match acceptor.accept(package, &reasons, job, result) {
             Ok(acceptance) => self.accepted(package, acceptance),
-            Err(text) => {
-                let message = format!("the result was refused: {text}");
-                self.failed(
-                    package,
-                    FailureClass::InfrastructureFailure,
-                    message,
-                    Vec::new(),
-                    result.log.clone(),
-                );
+            Err(Refused { class, message }) => {
+                let message = format!("the result was refused: {message}");
+                self.failed(package, class, message, Vec::new(), result.log.clone());
             }
         }
     }

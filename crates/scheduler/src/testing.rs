@@ -14,7 +14,7 @@ use rpm_model::{
 };
 
 use crate::queue::Task;
-use crate::run::{Acceptance, Acceptor, Attempt, Builder};
+use crate::run::{Acceptance, Acceptor, Attempt, Builder, Refused};
 use crate::task::PackageTask;
 
 /// Says nothing.
@@ -117,9 +117,10 @@ impl Acceptor for FakeAcceptor {
         _reasons: &[BuildReason],
         _job: &JobDocument,
         _result: &ResultDocument,
-    ) -> Result<Acceptance, String> {
+    ) -> Result<Acceptance, Refused> {
         if self.refused.contains(package) {
-            return Err("not what the plan says".into());
+            let class = FailureClass::InfrastructureFailure;
+            return Err(Refused { class, message: "not what the plan says".into() });
         }
         let cascade = self.cascades.get(package).into_iter().flatten();
         Ok(Acceptance {
