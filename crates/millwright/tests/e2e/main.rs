@@ -18,6 +18,7 @@
 )]
 
 mod bad_input;
+mod disk;
 mod hostile;
 mod incremental;
 mod interruption;

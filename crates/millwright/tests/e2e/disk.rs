@@ -1,0 +1,79 @@
+//! Disks that are full: a package's own limit, the place where builds work, the repository.
+
+use std::process::Command;
+
+use crate::run::Ended;
+use crate::spec::Spec;
+use crate::tree::{OFFLINE, Tree, program_path};
+
+/// Runs `millwright build` with a tiny file system on a directory, in a mount namespace of its own, so that
+/// nothing has to be unmounted; `published` then lists the files below `out`.
+fn build_with_tiny(tree: &Tree, directory: &str, size: &str) -> Ended {
+    let place = tree.path(directory);
+    std::fs::create_dir_all(&place).unwrap();
+    let script = "mount -t tmpfs -o size=$2 none \"$1\"; shift 2; \"$@\"; code=$?; find out -type f > published; exit $code";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(&place).arg(size);
+    command.arg(program_path("millwright")).args(["build", "-j", "1"]).current_dir(tree.path(""));
+    tree.run(&mut command)
+}
+
+#[test]
+fn a_build_beyond_its_own_disk_limit_is_ended() {
+    let Some(tree) = Tree::new("disk-limit") else { return };
+    tree.configure(&format!("{OFFLINE}[packages.bad]\ndisk-limit-mib = 8\n"));
+    // At most 200 MiB, should nobody stop it.
+    tree.spec(
+        &Spec::data("bad").build("for i in $(seq 200); do head -c 1M /dev/zero >> big; sleep 0.1; done"),
+    );
+    tree.spec(&Spec::data("good").build("head -c 1M /dev/zero > small"));
+    let ended = tree.millwright(&["build"]);
+    ended.exits(1).says(&[
+        "[no-space]",
+        "more than its 8 MiB of disk in %build",
+        "disk limit",
+        "1 built, 1 failed",
+    ]);
+    assert_eq!(tree.records().keys().collect::<Vec<_>>(), ["good"]);
+}
+
+#[test]
+fn a_full_disk_under_the_builds_is_named() {
+    let Some(tree) = Tree::new("full-work") else { return };
+    tree.spec(&Spec::data("bad").build("head -c 16M /dev/zero > big"));
+    tree.spec(&Spec::data("good"));
+    let ended = build_with_tiny(&tree, "build/worker/chroot", "2m");
+    ended.exits(1).says(&[
+        "[no-space]",
+        "%build failed",
+        "No space left on device",
+        "free space",
+        "1 built, 1 failed",
+    ]);
+    tree.assert_clean();
+    assert_eq!(tree.records().keys().collect::<Vec<_>>(), ["good"]);
+}
+
+#[test]
+fn a_full_disk_under_the_repository_publishes_nothing_by_halves() {
+    let Some(tree) = Tree::new("full-output") else { return };
+    // Cannot be compressed, and is larger than the repository's file system.
+    tree.spec(&Spec::data("bad").install("head -c 600K /dev/urandom > %{buildroot}/usr/share/bad/noise"));
+    tree.spec(&Spec::data("good"));
+    let ended = build_with_tiny(&tree, "out", "512k");
+    ended.exits(1).says(&[
+        "[no-space]",
+        "out/RPMS/noarch/bad-1.0-1.mw1.noarch.rpm",
+        "No space left on device",
+        "1 built, 1 failed",
+    ]);
+    tree.assert_nothing_runs();
+    assert_eq!(tree.records().keys().collect::<Vec<_>>(), ["good"]);
+    let published = tree.read("published");
+    let rpms: Vec<&str> = published
+        .lines()
+        .filter(|path| path.starts_with("out/RPMS/") && !path.contains("/repodata/"))
+        .collect();
+    assert_eq!(rpms, ["out/RPMS/noarch/good-1.0-1.mw1.noarch.rpm"], "{published}");
+    assert!(published.contains("out/RPMS/repodata/repomd.xml"), "{published}");
+}
