@@ -270,7 +270,7 @@ mod tests {
      FAILED  jq (3.0 s) [2/2]: `%build` failed [package-failure]
              | main.c:1: error: boom
              log: build/logs/jq.log
-             help: read the end of the log; build again with CLEANUP_PACKAGE_BUILDS=n to keep the build root
+             help: read the end of the log; build again with --clean=on-success to keep the build root
 ";
         assert_eq!(text, expected);
     }

@@ -103,15 +103,13 @@ impl FailureClass {
     pub fn advice(self) -> &'static str {
         match self {
             Self::PackageFailure => {
-                "read the end of the log; build again with CLEANUP_PACKAGE_BUILDS=n to keep the build root"
+                "read the end of the log; build again with --clean=on-success to keep the build root"
             }
             Self::CheckFailure => {
-                "the package was compiled but its tests fail; build without RUN_CHECK=y to go on without them"
+                "the package was compiled but its tests fail; --run-check=false builds without them"
             }
             Self::Timeout => "raise the time limit (--timeout), or find out in the log where the build hangs",
-            Self::OutOfMemory => {
-                "lower MAX_CPU for this package or build fewer packages at once (CONCURRENT_PACKAGE_BUILDS)"
-            }
+            Self::OutOfMemory => "lower max-cpu for this package or build fewer packages at once (--workers)",
             Self::NoSpace => "free space in the build directory or raise the package's disk limit",
             Self::InfrastructureFailure => {
                 "the host or the worker failed, not the package; the build was tried again as configured"
