@@ -8,15 +8,21 @@ use crate::Stop;
 
 /// Compiles all programs of the workspace in release mode and returns their directory.
 pub(crate) fn build_programs(root: &Path) -> Result<PathBuf, Stop> {
-    let status = cargo(root)
-        .args(["build", "--release", "--workspace", "--bins", "--exclude", "xtask", "--quiet"])
+    let programs = target_directory(root).join("release");
+    let mut build = cargo(root);
+    build.args(["build", "--release", "--workspace", "--bins", "--exclude", "xtask"]);
+    // The first time takes minutes, in which cargo shows how far it is; later it has nothing to tell.
+    if programs.join("millwright").exists() {
+        build.arg("--quiet");
+    }
+    let status = build
         .stdin(Stdio::null())
         .status()
         .map_err(|error| Stop::environment(format!("cannot start cargo: {error}")))?;
     if !status.success() {
         return Err(Stop::internal("the workspace does not compile; see cargo's messages above"));
     }
-    Ok(target_directory(root).join("release"))
+    Ok(programs)
 }
 
 /// Returns a cargo command in the workspace.
