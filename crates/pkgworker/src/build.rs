@@ -20,7 +20,7 @@ use crate::disk::watch;
 use crate::error::{IoContext, WorkerError};
 use crate::log::judge;
 use crate::output::follow;
-use crate::workdir::JobDirectory;
+use crate::workdir::{JobDirectory, prepare_ccache};
 
 /// When a job's directory is kept for people to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,9 @@ pub fn build(job: &JobDocument, host: &Host<'_>) -> Result<ResultDocument, Worke
     let root = host
         .layers
         .root_plan(&requests, &RootOptions { common: job.common.clone(), ..RootOptions::default() })?;
+    if let Some(ccache) = &job.ccache {
+        prepare_ccache(Path::new(&ccache.directory))?;
+    }
     let mut directory = JobDirectory::create(host.work, &stem(&job.srpm_path))?;
     let keep_upper = host.keep != Keep::Never;
     let ran = run(job, host, &root, &directory, keep_upper)?;

@@ -130,7 +130,6 @@ pub(crate) fn sandbox_spec(
         spec.binds.push(bind(Path::new(&ccache.directory), CCACHE_DIRECTORY, false));
         spec.binds.push(bind(&directories.ccache_links, CCACHE_LINKS, true));
         environment.insert("CCACHE_DIR", CCACHE_DIRECTORY.to_owned());
-        environment.insert("CCACHE_NOSTATS", "false".to_owned());
         if let Some(config) = &ccache.config {
             spec.binds.push(bind(Path::new(config), CCACHE_CONFIG, true));
             environment.insert("CCACHE_CONFIGPATH", CCACHE_CONFIG.to_owned());

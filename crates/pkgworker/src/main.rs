@@ -11,7 +11,7 @@ use buildroot::{LayerStore, Sandbox, SetuidPolicy};
 use clap::Parser;
 use pkgworker::{Host, Keep, WorkerError, build};
 use report::{Event, ExitStatus, Failure, Reporter, conclude};
-use rpm_model::{JobDocument, Outcome, ResultDocument};
+use rpm_model::{FailureClass, JobDocument, Outcome, ResultDocument};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse().absolute();
@@ -70,12 +70,25 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
             Ok(ExitStatus::Done)
         }
         Outcome::Failed { class, message, .. } if arguments.job.is_none() => {
-            let text = format!("{}: {message}\n{}", job.package, result.decisive_lines.join("\n"));
-            Err(Failure::new(ExitStatus::GoalsFailed, text)
+            let mut text = format!("{}: {message}", job.package);
+            for line in &result.decisive_lines {
+                text.push('\n');
+                text.push_str(line);
+            }
+            Err(Failure::new(exit_status(*class), text)
                 .hint(format!("the log is `{}`", result.log))
                 .hint(class.advice()))
         }
-        Outcome::Failed { .. } => Ok(ExitStatus::GoalsFailed),
+        Outcome::Failed { class, .. } => Ok(exit_status(*class)),
+    }
+}
+
+/// Returns whether the package or the host is to blame.
+fn exit_status(class: FailureClass) -> ExitStatus {
+    if class == FailureClass::InfrastructureFailure {
+        ExitStatus::Environment
+    } else {
+        ExitStatus::GoalsFailed
     }
 }
 

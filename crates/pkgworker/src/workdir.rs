@@ -95,6 +95,13 @@ impl JobDirectory {
     }
 }
 
+/// Makes ccache's directory, if it is not there, and gives it to the build user.
+pub(crate) fn prepare_ccache(directory: &Path) -> Result<(), WorkerError> {
+    fs::create_dir_all(directory).context("create", directory)?;
+    std::os::unix::fs::chown(directory, Some(BUILDER), Some(BUILDER))
+        .context("give to the build user", directory)
+}
+
 impl Drop for JobDirectory {
     fn drop(&mut self) {
         if !self.keep {

@@ -90,10 +90,6 @@ impl Builder for LocalBuilder<'_> {
         for note in root.notes {
             self.reporter.event(&Event::Warning { message: format!("{package}: {note}") });
         }
-        let ccache = match self.ccache_mount(package) {
-            Ok(ccache) => ccache,
-            Err(text) => return Attempt::Infrastructure(text),
-        };
         let job = JobDocument {
             schema: JobDocument::SCHEMA,
             package: package.to_owned(),
@@ -108,7 +104,7 @@ impl Builder for LocalBuilder<'_> {
             max_cpu: Some(task.max_cpu),
             timeout_seconds: task.timeout.as_secs(),
             disk_limit_bytes: task.disk_limit_bytes,
-            ccache,
+            ccache: self.ccache_mount(package),
             expected: task.spec.packages.iter().map(|package| package.nevra.clone()).collect(),
         };
         match self.run_worker(&job) {
@@ -127,16 +123,10 @@ impl LocalBuilder<'_> {
         requirements
     }
 
-    /// Returns a spec's own ccache directory, created for the build user.
-    fn ccache_mount(&self, package: &str) -> Result<Option<CcacheMount>, String> {
-        let Some(root) = &self.ccache else { return Ok(None) };
-        let directory = root.join("work").join(&self.worker.arch).join(package);
-        let create = || {
-            fs::create_dir_all(&directory)?;
-            std::os::unix::fs::chown(&directory, Some(buildroot::BUILDER_ID), Some(buildroot::BUILDER_ID))
-        };
-        create().map_err(|error| format!("cannot create `{}`: {error}", directory.display()))?;
-        Ok(Some(CcacheMount { directory: directory.to_string_lossy().into_owned(), config: None }))
+    /// Returns a spec's own ccache directory; the worker makes it.
+    fn ccache_mount(&self, package: &str) -> Option<CcacheMount> {
+        let directory = self.ccache.as_ref()?.join("work").join(&self.worker.arch).join(package);
+        Some(CcacheMount { directory: directory.to_string_lossy().into_owned(), config: None })
     }
 
     /// Runs one worker to its end and returns its result document, or a sentence on why there is none.
