@@ -17,6 +17,7 @@
     reason = "a test fails by panicking, and says when it was skipped"
 )]
 
+mod azure;
 mod bad_input;
 mod disk;
 mod hostile;

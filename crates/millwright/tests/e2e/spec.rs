@@ -77,6 +77,12 @@ impl Spec {
         spec
     }
 
+    /// Makes it a package for the architecture that is built for.
+    pub(crate) fn for_one_architecture(mut self) -> Self {
+        self.preamble.retain(|line| line != "BuildArch: noarch");
+        self
+    }
+
     pub(crate) fn version(mut self, version: &str) -> Self {
         self.version = version.to_owned();
         self
