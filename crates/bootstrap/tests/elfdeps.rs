@@ -42,6 +42,9 @@ fn executable_copies(files: &[PathBuf], directory: &Path) -> Vec<PathBuf> {
 /// Files above this size are left out: they hold nothing special and copying them takes long.
 const LARGEST: u64 = 1 << 20;
 
+/// One in so many files is compared: a host may have thousands, and each costs a copy and a share of two processes.
+const EVERY: usize = 4;
+
 fn elf_files(directory: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(directory)
         .unwrap()
@@ -54,7 +57,7 @@ fn elf_files(directory: &Path) -> Vec<PathBuf> {
         })
         .collect();
     files.sort();
-    files
+    files.into_iter().step_by(EVERY).collect()
 }
 
 #[test]
@@ -64,9 +67,7 @@ fn equals_rpms_elfdeps() {
         return;
     }
     let mut compared = 0;
-    for directory in
-        ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/bin", "/usr/lib/x86_64-linux-gnu/gconv"]
-    {
+    for directory in ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/bin"] {
         if !Path::new(directory).is_dir() {
             continue;
         }
