@@ -74,15 +74,20 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
+    let (common, name) = match &arguments.benchmark {
+        Benchmark::Worker { common, .. } => (common, "worker"),
+        Benchmark::Reproducible { common, .. } => (common, "reproducible"),
+    };
+    let place = place(common, name).map_err(failure)?;
     let conclusion = match &arguments.benchmark {
-        Benchmark::Worker { common, runs } => {
-            place(common, "worker").and_then(|place| worker::run(&place, *runs))
-        }
-        Benchmark::Reproducible { common, names } => {
-            place(common, "reproducible").and_then(|place| reproducible::run(&place, names))
-        }
+        Benchmark::Worker { runs, .. } => worker::run(&place, *runs),
+        Benchmark::Reproducible { names, .. } => reproducible::run(&place, names),
     };
     let conclusion = conclusion.map_err(failure)?;
+    // What failed or differs is kept, to be looked at.
+    if conclusion.status == ExitStatus::Done {
+        tree::empty_directory(&place.scratch).map_err(failure)?;
+    }
     writeln!(std::io::stdout(), "{}", conclusion.text)
         .map_err(|error| Failure::new(ExitStatus::Environment, error))?;
     Ok(conclusion.status)

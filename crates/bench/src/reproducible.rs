@@ -55,8 +55,10 @@ type Packages = BTreeMap<String, ContentDigest>;
 pub(crate) fn run(place: &Place, names: &[String]) -> Result<Conclusion, BenchError> {
     prepare(place, With::Sources)?;
     let [first, second] = &CIRCUMSTANCES;
-    let (first, first_cost) = build(place, first, names)?;
-    let (second, second_cost) = build(place, second, names)?;
+    // Both before either is built: the tree may be edited meanwhile.
+    let (first_tree, second_tree) = (tree(place, first)?, tree(place, second)?);
+    let (first, first_cost) = build(place, &first_tree, first, names)?;
+    let (second, second_cost) = build(place, &second_tree, second, names)?;
     let complaints = differences(&first, &second);
     let all: BTreeSet<&String> = first.keys().chain(second.keys()).collect();
     let metrics = [
@@ -87,14 +89,19 @@ pub(crate) fn run(place: &Place, names: &[String]) -> Result<Conclusion, BenchEr
     Ok(Conclusion { status: if alike { ExitStatus::Done } else { ExitStatus::GoalsFailed }, text })
 }
 
-/// Builds everything in a new directory and returns what came out.
+/// Makes the tree of one of the builds.
+fn tree(place: &Place, circumstances: &Circumstances) -> Result<Tree, BenchError> {
+    let root = place.scratch.join(circumstances.directory);
+    Tree::new(place, root, &place.root.join("SPECS"), With::Sources)
+}
+
+/// Builds everything in its tree and returns what came out.
 fn build(
     place: &Place,
+    tree: &Tree,
     circumstances: &Circumstances,
     names: &[String],
 ) -> Result<(Packages, Cost), BenchError> {
-    let root = place.scratch.join(circumstances.directory);
-    let tree = Tree::new(place, root, &place.root.join("SPECS"), With::Sources)?;
     let mut command = tree.command("millwright", &["build", "--offline"]);
     command.args(circumstances.options).args(names);
     command.envs(circumstances.environment.iter().copied());

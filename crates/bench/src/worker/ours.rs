@@ -55,7 +55,8 @@ impl Ours {
         let job: JobDocument = read(&job_file, "job document")?;
         let layers = LayerStore::open(&tree.path("build/cache/layers"), SetuidPolicy::Strip)?;
         let requests: Vec<LayerRequest> = job.lock.packages().iter().map(LayerRequest::from).collect();
-        let root = layers.root_plan(&requests, &RootOptions::default())?;
+        let options = RootOptions { common: job.common, ..RootOptions::default() };
+        let root = layers.root_plan(&requests, &options)?;
         let top = tree.path("empty-build");
         fs::create_dir_all(&top).map_err(BenchError::io("create", &top))?;
         let mut empty = SandboxSpec::new(root.lowers, vec!["/usr/bin/true".to_owned()]);
