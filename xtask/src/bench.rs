@@ -21,5 +21,5 @@ pub(crate) fn run(root: &Path, benchmark: Benchmark) -> Result<u8, Stop> {
     host::ensure(host::Purpose::Test)?;
     let programs = cargo::build_programs(root)?;
     let name = benchmark.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-    cargo::run_in(root, &programs.join("millwright-bench"), &[name.into()])
+    Err(cargo::become_program(root, &programs.join("millwright-bench"), &[name.into()]))
 }

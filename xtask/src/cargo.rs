@@ -39,6 +39,15 @@ pub(crate) fn target_directory(root: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |directory| root.join(directory))
 }
 
+/// Becomes a program in the tree; returns only when it cannot be started.
+///
+/// A shell's Ctrl-C then reaches the program alone, which decides what becomes of its builds.
+pub(crate) fn become_program(root: &Path, program: &Path, arguments: &[OsString]) -> Stop {
+    let error =
+        std::os::unix::process::CommandExt::exec(Command::new(program).args(arguments).current_dir(root));
+    Stop::internal(format!("cannot start `{}`: {error}", program.display()))
+}
+
 /// Runs a program in the tree and returns its exit code.
 pub(crate) fn run_in(root: &Path, program: &Path, arguments: &[OsString]) -> Result<u8, Stop> {
     let status = Command::new(program)

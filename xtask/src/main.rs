@@ -113,7 +113,7 @@ fn millwright(root: &Path, command: &str, arguments: &[OsString]) -> Result<u8, 
 fn millwright_arguments(root: &Path, arguments: &[OsString]) -> Result<u8, Stop> {
     host::ensure(host::Purpose::Build)?;
     let programs = cargo::build_programs(root)?;
-    cargo::run_in(root, &programs.join("millwright"), arguments)
+    Err(cargo::become_program(root, &programs.join("millwright"), arguments))
 }
 
 /// Returns the workspace's root: the parent of this crate.

@@ -54,14 +54,14 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         Command::Graph(goals) => run_graph(&pipeline, goals, &only),
         Command::Pack(goals) => run_pack(&pipeline, goals, &only),
         Command::Expand(goals) => run_expand(&pipeline, goals, &only),
-        Command::Plan(goals) => run_build(&pipeline, &[], goals, &only, true),
-        Command::Build(goals) => run_build(&pipeline, &[], goals, &only, goals.dry_run),
+        Command::Plan(goals) => run_build(&pipeline, &arguments.common, &[], goals, &only, true),
+        Command::Build(goals) => run_build(&pipeline, &arguments.common, &[], goals, &only, goals.dry_run),
         Command::Rebuild(goals) => {
             if goals.wanted().is_empty() {
                 return Err(Failure::new(ExitStatus::Usage, "`rebuild` needs the names of specs")
                     .hint("`millwright rebuild zlib`"));
             }
-            run_build(&pipeline, &goals.wanted(), goals, &only, goals.dry_run)
+            run_build(&pipeline, &arguments.common, &goals.wanted(), goals, &only, goals.dry_run)
         }
         Command::Clean { .. } => Ok(ExitStatus::Done),
     }
@@ -160,12 +160,16 @@ fn bad_specs_status(bad: &[rpm_model::BadSpec]) -> ExitStatus {
 /// Plans, and builds unless only the plan is wanted.
 fn run_build(
     pipeline: &Pipeline<'_>,
+    common: &Common,
     rebuild: &[String],
     goals: &Goals,
     only: &[String],
     plan_only: bool,
 ) -> Result<ExitStatus, Failure> {
     let start = std::time::Instant::now();
+    if !plan_only {
+        check_rights()?;
+    }
     let mut wanted = Wanted {
         goals: goals.wanted(),
         rebuild: words_of(goals.rebuild_list.as_deref()).into_iter().collect(),
@@ -184,25 +188,54 @@ fn run_build(
     let planned = pipeline.plan(&session, graphed, &chosen, &packed, &wanted)?;
     let plan = planned.plan.clone();
     if plan_only {
-        tell(&plan_text(&plan, pipeline.workers()))?;
+        if common.json {
+            let json =
+                serde_json::to_string(&plan).map_err(|error| Failure::new(ExitStatus::Internal, error))?;
+            print_line(&json)?;
+        }
+        tell(common, &plan_text(&plan, pipeline.workers()))?;
         return Ok(run_status(&plan, &RunSummary::default()));
     }
     if plan.to_build().next().is_none() && plan.blocked().next().is_none() {
         pipeline.publish(&session, &planned.universe)?;
         let seconds = duration(start.elapsed().as_secs_f64());
-        tell(&format!("nothing to do: {} packages are up to date ({seconds})", plan.packages.len()))?;
+        tell(common, &format!("nothing to do: {} packages are up to date ({seconds})", plan.packages.len()))?;
         return Ok(ExitStatus::Done);
     }
     let stop = Stop::on_signals().map_err(|error| Failure::new(ExitStatus::Environment, error))?;
     let (summary, seconds) = pipeline.build(&session, planned, stop.flag())?;
     for (package, obstacles) in plan.blocked() {
-        tell(&format!("blocked: {package}: {}", obstacles.join("; ")))?;
+        tell(common, &format!("blocked: {package}: {}", obstacles.join("; ")))?;
     }
-    tell(&summary_text(&plan, &summary, seconds))?;
+    tell(common, &summary_text(&plan, &summary, seconds))?;
     Ok(run_status(&plan, &summary))
 }
 
-/// Writes what the user asked to see on standard output.
-fn tell(text: &str) -> Result<(), Failure> {
-    writeln!(anstream::stdout(), "{text}").map_err(|error| Failure::new(ExitStatus::Environment, error))
+/// Writes what a person asked to see on standard output; with `--json` that belongs to the events, and with
+/// `--quiet` nobody asked.
+fn tell(common: &Common, text: &str) -> Result<(), Failure> {
+    if common.json || common.quiet {
+        return Ok(());
+    }
+    print_line(text)
+}
+
+fn print_line(text: &str) -> Result<(), Failure> {
+    match writeln!(anstream::stdout(), "{text}") {
+        // Whoever read has read enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(|error| Failure::new(ExitStatus::Environment, error)),
+    }
+}
+
+/// Refuses to build without the rights that a build root needs, before anything is made.
+fn check_rights() -> Result<(), Failure> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        ExitStatus::Environment,
+        "building packages needs root: build roots are mounted and their files have owners",
+    )
+    .hint("run the same command with sudo; `millwright plan` shows without root what would be built"))
 }

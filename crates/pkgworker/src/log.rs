@@ -29,7 +29,15 @@ const CAUSES: [&str; 16] = [
 ];
 
 /// Lines that only repeat that something failed before.
-const ECHOES: [&str; 4] = ["RPM build errors:", "Bad exit status from", "make: ***", "make[1]: ***"];
+const ECHOES: [&str; 6] = [
+    "RPM build errors:",
+    "Bad exit status from",
+    "make: ***",
+    "make[1]: ***",
+    // A build root has no rpm database; rpmbuild looks for one at its end all the same.
+    "rpmdb.sqlite",
+    "cannot open Packages",
+];
 
 /// What a failed build's log says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -127,6 +127,7 @@ impl RepositoryAcceptor<'_> {
         let mut made = verify(result)?;
         self.refuse_foreign(package, &made)?;
         let before = self.records.get(package).map(contents).unwrap_or_default();
+        let old_srpm = self.records.get(package).map(|record| record.srpm.path.clone());
         for built in &mut made {
             let relative = relative_path(&built.header.nevra);
             let target = self.rpms.join(&relative);
@@ -144,6 +145,9 @@ impl RepositoryAcceptor<'_> {
         let after = contents(&record);
         for path in before.keys().filter(|path| !after.contains_key(*path)) {
             remove(&self.rpms.join(path))?;
+        }
+        if let Some(old) = old_srpm.filter(|old| *old != record.srpm.path) {
+            remove(&self.srpms.join(old))?;
         }
         self.records.insert(package.to_owned(), record);
         let changed = before != after;

@@ -10,8 +10,15 @@ use std::path::{Path, PathBuf};
 /// Holds a build directory until dropped.
 #[derive(Debug)]
 pub struct BuildDirectoryLock {
-    // Held for its lock only.
-    _file: File,
+    file: File,
+}
+
+impl Drop for BuildDirectoryLock {
+    fn drop(&mut self) {
+        // Closing alone is not enough: a child that another thread is just starting holds a copy of the
+        // descriptor until it execs. If this fails, the kernel gives the lock back when we end.
+        let _ = self.file.unlock();
+    }
 }
 
 /// Why a build directory could not be taken.
@@ -57,7 +64,7 @@ impl BuildDirectoryLock {
         }
         file.set_len(0).and_then(|()| file.rewind()).map_err(io)?;
         writeln!(file, "process {}: {holder}", std::process::id()).map_err(io)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 
