@@ -112,6 +112,13 @@ impl Spec {
         self
     }
 
+    /// Adds a line to `%files`.
+    pub(crate) fn file(mut self, path: &str) -> Self {
+        self.files.push_str(path);
+        self.files.push('\n');
+        self
+    }
+
     pub(crate) fn check(mut self, script: &str) -> Self {
         self.check = Some(format!("{script}\n"));
         self

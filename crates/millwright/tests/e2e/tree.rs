@@ -253,7 +253,8 @@ fn missing_capability() -> Option<String> {
     (!toolchain.is_file()).then(|| format!("needs `{}`, which `cargo xtask test` makes", toolchain.display()))
 }
 
-fn workspace() -> PathBuf {
+/// Returns the directory of the workspace.
+pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_owned()
 }
 
