@@ -1,5 +1,7 @@
 //! Keeps `docs/configuration.md` true: its example states every key there is, and no other.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 
 use config::RawConfig;
