@@ -156,7 +156,7 @@ fn a_package_whose_check_fails_is_not_published() {
         "%check failed",
         "[check-failure]",
         "| FAIL: test 3",
-        "RUN_CHECK",
+        "--run-check=false",
         "1 built, 1 failed",
     ]);
     assert_built(&tree, &["good"]);

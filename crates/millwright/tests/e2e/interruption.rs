@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::spec::Spec;
 use crate::tree::{Tree, files_below};
@@ -27,12 +28,27 @@ fn is_waiting(tree: &Tree) -> bool {
     std::fs::read_to_string(log).is_ok_and(|text| text.lines().any(|line| line == "waiting"))
 }
 
-/// Lets the waiting build go on.
+/// Lets the waiting build go on. Job directories that are just going away do not matter.
 fn release(tree: &Tree) {
-    let jobs = std::fs::read_dir(tree.path("build/worker/chroot")).unwrap();
-    for job in jobs {
-        std::fs::write(job.unwrap().path().join("build/go-on"), "").unwrap();
+    for job in std::fs::read_dir(tree.path("build/worker/chroot")).unwrap().flatten() {
+        let _ = std::fs::write(job.path().join("build/go-on"), "");
     }
+}
+
+/// Returns the process whose parent is this one and that runs this program.
+fn child_of(parent: u32, program: &str) -> Pid {
+    let children = std::fs::read_dir("/proc").unwrap().flatten().filter(|process| {
+        let read = |file: &str| std::fs::read_to_string(process.path().join(file)).unwrap_or_default();
+        // The fourth field, after the name in parentheses and the state.
+        let stat = read("stat");
+        let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect::<Vec<_>>());
+        fields.is_some_and(|fields| fields.get(1) == Some(&parent.to_string().as_str()))
+            && read("comm").trim_end() == program
+    });
+    let ids: Vec<i32> =
+        children.filter_map(|child| child.file_name().to_string_lossy().parse().ok()).collect();
+    assert_eq!(ids.len(), 1, "children of {parent} called {program}: {ids:?}");
+    Pid::from_raw(ids[0])
 }
 
 /// Makes `slow` a package that builds at once.
@@ -69,6 +85,33 @@ fn a_killed_run_leaves_nothing_and_the_next_completes_it() {
     mend(&tree);
     tree.millwright(&["build"]).exits(0).says(&["2 built, 1 up to date"]);
     tree.millwright(&["build"]).exits(0).says(&["nothing to do"]);
+}
+
+/// Kills one process below a running build; that is nobody's fault, so the build is tried again.
+fn check_tried_again(test: &str, victim: impl Fn(u32) -> Pid) {
+    let Some(tree) = tree_with_a_waiting_build(test) else { return };
+    let mut run = tree.start_millwright(&["build"]);
+    run.wait_until("the build waits", || is_waiting(&tree));
+    kill(victim(run.id()), Signal::SIGKILL).unwrap();
+    run.wait_for_text("slow: attempt 1 failed");
+    run.wait_until("the second attempt is accepted", || {
+        release(&tree);
+        tree.records().contains_key("slow")
+    });
+    run.wait().exits(0).says(&["trying again", "3 built"]);
+    tree.assert_clean();
+}
+
+#[test]
+fn a_build_whose_worker_is_killed_is_tried_again() {
+    check_tried_again("killed-worker", |run| child_of(run, "pkgworker"));
+}
+
+#[test]
+fn a_build_whose_sandbox_is_killed_is_tried_again() {
+    check_tried_again("killed-sandbox", |run| {
+        child_of(child_of(run, "pkgworker").as_raw().unsigned_abs(), "buildroot-init")
+    });
 }
 
 #[test]

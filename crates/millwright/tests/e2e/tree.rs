@@ -19,9 +19,9 @@ const MILLWRIGHT: &str = env!("CARGO_BIN_EXE_millwright");
 /// The usual configuration: nothing is fetched.
 pub(crate) const OFFLINE: &str = "[sources]\nupstream = false\noffline = true\n";
 
-/// How long what belonged to a program may take to be gone after it: the kernel takes mounts and processes
-/// away a moment after their supervisor.
-const AFTERMATH: Duration = Duration::from_secs(10);
+/// How long what belonged to a program may take to be gone after it. The kernel takes mounts and processes
+/// away a moment after their supervisor, but a process that waits for a slow disk ends only then.
+const AFTERMATH: Duration = Duration::from_secs(30);
 
 /// A directory with specs, configuration, toolchain and what is built; removed when the test has passed.
 pub(crate) struct Tree {
@@ -136,6 +136,8 @@ impl Tree {
     pub(crate) fn records(&self) -> BTreeMap<String, BuildRecord> {
         files_below(&self.path("build/records"))
             .into_iter()
+            // While a run writes them there are temporary files beside them.
+            .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
             .map(|path| serde_json::from_slice::<BuildRecord>(&fs::read(path).unwrap()).unwrap())
             .map(|record| (record.package.clone(), record))
             .collect()
