@@ -221,7 +221,7 @@ fn tell(common: &Common, text: &str) -> Result<(), Failure> {
 }
 
 fn print_line(text: &str) -> Result<(), Failure> {
-    match writeln!(anstream::stdout(), "{text}") {
+    match writeln!(anstream::stdout(), "{}", report::printable(text)) {
         // Whoever read has read enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(|error| Failure::new(ExitStatus::Environment, error)),

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use crate::text::printable;
+
 /// What a process's exit code means; scripts rely on the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
@@ -87,7 +89,7 @@ pub fn conclude(result: Result<ExitStatus, Failure>) -> ExitCode {
         Ok(status) => status,
         Err(failure) => {
             // When standard error is closed there is nobody left to tell.
-            let _ = writeln!(anstream::stderr(), "{}", failure.render());
+            let _ = writeln!(anstream::stderr(), "{}", printable(&failure.render()));
             failure.status
         }
     };

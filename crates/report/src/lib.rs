@@ -10,10 +10,12 @@
 mod event;
 mod failure;
 mod render;
+mod text;
 
 pub use event::{Event, PackageEnd, Stage};
 pub use failure::{ExitStatus, Failure, conclude};
 pub use render::{JsonReporter, PlainReporter, QuietReporter, TerminalReporter, choose};
+pub use text::printable;
 
 /// Takes events; implementations are shared by all threads of a run.
 pub trait Reporter: Send + Sync {

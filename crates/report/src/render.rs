@@ -6,10 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use rpm_model::BuildReason;
+use rpm_model::{BuildReason, FailureClass};
 
 use crate::Reporter;
 use crate::event::{Event, PackageEnd, Stage};
+use crate::text::printable;
 
 /// Returns the renderer that fits: JSON when asked for, a live view on a terminal, plain lines elsewhere.
 pub fn choose(json: bool, quiet: bool) -> Box<dyn Reporter> {
@@ -172,6 +173,10 @@ impl Reporter for TerminalReporter {
 
 /// Returns the lines that an event adds to a log; progress adds none.
 fn lines_of(event: &Event) -> Vec<String> {
+    words_of(event).iter().map(|line| printable(line)).collect()
+}
+
+fn words_of(event: &Event) -> Vec<String> {
     match event {
         Event::StageStarted { .. } | Event::StageProgress { .. } | Event::PackagePhase { .. } => Vec::new(),
         Event::StageFinished { stage, summary, seconds } => vec![stage_line(*stage, summary, *seconds)],
@@ -203,14 +208,20 @@ fn end_lines(package: &str, end: &PackageEnd, count: &str, seconds: f64) -> Vec<
             vec![format!("{:>11}  {package} {count}: needs {}", "blocked", by.join(", "))]
         }
         PackageEnd::Failed { class, message, decisive_lines, log } => {
-            let mut lines = vec![format!(
-                "{:>11}  {package} ({seconds:.1} s) {count}: {message} [{}]",
-                "FAILED",
-                class.as_str()
-            )];
-            lines.extend(decisive_lines.iter().map(|line| format!("{:>11}  | {line}", "")));
-            lines.push(format!("{:>11}  log: {log}", ""));
-            lines.push(format!("{:>11}  help: {}", "", class.advice()));
+            let mut message = message.lines();
+            let (first, class_name) = (message.next().unwrap_or_default(), class.as_str());
+            let told =
+                format!("{:>11}  {package} ({seconds:.1} s) {count}: {first} [{class_name}]", "FAILED");
+            let quoted = message.chain(decisive_lines.iter().map(String::as_str));
+            let mut lines = vec![told];
+            lines.extend(quoted.map(|line| format!("{:>11}  | {line}", "")));
+            if !log.is_empty() {
+                lines.push(format!("{:>11}  log: {log}", ""));
+            }
+            // To a package whose build root cannot be made, advice about its log is none.
+            if !log.is_empty() || *class != FailureClass::PackageFailure {
+                lines.push(format!("{:>11}  help: {}", "", class.advice()));
+            }
             lines
         }
     }
@@ -224,7 +235,6 @@ pub(crate) fn reasons_text(reasons: &[BuildReason]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rpm_model::FailureClass;
 
     fn plain(events: &[Event]) -> String {
         let reporter = PlainReporter::new(Vec::new());
@@ -273,6 +283,21 @@ mod tests {
              help: read the end of the log; build again with --clean=on-success to keep the build root
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_never_ran_has_no_log() {
+        let end = PackageEnd::Failed {
+            class: FailureClass::PackageFailure,
+            message: "`x` cannot be satisfied\n  it conflicts \u{1b}[1mloudly".into(),
+            decisive_lines: Vec::new(),
+            log: String::new(),
+        };
+        let event = Event::PackageFinished { package: "jq".into(), end, seconds: 0.0, done: 1, total: 1 };
+        let expected = "     FAILED  jq (0.0 s) [1/1]: `x` cannot be satisfied [package-failure]
+             |   it conflicts \u{fffd}[1mloudly
+";
+        assert_eq!(plain(&[event]), expected);
     }
 
     #[test]

@@ -106,7 +106,7 @@ fn tell(text: &str, json: bool) -> Result<(), Failure> {
     if json {
         return Ok(());
     }
-    writeln!(anstream::stdout(), "{text}").map_err(environment)
+    writeln!(anstream::stdout(), "{}", report::printable(text)).map_err(environment)
 }
 
 fn environment(error: impl Into<Box<dyn Error + Send + Sync>>) -> Failure {
