@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use config::Directories;
 
+use report::{ExitStatus, Failure};
+
 use crate::arguments::CleanPart;
 
 /// Returns what a part consists of.
@@ -54,17 +56,36 @@ fn paths(part: CleanPart, directories: &Directories) -> Vec<PathBuf> {
 }
 
 /// Removes a part; returns what was there and is gone. The caller holds the build directory's lock.
-pub(crate) fn clean(
-    part: CleanPart,
-    directories: &Directories,
-) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
+///
+/// Nothing at all is removed when the tree or its specs would go too, because a directory of what can be made
+/// again was set to one that holds more.
+pub(crate) fn clean(part: CleanPart, directories: &Directories) -> Result<Vec<PathBuf>, Failure> {
+    let paths = paths(part, directories);
+    for path in &paths {
+        if let Some(held) = held_below(path, directories) {
+            let text = format!("`{}` is not removed: it holds `{}`", path.display(), held.display());
+            return Err(Failure::new(ExitStatus::Usage, text)
+                .hint("give the build and output directories places of their own"));
+        }
+    }
     let mut removed = Vec::new();
-    for path in paths(part, directories) {
-        if remove(&path).map_err(|error| (path.clone(), error))? {
+    for path in paths {
+        let there = remove(&path).map_err(|error| {
+            Failure::new(ExitStatus::Environment, error)
+                .hint(format!("`{}` could not be removed", path.display()))
+        })?;
+        if there {
             removed.push(path);
         }
     }
     Ok(removed)
+}
+
+/// Returns what must stay and lies in this directory, or is it.
+fn held_below<'a>(path: &Path, directories: &'a Directories) -> Option<&'a PathBuf> {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let path = real(path);
+    std::iter::once(&directories.root).chain(&directories.specs).find(|kept| real(kept).starts_with(&path))
 }
 
 fn remove(path: &Path) -> io::Result<bool> {
@@ -104,5 +125,20 @@ mod tests {
         clean(CleanPart::All, &config.directories).unwrap();
         assert!(!there("build") && !there("out") && there("SPECS/zlib.spec"));
         assert!(clean(CleanPart::All, &config.directories).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_tree_and_its_specs_never_go() {
+        let root = tempfile::tempdir().unwrap();
+        let specs = root.path().join("SPECS/zlib");
+        std::fs::create_dir_all(&specs).unwrap();
+        for output in [".", "..", "SPECS", "SPECS/zlib/../..", "/"] {
+            let mut raw = RawConfig::default();
+            raw.directories.output = Some(output.into());
+            let config = raw.resolve(root.path(), 1).unwrap();
+            let refused = clean(CleanPart::All, &config.directories).unwrap_err();
+            assert_eq!(refused.status(), ExitStatus::Usage, "{output}: {}", refused.render());
+            assert!(specs.is_dir());
+        }
     }
 }

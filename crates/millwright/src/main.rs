@@ -102,11 +102,7 @@ fn command_line() -> String {
 
 fn run_clean(what: &[CleanPart], config: &Config, reporter: &dyn Reporter) -> Result<ExitStatus, Failure> {
     for part in what {
-        let removed = clean::clean(*part, &config.directories).map_err(|(path, error)| {
-            Failure::new(ExitStatus::Environment, error)
-                .hint(format!("`{}` could not be removed", path.display()))
-        })?;
-        for path in removed {
+        for path in clean::clean(*part, &config.directories)? {
             reporter.event(&Event::Note { message: format!("removed `{}`", path.display()) });
         }
     }
