@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use rpm_model::{BuildReason, ContentDigest};
 
 use crate::spec::Spec;
-use crate::tree::{Tree, program_path};
+use crate::tree::{Tree, files_below, program_path};
 
 /// A library, a program that is linked to it, and a package that has nothing to do with them.
 fn tree_of_three(test: &str) -> Option<Tree> {
@@ -36,7 +36,7 @@ fn assert_builds(tree: &Tree, packages: &[&str]) -> String {
 
 /// Sets the time stamps of every file of the specs.
 fn touch_specs(tree: &Tree, time: SystemTime) {
-    for path in crate::tree::files_below(&tree.path("SPECS")) {
+    for path in files_below(&tree.path("SPECS")) {
         let file = fs::File::options().append(true).open(path).unwrap();
         file.set_modified(time).unwrap();
     }
@@ -47,7 +47,7 @@ fn nothing_is_done_twice() {
     let Some(tree) = tree_of_three("no-op") else { return };
     let published = tree.published();
     let whole = |tree: &Tree| -> BTreeMap<std::path::PathBuf, (SystemTime, ContentDigest)> {
-        crate::tree::files_below(&tree.path("out"))
+        files_below(&tree.path("out"))
             .into_iter()
             .map(|path| {
                 let content = ContentDigest::of_bytes(&fs::read(&path).unwrap());
@@ -177,4 +177,62 @@ fn a_package_that_fails_is_tried_once_however_many_others_change() {
     ended.exits(1).says(&["2 built, 1 up to date, 1 failed"]).says_once("start  greet");
     // What was published of it stays, and so does what needs it.
     assert!(tree.published().contains_key("x86_64/greet-1.0-1.mw1.x86_64.rpm"));
+}
+
+/// Cuts every file that a run left in the build directory in half, one after the other: none of them is
+/// believed, none of them stops the next run.
+#[test]
+fn damaged_state_is_made_again() {
+    let Some(tree) = Tree::new("state") else { return };
+    tree.spec(&Spec::data("one").tag("Source0: one-1.0.txt"));
+    tree.file("SPECS/one/one-1.0.txt", "one\n");
+    let hash = ContentDigest::of_bytes(b"one\n");
+    tree.file(
+        "SPECS/one/one.signatures.json",
+        &format!("{{\"Signatures\": {{\"one-1.0.txt\": \"{hash}\"}}}}"),
+    );
+    tree.spec(&Spec::data("two").needs("one"));
+    tree.millwright(&["build"]).exits(0).says(&["2 built"]);
+    tree.millwright(&["expand"]).exits(0);
+    let before = tree.published();
+    let build = tree.path("build");
+    // The toolchain is made from what the network gives; that is no part of this test.
+    let taken = ["apt", "toolchain.json", "toolchain_rpms", "cache/layers"].map(|name| build.join(name));
+    let files: Vec<_> = files_below(&build)
+        .into_iter()
+        .filter(|path| !taken.iter().any(|directory| path.starts_with(directory)))
+        .collect();
+    assert!(files.len() > 20, "{files:?}");
+    for path in files {
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+        let ended = tree.millwright(&["build"]);
+        assert_eq!(ended.status.code(), Some(0), "{}\n{}", path.display(), ended.text());
+        assert_eq!(tree.published(), before, "{}", path.display());
+    }
+    tree.millwright(&["build"]).exits(0).says(&["nothing to do: 2 packages"]);
+}
+
+#[test]
+fn plans_and_dry_runs_build_nothing_and_events_are_json() {
+    let Some(tree) = Tree::new("plan") else { return };
+    tree.spec(&Spec::data("one"));
+    tree.spec(&Spec::data("two").needs("one"));
+    for arguments in [&["plan"][..], &["build", "--dry-run"], &["rebuild", "one", "--dry-run"]] {
+        tree.millwright(arguments).exits(0).says(&["never built", " to build"]);
+    }
+    assert!(tree.published().is_empty());
+    let ended = tree.millwright(&["build", "--json"]);
+    let events: Vec<serde_json::Value> =
+        ended.exits(0).stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let built = |event: &&serde_json::Value| event["event"] == "package-finished" && event["end"] == "built";
+    assert_eq!(events.iter().filter(built).count(), 2, "{}", ended.stdout);
+    // What `clean` removes is made again; what was published stays the same.
+    let before = tree.published();
+    tree.millwright(&["clean", "input-srpms", "spec-parse", "workplan", "expand-specs"]).exits(0);
+    tree.millwright(&["build"]).exits(0).says(&["nothing to do: 2 packages"]);
+    tree.millwright(&["clean", "build-packages"]).exits(0);
+    assert!(tree.published().is_empty());
+    tree.millwright(&["build"]).exits(0).says(&["2 built"]);
+    assert_eq!(tree.published(), before);
 }
