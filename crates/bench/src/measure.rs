@@ -22,6 +22,13 @@ pub(crate) struct Cost {
     pub(crate) cpu: Duration,
 }
 
+impl Cost {
+    /// Returns the cost without another that is part of it.
+    pub(crate) fn saturating_sub(self, other: Self) -> Self {
+        Self { wall: self.wall.saturating_sub(other.wall), cpu: self.cpu.saturating_sub(other.cpu) }
+    }
+}
+
 impl std::ops::Add for Cost {
     type Output = Self;
 

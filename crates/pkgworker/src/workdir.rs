@@ -6,6 +6,7 @@
 //! mounted: mounts live in the sandbox's own namespace and end with it.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::command::{CCACHE_COMPILERS, JobDirectories};
@@ -106,9 +107,26 @@ impl Drop for JobDirectory {
     fn drop(&mut self) {
         if !self.keep {
             // What cannot be removed now is removed by the next worker's sweep.
-            let _ = fs::remove_dir_all(&self.path);
+            let _ = remove(&self.path);
         }
     }
+}
+
+/// Removes a job's directory, its lock file last: what is half removed is still known to be nobody's.
+fn remove(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_name() == LOCK {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    fs::remove_file(path.join(LOCK))?;
+    fs::remove_dir(path)
 }
 
 /// Removes the directories of workers that are gone.
@@ -118,8 +136,9 @@ fn sweep(work: &Path) -> Result<(), WorkerError> {
         // No lock file: a kept root, or a directory that another worker is just creating or removing.
         let Ok(lock) = File::open(path.join(LOCK)) else { continue };
         if lock.try_lock().is_ok() {
-            // Another worker may be sweeping the same; the one that loses finds nothing.
-            let _ = fs::remove_dir_all(&path);
+            // What still cannot be removed, because the dead worker's sandbox is just ending, is left to the
+            // next worker.
+            let _ = remove(&path);
         }
     }
     Ok(())

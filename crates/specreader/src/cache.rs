@@ -22,7 +22,7 @@ use crate::failure::SpecFailure;
 use crate::{visible, write};
 
 /// Raised when [`SpecData`] or the way it is read changes.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// Reads specs through a cache.
 pub struct CachedReader<'a> {
@@ -81,7 +81,7 @@ impl<'a> CachedReader<'a> {
         let identity = self.identity(options)?;
         // A spec whose files cannot be read has no key; the engine says what is wrong with it.
         let keys: Vec<Option<ContentDigest>> =
-            specs.par_iter().map(|spec| key(&identity, spec).ok()).collect();
+            specs.par_iter().map(|spec| key(&identity, spec, options).ok()).collect();
         let mut results: Vec<Option<Result<SpecData, SpecFailure>>> = specs
             .par_iter()
             .zip(&keys)
@@ -92,6 +92,7 @@ impl<'a> CachedReader<'a> {
         if !missing.is_empty() {
             let asked: Vec<SpecInput> = missing.iter().map(|index| specs[*index].clone()).collect();
             for (index, result) in missing.into_iter().zip(self.engine.read(&asked, options)?) {
+                let result = result.map(|parsed| parsed.data);
                 if let Some(key) = &keys[index] {
                     self.remember(key, &result)?;
                 }
@@ -141,12 +142,14 @@ impl<'a> CachedReader<'a> {
 }
 
 /// Returns the key of one spec; see the module text.
-fn key(identity: &ContentDigest, spec: &SpecInput) -> io::Result<ContentDigest> {
+fn key(identity: &ContentDigest, spec: &SpecInput, options: &ReadOptions) -> io::Result<ContentDigest> {
     let text = fs::read(&spec.path)?;
     let reads_files = visible::can_read_files(&text);
     let mut hasher = ContentHasher::new("spec-data", SCHEMA);
     hasher.field("options", identity.as_str()).field("name", &spec.name);
     hasher.field("spec", ContentDigest::of_bytes(&text).as_str());
+    let release = options.release_macros.named_in(&text);
+    hasher.list("release-macros", release.into_iter().flat_map(|(name, body)| [name, body]));
     let directory = spec.path.parent().unwrap_or(Path::new(""));
     hasher.list("neighbours", neighbours(directory, reads_files)?);
     if spec.source_dir != directory {
@@ -179,7 +182,8 @@ mod tests {
     use rpm_model::{Evr, Nevra};
 
     use super::*;
-    use crate::engine::{PackError, PackRequest};
+    use crate::ReleaseMacros;
+    use crate::engine::{PackError, PackRequest, ParsedSpec};
     use crate::failure::FailureKind;
 
     /// Answers with the spec's text as the source's name, and notes who was asked for.
@@ -197,14 +201,14 @@ mod tests {
             &self,
             specs: &[SpecInput],
             _options: &ReadOptions,
-        ) -> Result<Vec<Result<SpecData, SpecFailure>>, EngineError> {
+        ) -> Result<Vec<Result<ParsedSpec, SpecFailure>>, EngineError> {
             let answer = |spec: &SpecInput| {
                 self.asked.lock().unwrap().push(spec.name.clone());
                 let text = fs::read_to_string(&spec.path).unwrap();
                 let kind = match text.as_str() {
                     "bad" => FailureKind::Rejected,
                     "slow" => FailureKind::TimeLimit { seconds: 1 },
-                    _ => return Ok(data(spec, &text)),
+                    _ => return Ok(ParsedSpec { data: data(spec, &text), source_headers: None }),
                 };
                 let spec_path = spec.path.clone();
                 Err(SpecFailure { name: spec.name.clone(), spec_path, kind, diagnostics: Vec::new() })
@@ -248,6 +252,8 @@ mod tests {
                 arch: "x86_64".to_owned(),
                 defines: BTreeMap::new(),
                 macro_files: vec![directory.path().join("macros")],
+                release_macros: ReleaseMacros::default(),
+                source_headers: false,
             };
             fs::write(directory.path().join("macros"), "%a b").unwrap();
             Self { directory, engine, options }
@@ -330,7 +336,7 @@ mod tests {
         assert_eq!(fixture.asked(&["bad", "slow"]), ["bad", "slow"]);
         assert_eq!(fixture.asked(&["bad", "slow"]), ["slow"]);
         for entry in fs::read_dir(fixture.directory.path().join("cache")).unwrap() {
-            fs::write(entry.unwrap().path(), "{\"schema\":1,").unwrap();
+            fs::write(entry.unwrap().path(), "{\"schema\":2,").unwrap();
         }
         assert_eq!(fixture.asked(&["bad"]), ["bad"]);
         assert!(fixture.asked(&["bad"]).is_empty());

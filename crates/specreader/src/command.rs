@@ -13,11 +13,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rpm_model::SpecData;
-
 use crate::assemble::{self, Answers};
 use crate::complaint;
-use crate::engine::{EngineError, PackError, PackRequest, ReadOptions, SpecInput};
+use crate::engine::{EngineError, PackError, PackRequest, ParsedSpec, ReadOptions, SpecInput};
 use crate::failure::{FailureKind, SpecFailure};
 use crate::query;
 use crate::runner::{Run, RunEnd, RunOutcome, Runner};
@@ -70,11 +68,11 @@ impl<R: Runner> CommandEngine<R> {
         &self,
         specs: &[SpecInput],
         options: &ReadOptions,
-    ) -> Result<Vec<Result<SpecData, SpecFailure>>, EngineError> {
-        let mut results: Vec<Option<Result<SpecData, SpecFailure>>> = specs.iter().map(|_| None).collect();
+    ) -> Result<Vec<Result<ParsedSpec, SpecFailure>>, EngineError> {
+        let mut results: Vec<Option<Result<ParsedSpec, SpecFailure>>> = specs.iter().map(|_| None).collect();
         let mut jobs = Vec::new();
         for (index, input) in specs.iter().enumerate() {
-            match Job::new(index, input, self.limits.spec_bytes) {
+            match Job::new(index, input, options, self.limits.spec_bytes) {
                 Ok(job) => jobs.push(job),
                 Err(kind) => results[index] = Some(Err(failure(input, kind))),
             }
@@ -181,9 +179,11 @@ impl<R: Runner> CommandEngine<R> {
         options: &ReadOptions,
     ) -> Result<(), EngineError> {
         let arguments = common_arguments(root, query, options)?;
-        let jobs: String = jobs.iter().map(|job| job.line()).collect();
+        for job in jobs.iter().filter(|job| !job.release.is_empty()) {
+            write(&query.join(format!("release-{}", job.input.name)), job.release.as_bytes())?;
+        }
         write(&query.join("driver.sh"), DRIVER.as_bytes())?;
-        write(&query.join("jobs"), jobs.as_bytes())?;
+        write(&query.join("jobs"), jobs.iter().map(|job| job.line()).collect::<String>().as_bytes())?;
         write(&query.join("arguments"), &nul_separated(&arguments))?;
         write(&query.join("source.format"), query::SOURCE.format().as_bytes())?;
         write(&query.join("packages.format"), query::PACKAGES.format().as_bytes())
@@ -206,7 +206,7 @@ impl<R: Runner> CommandEngine<R> {
         job: &Job<'_>,
         answers: &Path,
         root: &str,
-    ) -> Result<Option<Result<SpecData, SpecFailure>>, EngineError> {
+    ) -> Result<Option<Result<ParsedSpec, SpecFailure>>, EngineError> {
         let mut outputs: Vec<Vec<u8>> = Vec::new();
         for question in job.questions() {
             let Some(answer) = Answer::load(answers, &job.input.name, question)? else { return Ok(None) };
@@ -221,7 +221,9 @@ impl<R: Runner> CommandEngine<R> {
             text: &outputs[2],
             with_check: outputs.get(3).zip(outputs.get(4)).map(|(a, b)| (a.as_slice(), b.as_slice())),
         };
-        Ok(Some(assemble::spec_data(job.input, &answers).map_err(|kind| failure(job.input, kind))))
+        let parsed =
+            assemble::spec_data(job.input, &answers).map(|data| ParsedSpec { data, source_headers: None });
+        Ok(Some(parsed.map_err(|kind| failure(job.input, kind))))
     }
 
     fn refused(&self, job: &Job<'_>, answer: &Answer, root: &str) -> Result<SpecFailure, EngineError> {
@@ -276,7 +278,7 @@ fn stage_all<'a, 'j>(
     (staged, answered)
 }
 
-type Answered<'a> = (Job<'a>, Option<Result<SpecData, SpecFailure>>);
+type Answered<'a> = (Job<'a>, Option<Result<ParsedSpec, SpecFailure>>);
 
 /// One spec that a run is asked about.
 #[derive(Clone)]
@@ -286,10 +288,17 @@ struct Job<'a> {
     spec_dir: PathBuf,
     check: bool,
     reads_files: bool,
+    /// The text of the macro file with the release macros that the spec names.
+    release: String,
 }
 
 impl<'a> Job<'a> {
-    fn new(index: usize, input: &'a SpecInput, limit: u64) -> Result<Self, FailureKind> {
+    fn new(
+        index: usize,
+        input: &'a SpecInput,
+        options: &ReadOptions,
+        limit: u64,
+    ) -> Result<Self, FailureKind> {
         let expected = format!("{}.spec", input.name);
         let good_name = is_package_name(&input.name)
             && input.path.file_name().is_some_and(|file| file == expected.as_str());
@@ -303,7 +312,8 @@ impl<'a> Job<'a> {
         };
         let check = text::asks_for_check(&String::from_utf8_lossy(&text));
         let reads_files = visible::can_read_files(&text);
-        Ok(Self { index, input, spec_dir, check, reads_files })
+        let release = options.release_macros.file_for(&text);
+        Ok(Self { index, input, spec_dir, check, reads_files, release })
     }
 
     /// Puts the spec and what its macros can see into `scratch`; returns where the command must see what else.

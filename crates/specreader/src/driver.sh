@@ -14,7 +14,9 @@ ulimit -f "$4"
 # ask NAME QUESTION ARGUMENT...: leaves NAME.QUESTION.{out,err,status}; succeeds when rpmspec does.
 ask() {
     local answer=$root/build/answers/$1.$2
-    timeout --kill-after=1 "$seconds" rpmspec "${common[@]}" \
+    local release=$query/release-$1 load=()
+    [ -e "$release" ] && load=(--load="$release")
+    timeout --kill-after=1 "$seconds" rpmspec "${common[@]}" "${load[@]}" \
         --define "_sourcedir $root/build/SOURCES/$1" --define "_specdir $root/build/SPECS/$1" \
         "${@:3}" "$root/build/SPECS/$1/$1.spec" </dev/null >"$answer.out" 2>"$answer.err"
     local status=$?

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use rpm_model::{ContentDigest, SpecData};
 
 use crate::failure::SpecFailure;
+use crate::release::ReleaseMacros;
 
 /// Parses specs and writes SRPMs as rpm does under one fixed set of macros.
 ///
@@ -31,7 +32,7 @@ pub trait SpecEngine: Sync {
         &self,
         specs: &[SpecInput],
         options: &ReadOptions,
-    ) -> Result<Vec<Result<SpecData, SpecFailure>>, EngineError>;
+    ) -> Result<Vec<Result<ParsedSpec, SpecFailure>>, EngineError>;
 
     /// Writes the SRPM of a spec into `request.output` under rpm's own file name and returns its path.
     ///
@@ -65,6 +66,42 @@ pub struct ReadOptions {
     pub defines: BTreeMap<String, String>,
     /// Macro files that are loaded after the engine's own, in this order.
     pub macro_files: Vec<PathBuf>,
+    /// Definitions of which each spec sees those that it names, loaded after `macro_files`.
+    pub release_macros: ReleaseMacros,
+    /// Whether the headers of the source packages are wanted too, to write SRPMs from.
+    pub source_headers: bool,
+}
+
+/// What an engine learns from one spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParsedSpec {
+    /// The package data.
+    pub data: SpecData,
+    /// The source package's header: where [`ReadOptions::source_headers`] asks for it and the engine has it.
+    pub source_headers: Option<SourceHeaders>,
+}
+
+/// The header of a source package as rpm's parse leaves it: everything that the spec says, nothing of files,
+/// host or time.
+///
+/// In rpm's exported form: number of entries and length of the data as two big-endian 32-bit numbers, the
+/// entries, the data; no magic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceHeaders {
+    /// Under `with_check 0`.
+    pub plain: Vec<u8>,
+    /// Under `with_check 1`, where the spec may say something else there.
+    pub with_check: Option<Vec<u8>>,
+}
+
+impl SourceHeaders {
+    /// Returns the header for SRPMs that carry the build requirements of `%check`, or do not.
+    pub fn select(&self, run_check: bool) -> &[u8] {
+        match &self.with_check {
+            Some(with_check) if run_check => with_check,
+            _ => &self.plain,
+        }
+    }
 }
 
 /// One SRPM to write.
@@ -82,6 +119,8 @@ pub struct PackRequest {
     pub defines: BTreeMap<String, String>,
     /// Macro files, as in [`ReadOptions::macro_files`].
     pub macro_files: Vec<PathBuf>,
+    /// Definitions, as in [`ReadOptions::release_macros`].
+    pub release_macros: ReleaseMacros,
     /// Where the time stamps inside the SRPM come from.
     pub source_date: SourceDate,
 }

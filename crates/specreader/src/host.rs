@@ -8,10 +8,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use rpm_model::{ContentDigest, ContentHasher, SpecData};
+use rpm_model::{ContentDigest, ContentHasher};
 
 use crate::command::{CommandEngine, EngineLimits};
-use crate::engine::{EngineError, PackError, PackRequest, ReadOptions, SpecEngine, SpecInput};
+use crate::engine::{EngineError, PackError, PackRequest, ParsedSpec, ReadOptions, SpecEngine, SpecInput};
 use crate::failure::SpecFailure;
 use crate::runner::{Run, RunEnd, RunOutcome, Runner};
 
@@ -51,7 +51,7 @@ impl SpecEngine for HostEngine {
         &self,
         specs: &[SpecInput],
         options: &ReadOptions,
-    ) -> Result<Vec<Result<SpecData, SpecFailure>>, EngineError> {
+    ) -> Result<Vec<Result<ParsedSpec, SpecFailure>>, EngineError> {
         self.commands.read(specs, options)
     }
 

@@ -17,6 +17,7 @@ mod failure;
 mod host;
 mod pack;
 mod query;
+mod release;
 mod runner;
 mod text;
 mod visible;
@@ -26,8 +27,12 @@ mod write;
 pub use cache::{CachedReader, Reading};
 pub use command::EngineLimits;
 pub use documents::{AzureLayout, azure_specs, packages_document, write_document};
-pub use engine::{EngineError, PackError, PackRequest, ReadOptions, SourceDate, SpecEngine, SpecInput};
+pub use engine::{
+    EngineError, PackError, PackRequest, ParsedSpec, ReadOptions, SourceDate, SourceHeaders, SpecEngine,
+    SpecInput,
+};
 pub use expand::{ExpandError, ExpandedSpec, Expansion, expand};
 pub use failure::{Diagnostic, FailureKind, SpecFailure};
 pub use host::HostEngine;
+pub use release::ReleaseMacros;
 pub use worker::WorkerEngine;

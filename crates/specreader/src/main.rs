@@ -15,8 +15,8 @@ use clap::Parser;
 use report::{Event, ExitStatus, Failure, Reporter, Stage, conclude};
 use rpm_model::{PackagesDocument, WorkerManifest};
 use specreader::{
-    AzureLayout, CachedReader, EngineLimits, HostEngine, ReadOptions, SpecEngine, SpecInput, WorkerEngine,
-    azure_specs, expand, packages_document, write_document,
+    AzureLayout, CachedReader, EngineLimits, HostEngine, ReadOptions, ReleaseMacros, SpecEngine, SpecInput,
+    WorkerEngine, azure_specs, expand, packages_document, write_document,
 };
 
 fn main() -> ExitCode {
@@ -33,7 +33,10 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let options = ReadOptions {
         arch: arguments.target_arch.clone(),
         defines: [("dist".to_owned(), arguments.dist_tag.clone())].into(),
-        macro_files: arguments.versions_macro_file.clone(),
+        macro_files: Vec::new(),
+        release_macros: ReleaseMacros::read(arguments.versions_macro_file.iter().map(PathBuf::as_path))
+            .map_err(|error| Failure::new(ExitStatus::Usage, error))?,
+        source_headers: false,
     };
     let started = Instant::now();
     reporter.event(&Event::StageStarted { stage: Stage::Read, total: Some(specs.len()) });

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::command::{common_arguments, is_package_name, private_directory, writable_directory};
+use crate::command::{common_arguments, is_package_name, private_directory, writable_directory, write};
 use crate::complaint;
 use crate::engine::{EngineError, PackError, PackRequest, ReadOptions, SourceDate};
 use crate::failure::{FailureKind, SpecFailure};
@@ -128,9 +128,17 @@ fn arguments(
         arch: request.arch.clone(),
         defines: request.defines.clone(),
         macro_files: request.macro_files.clone(),
+        release_macros: request.release_macros.clone(),
+        source_headers: false,
     };
     let mut arguments = vec!["rpmbuild".to_owned(), "-bs".to_owned(), "--nodeps".to_owned()];
     arguments.extend(common_arguments(root, query, &options)?);
+    let text = fs::read(&request.spec).map_err(|source| EngineError::io("read", &request.spec, source))?;
+    let release = request.release_macros.file_for(&text);
+    if !release.is_empty() {
+        write(&query.join("release"), release.as_bytes())?;
+        arguments.push(format!("--load={root}/build/query/release"));
+    }
     for define in [
         format!("_topdir {root}/build"),
         format!("_specdir {root}/build/SPECS"),

@@ -14,10 +14,10 @@ use buildroot::{
     BindMount, End, LayerRequest, LayerStore, RootOptions, Sandbox, SandboxIo, SandboxSpec, StoreDirectory,
     Upper,
 };
-use rpm_model::{ContentDigest, ContentHasher, SpecData, WorkerManifest};
+use rpm_model::{ContentDigest, ContentHasher, WorkerManifest};
 
 use crate::command::{CommandEngine, EngineLimits};
-use crate::engine::{EngineError, PackError, PackRequest, ReadOptions, SpecEngine, SpecInput};
+use crate::engine::{EngineError, PackError, PackRequest, ParsedSpec, ReadOptions, SpecEngine, SpecInput};
 use crate::failure::SpecFailure;
 use crate::runner::{Run, RunEnd, RunOutcome, Runner};
 
@@ -93,7 +93,7 @@ impl SpecEngine for WorkerEngine<'_> {
         &self,
         specs: &[SpecInput],
         options: &ReadOptions,
-    ) -> Result<Vec<Result<SpecData, SpecFailure>>, EngineError> {
+    ) -> Result<Vec<Result<ParsedSpec, SpecFailure>>, EngineError> {
         self.commands()?.read(specs, options)
     }
 

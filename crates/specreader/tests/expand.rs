@@ -52,6 +52,7 @@ impl Workshop {
             arch: "x86_64".to_owned(),
             defines: BTreeMap::from([("_source_payload".to_owned(), payload.to_owned())]),
             macro_files: Vec::new(),
+            release_macros: specreader::ReleaseMacros::default(),
             source_date: SourceDate::Changelog,
         };
         self.engine.pack(&request).unwrap()

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use rpm_model::{BadSpec, SpecData};
 use specreader::{
-    EngineLimits, FailureKind, HostEngine, PackError, PackRequest, ReadOptions, SourceDate, SpecEngine,
-    SpecFailure, SpecInput,
+    EngineLimits, FailureKind, HostEngine, PackError, PackRequest, ReadOptions, ReleaseMacros, SourceDate,
+    SpecEngine, SpecFailure, SpecInput,
 };
 
 const GOOD: &str = "\
@@ -86,12 +86,15 @@ fn options() -> ReadOptions {
         arch: "x86_64".to_owned(),
         defines: BTreeMap::from([("dist".to_owned(), ".t1".to_owned())]),
         macro_files: Vec::new(),
+        release_macros: ReleaseMacros::default(),
+        source_headers: false,
     }
 }
 
 fn read(tree: &Tree) -> Vec<Result<SpecData, SpecFailure>> {
     let Some(engine) = tree.engine(|limits| limits.seconds = 3) else { return Vec::new() };
-    engine.read(&tree.inputs, &options()).unwrap()
+    let results = engine.read(&tree.inputs, &options()).unwrap();
+    results.into_iter().map(|result| result.map(|parsed| parsed.data)).collect()
 }
 
 fn texts<T: ToString>(items: &[T]) -> Vec<String> {
@@ -225,7 +228,7 @@ fn macro_files_and_included_files_count() {
     fs::write(&macros, "%special 7.7\n").unwrap();
     let Some(engine) = tree.engine(|_| ()) else { return };
     let options = ReadOptions { macro_files: vec![macros], ..options() };
-    let data = engine.read(&tree.inputs, &options).unwrap().remove(0).unwrap();
+    let data = engine.read(&tree.inputs, &options).unwrap().remove(0).unwrap().data;
     assert_eq!(data.source.evr.version, "7.7");
 }
 
@@ -243,6 +246,7 @@ fn pack(engine: &HostEngine, spec: &Path, output: &Path) -> Result<PathBuf, Pack
         arch: "x86_64".to_owned(),
         defines: options().defines,
         macro_files: Vec::new(),
+        release_macros: ReleaseMacros::default(),
         source_date: SourceDate::Changelog,
     })
 }

@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use buildroot::{LayerStore, Sandbox, SetuidPolicy};
 use rpm_model::{ContentDigest, WorkerManifest};
 use specreader::{
-    CachedReader, EngineLimits, FailureKind, PackRequest, ReadOptions, SourceDate, SpecEngine, SpecInput,
-    WorkerEngine,
+    CachedReader, EngineLimits, FailureKind, PackRequest, ReadOptions, ReleaseMacros, SourceDate, SpecEngine,
+    SpecInput, WorkerEngine,
 };
 
 const SPEC: &str = "\
@@ -89,6 +89,8 @@ fn options() -> ReadOptions {
         arch: "x86_64".to_owned(),
         defines: BTreeMap::from([("dist".to_owned(), ".t1".to_owned()), ("two".to_owned(), "2".to_owned())]),
         macro_files: Vec::new(),
+        release_macros: ReleaseMacros::default(),
+        source_headers: false,
     }
 }
 
@@ -152,6 +154,7 @@ fn an_srpm_depends_on_content_alone() {
             arch: "x86_64".to_owned(),
             defines: options().defines,
             macro_files: Vec::new(),
+            release_macros: ReleaseMacros::default(),
             source_date: SourceDate::Changelog,
         };
         let srpm = site.engine().pack(&request).unwrap();

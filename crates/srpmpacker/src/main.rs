@@ -16,7 +16,7 @@ use serde::Serialize;
 use sources::{
     DebianPlace, DownloadOptions, DownloadSetupError, RemotePlaces, RemotePlacesError, SourceStore,
 };
-use specreader::ReadOptions;
+use specreader::{ReadOptions, ReleaseMacros};
 use srpmpacker::{
     Discovery, PackFailure, PackOptions, PackReport, PackerError, SpecOutcome, SpecReport, discover, pack,
 };
@@ -33,13 +33,17 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     tell_shadowed(&discovery, reporter.as_ref());
     let store = SourceStore::open(&arguments.store_directory())
         .map_err(|error| Failure::new(ExitStatus::Environment, error))?;
+    let release_macros = ReleaseMacros::read(arguments.versions_macro_file.iter().map(PathBuf::as_path))
+        .map_err(|error| Failure::new(ExitStatus::Usage, error))?;
     let report = with_engine(arguments, workers, reporter.as_ref(), |engine| {
         let options = PackOptions {
             engine,
             read: ReadOptions {
                 arch: arguments.arch.clone(),
                 defines: [("dist".to_owned(), arguments.dist_tag.clone())].into(),
-                macro_files: arguments.versions_macro_file.clone(),
+                macro_files: Vec::new(),
+                release_macros,
+                source_headers: true,
             },
             run_check: arguments.run_check,
             output: arguments.output_dir.join(&arguments.arch),

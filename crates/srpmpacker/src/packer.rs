@@ -288,6 +288,7 @@ impl Packer<'_> {
             arch: self.options.read.arch.clone(),
             defines: self.defines(),
             macro_files: self.options.read.macro_files.clone(),
+            release_macros: self.options.read.release_macros.clone(),
             source_date: SourceDate::Changelog,
         };
         let srpm = self.options.engine.pack(&request).map_err(|error| match error {

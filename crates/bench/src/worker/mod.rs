@@ -154,6 +154,11 @@ fn rows(package: &Package, samples: &Samples) -> Vec<Row> {
                 .map(|metric| metric.beside(&peer(|cost| cpu(cost.root()))).at_most(OVERHEAD_GOAL)),
         ),
         row(
+            "sandbox_cpu",
+            "    of it the sandbox, CPU",
+            Metric::of("ms CPU", &ours(|cost| cost.sandbox_cpu)),
+        ),
+        row(
             "overhead_wall",
             "  all but rpmbuild, wall",
             Metric::of("ms", &ours(OursCost::overhead_wall))

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use buildroot::{
     BindMount, LayerRequest, LayerStore, RootOptions, Sandbox, SandboxIo, SandboxSpec, SetuidPolicy, Upper,
@@ -13,6 +15,12 @@ use super::{Package, cpu, wall};
 use crate::error::BenchError;
 use crate::measure::{Cost, run};
 use crate::tree::{Tree, empty_directory};
+
+/// A program that does nothing.
+const EMPTY_PROGRAM: &str = "/usr/bin/true";
+
+/// How often the empty sandbox runs for one figure of it.
+const EMPTY_RUNS: usize = 5;
 
 /// A job that is built again and again.
 pub(super) struct Ours {
@@ -27,6 +35,8 @@ pub(super) struct Ours {
 pub(super) struct OursCost {
     /// The worker and all that it started.
     pub(super) whole: Cost,
+    /// Mounting, entering and leaving the sandbox.
+    pub(super) sandbox_cpu: f64,
     /// rpmbuild and all that it started.
     pub(super) rpmbuild_cpu: f64,
     pub(super) rpmbuild_wall: f64,
@@ -59,7 +69,7 @@ impl Ours {
         let root = layers.root_plan(&requests, &options)?;
         let top = tree.path("empty-build");
         fs::create_dir_all(&top).map_err(BenchError::io("create", &top))?;
-        let mut empty = SandboxSpec::new(root.lowers, vec!["/usr/bin/true".to_owned()]);
+        let mut empty = SandboxSpec::new(root.lowers, vec![EMPTY_PROGRAM.to_owned()]);
         empty.upper = Upper::Tmpfs { size_mb: (job.disk_limit_bytes >> 20).max(1) };
         empty.read_only_root = true;
         empty.binds.push(BindMount { source: top, target: "/build".into(), read_only: false });
@@ -88,11 +98,12 @@ impl Ours {
             .arg(output.join("build.log"));
         let whole = run(&mut command, &tree.path(&format!("{}.log", self.name)))?;
         let result: ResultDocument = read(&result_file, "result document")?;
-        let sandbox = self.empty_sandbox()?;
+        let sandbox = self.sandbox_cost(&output.join("true.log"))?;
         let mut packages: Vec<String> = result.rpms.iter().map(|rpm| rpm.nevra.file_name()).collect();
         packages.sort();
         Ok(OursCost {
             whole,
+            sandbox_cpu: cpu(sandbox),
             rpmbuild_cpu: result.usage.cpu_seconds * 1e3 - cpu(sandbox),
             rpmbuild_wall: result.usage.wall_seconds * 1e3 - wall(sandbox),
             told_overhead: result.overhead_seconds * 1e3,
@@ -100,23 +111,41 @@ impl Ours {
         })
     }
 
-    /// Returns what the sandbox costs when `true` runs in it instead of rpmbuild: the worker's figures of its
-    /// sandbox hold mounting and tearing down, which are no part of rpmbuild.
+    /// Returns what the sandbox costs beside the program that runs in it: the worker's figures of its sandbox
+    /// hold mounting and tearing down, which are no part of rpmbuild.
+    fn sandbox_cost(&self, log: &Path) -> Result<Cost, BenchError> {
+        let (mut inside, mut bare) = (Vec::new(), Vec::new());
+        for _ in 0..EMPTY_RUNS {
+            inside.push(self.empty_sandbox()?);
+            bare.push(run(&mut Command::new(EMPTY_PROGRAM), log)?);
+        }
+        Ok(middle(inside).saturating_sub(middle(bare)))
+    }
+
+    /// Returns what the sandbox costs when a program that does nothing runs in it.
     fn empty_sandbox(&self) -> Result<Cost, BenchError> {
-        let fail = |text: String| BenchError::Sandbox(text);
-        let outcome = self
-            .sandbox
-            .run(&self.empty, SandboxIo::null().map_err(BenchError::io("open", Path::new("/dev/null")))?)
-            .map_err(|error| fail(error.to_string()))?;
+        let null = SandboxIo::null().map_err(BenchError::io("open", Path::new("/dev/null")))?;
+        let outcome =
+            self.sandbox.run(&self.empty, null).map_err(|error| BenchError::Sandbox(error.to_string()))?;
         if !outcome.is_success() {
-            return Err(fail(outcome.end.to_string()));
+            return Err(BenchError::Sandbox(outcome.end.to_string()));
         }
         let usage = outcome.usage;
         Ok(Cost {
-            wall: std::time::Duration::from_micros(usage.wall_us),
-            cpu: std::time::Duration::from_micros(usage.user_us + usage.system_us),
+            wall: Duration::from_micros(usage.wall_us),
+            cpu: Duration::from_micros(usage.user_us + usage.system_us),
         })
     }
+}
+
+/// Returns the middle of some costs, of wall and processor time each on its own.
+fn middle(costs: Vec<Cost>) -> Cost {
+    let middle = |value: fn(&Cost) -> Duration| {
+        let mut values: Vec<Duration> = costs.iter().map(value).collect();
+        values.sort();
+        values.get(values.len() / 2).copied().unwrap_or_default()
+    };
+    Cost { wall: middle(|cost| cost.wall), cpu: middle(|cost| cost.cpu) }
 }
 
 fn read<T: DeserializeOwned>(path: &Path, what: &'static str) -> Result<T, BenchError> {

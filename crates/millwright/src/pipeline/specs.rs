@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use report::{Failure, Stage};
 use rpm_model::PackagesDocument;
 use specreader::{
-    AzureLayout, CachedReader, EngineLimits, ReadOptions, WorkerEngine, azure_specs, packages_document,
-    write_document,
+    AzureLayout, CachedReader, EngineLimits, ReadOptions, ReleaseMacros, WorkerEngine, azure_specs,
+    packages_document, write_document,
 };
 use srpmpacker::{Discovery, discover};
 
@@ -53,6 +53,8 @@ impl Pipeline<'_> {
             arch: base.worker.arch.clone(),
             defines: self.config.defines.clone(),
             macro_files: self.config.macros_file.iter().cloned().collect(),
+            release_macros: ReleaseMacros::default(),
+            source_headers: true,
         }
     }
 

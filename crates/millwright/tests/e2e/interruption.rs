@@ -1,16 +1,19 @@
 //! Runs that do not come to their end: a second run, a killed run, an interrupted one.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::run::Running;
 use crate::spec::Spec;
 use crate::tree::{Tree, files_below};
 
 /// A package whose build waits until a file is written into its build directory from outside.
 fn waiting(name: &str) -> Spec {
-    Spec::data(name).build("echo waiting\nwhile ! test -e /build/go-on; do sleep 0.1; done")
+    Spec::data(name).build("touch /build/waiting\nwhile ! test -e /build/go-on; do sleep 0.1; done")
 }
 
 /// A tree whose package `slow` waits in `%build`; `fast` is built before it and `last` after it.
@@ -22,17 +25,23 @@ fn tree_with_a_waiting_build(test: &str) -> Option<Tree> {
     Some(tree)
 }
 
-/// Returns whether the build of `slow` has come to its waiting place.
-fn is_waiting(tree: &Tree) -> bool {
-    let log = tree.path("build/logs/pkggen/rpmbuilding/slow-1.0-1.mw1.src.rpm.log");
-    std::fs::read_to_string(log).is_ok_and(|text| text.lines().any(|line| line == "waiting"))
+/// Returns the directories of builds that have come to their waiting place.
+fn waiting_jobs(tree: &Tree) -> BTreeSet<PathBuf> {
+    let jobs = std::fs::read_dir(tree.path("build/worker/chroot")).into_iter().flatten().flatten();
+    jobs.map(|job| job.path().join("build")).filter(|job| job.join("waiting").exists()).collect()
 }
 
-/// Lets the waiting build go on. Job directories that are just going away do not matter.
-fn release(tree: &Tree) {
-    for job in std::fs::read_dir(tree.path("build/worker/chroot")).unwrap().flatten() {
-        let _ = std::fs::write(job.path().join("build/go-on"), "");
-    }
+/// Starts a build and returns when it waits, with its directory.
+fn start_until_it_waits(tree: &Tree) -> (Running, PathBuf) {
+    let mut run = tree.start_millwright(&["build"]);
+    run.wait_until("the build waits", || !waiting_jobs(tree).is_empty());
+    let job = waiting_jobs(tree).into_iter().next().unwrap();
+    (run, job)
+}
+
+/// Lets a waiting build go on.
+fn release(job: &Path) {
+    std::fs::write(job.join("go-on"), "").unwrap();
 }
 
 /// Returns the process whose parent is this one and that runs this program.
@@ -59,14 +68,13 @@ fn mend(tree: &Tree) {
 #[test]
 fn a_second_run_in_the_same_build_directory_is_refused_and_told_by_whom() {
     let Some(tree) = tree_with_a_waiting_build("two-runs") else { return };
-    let mut first = tree.start_millwright(&["build"]);
-    first.wait_until("the build waits", || is_waiting(&tree));
+    let (first, job) = start_until_it_waits(&tree);
     for command in [&["build"][..], &["plan"], &["clean", "all"]] {
         let second = tree.start_millwright(command).wait();
         let holder = format!("process {}: millwright build", first.id());
         second.exits(3).says(&["build` is in use", &holder, "--build-dir"]);
     }
-    release(&tree);
+    release(&job);
     first.wait().exits(0).says(&["3 built"]);
     tree.assert_clean();
 }
@@ -74,8 +82,7 @@ fn a_second_run_in_the_same_build_directory_is_refused_and_told_by_whom() {
 #[test]
 fn a_killed_run_leaves_nothing_and_the_next_completes_it() {
     let Some(tree) = tree_with_a_waiting_build("killed") else { return };
-    let mut run = tree.start_millwright(&["build"]);
-    run.wait_until("the build waits", || is_waiting(&tree));
+    let (run, _) = start_until_it_waits(&tree);
     assert!(tree.remains().len() > 2, "this test sees running builds");
     run.signal(Signal::SIGKILL);
     assert_eq!(run.wait().status.code(), None);
@@ -90,14 +97,12 @@ fn a_killed_run_leaves_nothing_and_the_next_completes_it() {
 /// Kills one process below a running build; that is nobody's fault, so the build is tried again.
 fn check_tried_again(test: &str, victim: impl Fn(u32) -> Pid) {
     let Some(tree) = tree_with_a_waiting_build(test) else { return };
-    let mut run = tree.start_millwright(&["build"]);
-    run.wait_until("the build waits", || is_waiting(&tree));
+    let (mut run, first) = start_until_it_waits(&tree);
     kill(victim(run.id()), Signal::SIGKILL).unwrap();
     run.wait_for_text("slow: attempt 1 failed");
-    run.wait_until("the second attempt is accepted", || {
-        release(&tree);
-        tree.records().contains_key("slow")
-    });
+    let second = |tree: &Tree| waiting_jobs(tree).into_iter().find(|job| *job != first);
+    run.wait_until("the second attempt waits", || second(&tree).is_some());
+    release(&second(&tree).unwrap());
     run.wait().exits(0).says(&["trying again", "3 built"]);
     tree.assert_clean();
 }
@@ -117,11 +122,10 @@ fn a_build_whose_sandbox_is_killed_is_tried_again() {
 #[test]
 fn an_interrupted_run_finishes_what_runs_and_the_next_goes_on() {
     let Some(tree) = tree_with_a_waiting_build("interrupted") else { return };
-    let mut run = tree.start_millwright(&["build"]);
-    run.wait_until("the build waits", || is_waiting(&tree));
+    let (mut run, job) = start_until_it_waits(&tree);
     run.signal(Signal::SIGINT);
     run.wait_for_text("stopping after the running build");
-    release(&tree);
+    release(&job);
     let ended = run.wait();
     ended.exits(1).says(&["2 built, 1 not started", "run the same command to go on"]);
     tree.assert_clean();
@@ -132,8 +136,7 @@ fn an_interrupted_run_finishes_what_runs_and_the_next_goes_on() {
 #[test]
 fn a_second_interrupt_ends_running_builds_too() {
     let Some(tree) = tree_with_a_waiting_build("interrupted-twice") else { return };
-    let mut run = tree.start_millwright(&["build"]);
-    run.wait_until("the build waits", || is_waiting(&tree));
+    let (mut run, _) = start_until_it_waits(&tree);
     run.signal(Signal::SIGINT);
     run.wait_for_text("interrupt again to end it too");
     run.signal(Signal::SIGINT);

@@ -11,7 +11,8 @@ use report::{Event, Reporter};
 use rpm_model::{ContentDigest, Evr, Nevra, SourceKind, SpecData, SpecSource};
 use sources::{RemotePlaces, SignatureMode, SourceStore};
 use specreader::{
-    EngineError, FailureKind, PackError, PackRequest, ReadOptions, SpecEngine, SpecFailure, SpecInput,
+    EngineError, FailureKind, PackError, PackRequest, ParsedSpec, ReadOptions, ReleaseMacros, SpecEngine,
+    SpecFailure, SpecInput,
 };
 
 use super::{PackOptions, pack};
@@ -32,12 +33,13 @@ impl SpecEngine for Fake {
         &self,
         specs: &[SpecInput],
         _options: &ReadOptions,
-    ) -> Result<Vec<Result<SpecData, SpecFailure>>, EngineError> {
+    ) -> Result<Vec<Result<ParsedSpec, SpecFailure>>, EngineError> {
         Ok(specs
             .iter()
             .map(|spec| {
                 self.asked.lock().unwrap().push(format!("read {}", spec.name));
-                parse(&spec.name, &spec.path)
+                let data = parse(&spec.name, &spec.path)?;
+                Ok(ParsedSpec { data, source_headers: None })
             })
             .collect())
     }
@@ -160,6 +162,8 @@ impl Setting {
                 arch: "x86_64".to_owned(),
                 defines: [("dist".to_owned(), ".t".to_owned())].into(),
                 macro_files: Vec::new(),
+                release_macros: ReleaseMacros::default(),
+                source_headers: true,
             },
             run_check: false,
             output: self.directory.path().join("out"),

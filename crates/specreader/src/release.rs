@@ -1,0 +1,120 @@
+//! Release macros: one definition per fact of another spec, of which a spec sees those that it names.
+//!
+//! The Azure toolkit's versions processor writes a file with three macros for every spec of the tree
+//! (`%azl_zlib_version 1.3.1`): thousands of definitions, of which a dozen are used. Read as a plain macro file
+//! they would slow every parse down (rpm keeps macros in one sorted array) and make every spec depend on the
+//! version of every other. So a spec is given the definitions whose names stand in its text. Where a text puts
+//! a name together (the names' common beginning stands alone, as in `%{azl_%{name}_version}`), it is given all.
+//!
+//! The file's form is rpm's: `%name body`, one a line. A name ends where rpm ends it, so `%azl_a.b_version 1`
+//! defines `azl_a` as `.b_version 1`, as it does there; of two definitions of a name the last one counts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use crate::engine::EngineError;
+
+/// Names shorter than this have no beginning in common that means anything.
+const SHORTEST_PREFIX: usize = 3;
+
+/// Definitions of which a spec sees those that it names; see the module text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReleaseMacros {
+    definitions: BTreeMap<String, String>,
+}
+
+impl ReleaseMacros {
+    /// Reads files of definitions; of two definitions of a name the last one counts.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error where a file cannot be read.
+    pub fn read<'p>(files: impl IntoIterator<Item = &'p Path>) -> Result<Self, EngineError> {
+        let mut definitions = BTreeMap::new();
+        for file in files {
+            let text = fs::read(file).map_err(|source| EngineError::io("read", file, source))?;
+            definitions.extend(String::from_utf8_lossy(&text).lines().filter_map(definition));
+        }
+        Ok(Self { definitions })
+    }
+
+    /// Returns the definitions that a spec with this text sees, sorted by name.
+    pub fn named_in(&self, text: &[u8]) -> BTreeMap<&str, &str> {
+        let all = || self.definitions.iter().map(|(name, body)| (name.as_str(), body.as_str()));
+        let Some(prefix) = self.prefix() else { return all().collect() };
+        let words: BTreeSet<&[u8]> =
+            text.split(|byte| !is_name(*byte)).filter(|word| word.starts_with(prefix)).collect();
+        if words.contains(prefix) {
+            return all().collect();
+        }
+        all().filter(|(name, _)| words.contains(name.as_bytes())).collect()
+    }
+
+    /// Returns the definitions that a spec with this text sees as the text of a macro file; empty where it sees
+    /// none.
+    pub(crate) fn file_for(&self, text: &[u8]) -> String {
+        self.named_in(text).into_iter().map(|(name, body)| format!("%{name} {body}\n")).collect()
+    }
+
+    /// Returns what all names begin with; `None` where that is too little to be recognised in a text.
+    fn prefix(&self) -> Option<&[u8]> {
+        let (first, last) = (self.definitions.keys().next()?, self.definitions.keys().next_back()?);
+        let common = first.bytes().zip(last.bytes()).take_while(|(a, b)| a == b).count();
+        // With a single name there is no telling where its beginning would end.
+        (common >= SHORTEST_PREFIX).then(|| &first.as_bytes()[..common])
+    }
+}
+
+fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+fn definition(line: &str) -> Option<(String, String)> {
+    let rest = line.trim_start().strip_prefix('%')?;
+    let end = rest.bytes().position(|byte| !is_name(byte)).unwrap_or(rest.len());
+    let (name, body) = rest.split_at(end);
+    (!name.is_empty()).then(|| (name.to_owned(), body.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(file: &str, text: &str, expected: &[(&str, &str)]) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("macros");
+        fs::write(&path, file).unwrap();
+        let macros = ReleaseMacros::read([path.as_path()]).unwrap();
+        let named: Vec<(&str, &str)> = macros.named_in(text.as_bytes()).into_iter().collect();
+        assert_eq!(named, expected, "{text}");
+    }
+
+    const FILE: &str = "%azl_zlib_version 1.3\n%azl_zlib_release 2.azl3\n%azl_jq_version 1.7\n\
+                        %azl_golang_1.23_version 1.23\nnoise\n%azl_jq_version 1.8\n";
+
+    #[test]
+    fn only_named_definitions_are_seen() {
+        check(FILE, "Requires: zlib >= %{azl_zlib_version}", &[("azl_zlib_version", "1.3")]);
+        check(FILE, "%azl_jq_version %{?azl_jq_release}", &[("azl_jq_version", "1.8")]);
+        check(FILE, "%{azl_zlib_versions} zlib_version", &[]);
+        check("", "%{azl_zlib_version}", &[]);
+    }
+
+    #[test]
+    fn a_text_that_makes_names_sees_all() {
+        let all = [
+            ("azl_golang_1", ".23_version 1.23"),
+            ("azl_jq_version", "1.8"),
+            ("azl_zlib_release", "2.azl3"),
+            ("azl_zlib_version", "1.3"),
+        ];
+        check(FILE, "%{azl_%{name}_version}", &all);
+        check(FILE, "%{lua: print(rpm.expand('%azl_' .. x))}", &all);
+    }
+
+    #[test]
+    fn names_without_a_common_beginning_are_always_seen() {
+        check("%a 1\n%b 2\n", "nothing", &[("a", "1"), ("b", "2")]);
+    }
+}
