@@ -128,6 +128,11 @@ impl Sandbox {
         Self { init: path.to_path_buf() }
     }
 
+    /// Returns another program that is installed beside the helper program, if it is there.
+    pub fn program_beside(&self, name: &str) -> Option<PathBuf> {
+        Some(self.init.with_file_name(name)).filter(|path| path.is_file())
+    }
+
     /// Starts a sandbox and returns at once.
     ///
     /// The specification is checked first, so that an impossible one is an error here and not an

@@ -15,6 +15,8 @@ pub(crate) struct Answers<'a> {
     pub(crate) source: &'a [u8],
     /// Answer to [`query::PACKAGES`] without `%check`.
     pub(crate) packages: &'a [u8],
+    /// Whether these are the packages that get built, rather than all that the spec declares.
+    pub(crate) packages_are_built: bool,
     /// The expanded text without `%check`.
     pub(crate) text: &'a [u8],
     /// Source answer and text under `with_check 1`, where the spec may differ there.

@@ -17,9 +17,10 @@ use crate::assemble::{self, Answers};
 use crate::complaint;
 use crate::engine::{EngineError, PackError, PackRequest, ParsedSpec, ReadOptions, SpecInput};
 use crate::failure::{FailureKind, SpecFailure};
+use crate::job::{Job, failure};
 use crate::query;
 use crate::runner::{Run, RunEnd, RunOutcome, Runner};
-use crate::{text, visible};
+use crate::{release, visible};
 
 const DRIVER: &str = include_str!("driver.sh");
 /// More specs than this in one run would only delay the first result after a breakdown.
@@ -61,6 +62,11 @@ pub(crate) struct CommandEngine<R> {
 impl<R: Runner> CommandEngine<R> {
     pub(crate) fn new(runner: R, scratch: PathBuf, limits: EngineLimits) -> Self {
         Self { runner, scratch, limits }
+    }
+
+    /// Returns where its programs run.
+    pub(crate) fn runner(&self) -> &R {
+        &self.runner
     }
 
     /// See [`crate::SpecEngine::read`].
@@ -180,10 +186,11 @@ impl<R: Runner> CommandEngine<R> {
     ) -> Result<(), EngineError> {
         let arguments = common_arguments(root, query, options)?;
         for job in jobs.iter().filter(|job| !job.release.is_empty()) {
-            write(&query.join(format!("release-{}", job.input.name)), job.release.as_bytes())?;
+            let file = release::macro_file(&job.release);
+            write(&query.join(format!("release-{}", job.input.name)), file.as_bytes())?;
         }
         write(&query.join("driver.sh"), DRIVER.as_bytes())?;
-        write(&query.join("jobs"), jobs.iter().map(|job| job.line()).collect::<String>().as_bytes())?;
+        write(&query.join("jobs"), jobs.iter().map(|job| line(job)).collect::<String>().as_bytes())?;
         write(&query.join("arguments"), &nul_separated(&arguments))?;
         write(&query.join("source.format"), query::SOURCE.format().as_bytes())?;
         write(&query.join("packages.format"), query::PACKAGES.format().as_bytes())
@@ -208,7 +215,7 @@ impl<R: Runner> CommandEngine<R> {
         root: &str,
     ) -> Result<Option<Result<ParsedSpec, SpecFailure>>, EngineError> {
         let mut outputs: Vec<Vec<u8>> = Vec::new();
-        for question in job.questions() {
+        for question in questions(job) {
             let Some(answer) = Answer::load(answers, &job.input.name, question)? else { return Ok(None) };
             if answer.status != 0 {
                 return self.refused(job, &answer, root).map(|failure| Some(Err(failure)));
@@ -218,6 +225,7 @@ impl<R: Runner> CommandEngine<R> {
         let answers = Answers {
             source: &outputs[0],
             packages: &outputs[1],
+            packages_are_built: true,
             text: &outputs[2],
             with_check: outputs.get(3).zip(outputs.get(4)).map(|(a, b)| (a.as_slice(), b.as_slice())),
         };
@@ -266,7 +274,7 @@ fn stage_all<'a, 'j>(
     for job in chunk {
         match job.stage(scratch) {
             Ok(more) => {
-                inputs.extend(more);
+                inputs.extend(more.into_iter().map(|(place, path)| (format!("/build/{place}"), path)));
                 staged.push(job);
             }
             Err(error) => {
@@ -278,68 +286,18 @@ fn stage_all<'a, 'j>(
     (staged, answered)
 }
 
+/// Returns a spec's line of the driver's job list.
+fn line(job: &Job<'_>) -> String {
+    format!("{} {}\n", job.input.name, if job.check { "check" } else { "plain" })
+}
+
+/// Returns the questions that the driver puts for a spec, in its order.
+fn questions(job: &Job<'_>) -> &'static [&'static str] {
+    let all = &["source", "packages", "text", "check-source", "check-text"];
+    if job.check { all } else { &all[..3] }
+}
+
 type Answered<'a> = (Job<'a>, Option<Result<ParsedSpec, SpecFailure>>);
-
-/// One spec that a run is asked about.
-#[derive(Clone)]
-struct Job<'a> {
-    index: usize,
-    input: &'a SpecInput,
-    spec_dir: PathBuf,
-    check: bool,
-    reads_files: bool,
-    /// The text of the macro file with the release macros that the spec names.
-    release: String,
-}
-
-impl<'a> Job<'a> {
-    fn new(
-        index: usize,
-        input: &'a SpecInput,
-        options: &ReadOptions,
-        limit: u64,
-    ) -> Result<Self, FailureKind> {
-        let expected = format!("{}.spec", input.name);
-        let good_name = is_package_name(&input.name)
-            && input.path.file_name().is_some_and(|file| file == expected.as_str());
-        if !good_name {
-            return Err(FailureKind::BadName);
-        }
-        let text = read_limited(&input.path, limit)?;
-        let spec_dir = match input.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-            _ => PathBuf::from("."),
-        };
-        let check = text::asks_for_check(&String::from_utf8_lossy(&text));
-        let reads_files = visible::can_read_files(&text);
-        let release = options.release_macros.file_for(&text);
-        Ok(Self { index, input, spec_dir, check, reads_files, release })
-    }
-
-    /// Puts the spec and what its macros can see into `scratch`; returns where the command must see what else.
-    fn stage(&self, scratch: &Path) -> io::Result<BTreeMap<String, PathBuf>> {
-        let name = &self.input.name;
-        let mut inputs = BTreeMap::new();
-        for (place, directory) in [("SPECS", &self.spec_dir), ("SOURCES", &self.input.source_dir)] {
-            let target = scratch.join(place).join(name);
-            fs::create_dir_all(&target)?;
-            for file in visible::copy(visible::files(directory, self.reads_files)?, &target)? {
-                inputs.insert(format!("/build/{place}/{name}/{}", file.name.display()), file.path);
-            }
-        }
-        fs::copy(&self.input.path, scratch.join("SPECS").join(name).join(format!("{name}.spec")))?;
-        Ok(inputs)
-    }
-
-    fn line(&self) -> String {
-        format!("{} {}\n", self.input.name, if self.check { "check" } else { "plain" })
-    }
-
-    fn questions(&self) -> &'static [&'static str] {
-        let all = &["source", "packages", "text", "check-source", "check-text"];
-        if self.check { all } else { &all[..3] }
-    }
-}
 
 /// What `driver.sh` left about one question.
 struct Answer {
@@ -419,28 +377,6 @@ pub(crate) fn writable_directory(parent: &Path, name: &str) -> Result<PathBuf, E
 
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), EngineError> {
     fs::write(path, bytes).map_err(|source| EngineError::io("write", path, source))
-}
-
-pub(crate) fn is_package_name(name: &str) -> bool {
-    let legal = |c: char| c.is_ascii_alphanumeric() || "+-._".contains(c);
-    name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') && name.chars().all(legal)
-}
-
-fn failure(input: &SpecInput, kind: FailureKind) -> SpecFailure {
-    SpecFailure { name: input.name.clone(), spec_path: input.path.clone(), kind, diagnostics: Vec::new() }
-}
-
-/// Reads a file that has no business to be larger than a limit.
-fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, FailureKind> {
-    let unreadable = |error: io::Error| FailureKind::Unreadable { message: error.to_string() };
-    let metadata = fs::metadata(path).map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(FailureKind::Unreadable { message: "it is not a file".to_owned() });
-    }
-    if metadata.len() > limit {
-        return Err(FailureKind::TooLarge { limit });
-    }
-    fs::read(path).map_err(unreadable)
 }
 
 fn nul_separated(arguments: &[String]) -> Vec<u8> {

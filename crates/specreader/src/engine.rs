@@ -7,6 +7,7 @@
 //! What it is not: it does not look for specs, cache anything or decide what is packed.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,11 @@ pub trait SpecEngine: Sync {
         options: &ReadOptions,
     ) -> Result<Vec<Result<ParsedSpec, SpecFailure>>, EngineError>;
 
+    /// Returns what users should know of how specs were read so far; empty when all is as it should be.
+    fn notes(&self) -> Vec<EngineNote> {
+        Vec::new()
+    }
+
     /// Writes the SRPM of a spec into `request.output` under rpm's own file name and returns its path.
     ///
     /// The bytes depend on the spec, the sources' content and names, the defines and the engine's identity;
@@ -43,6 +49,41 @@ pub trait SpecEngine: Sync {
     ///
     /// [`PackError::Spec`] carries rpm's words about the spec or its sources, the rest is the host's fault.
     fn pack(&self, request: &PackRequest) -> Result<PathBuf, PackError>;
+}
+
+/// How an engine works when it does not work as it should. Results are right in every case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EngineNote {
+    /// Specs are read by one `rpmspec` process for every question, which takes ten times as long.
+    NoHelper {
+        /// Why the helper cannot be used.
+        reason: String,
+    },
+    /// Nothing is remembered of what shell expansions print, which takes five times as long.
+    NoMemory {
+        /// Why.
+        reason: String,
+    },
+    /// The kernel does not keep one spec's parse from the files of another; specs are copied to be read.
+    Unconfined {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl fmt::Display for EngineNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoHelper { reason } => write!(f, "specs are read slowly, with rpmspec: {reason}"),
+            Self::NoMemory { reason } => {
+                write!(f, "specs are read slowly, each runs its shell expansions: {reason}")
+            }
+            Self::Unconfined { reason } => {
+                write!(f, "specs are copied to be read, and are not kept from each other: {reason}")
+            }
+        }
+    }
 }
 
 /// One spec to read.

@@ -14,11 +14,14 @@ mod documents;
 mod engine;
 mod expand;
 mod failure;
+mod helper;
 mod host;
+mod job;
 mod pack;
 mod query;
 mod release;
 mod runner;
+mod session;
 mod text;
 mod visible;
 mod worker;
@@ -28,8 +31,8 @@ pub use cache::{CachedReader, Reading};
 pub use command::EngineLimits;
 pub use documents::{AzureLayout, azure_specs, packages_document, write_document};
 pub use engine::{
-    EngineError, PackError, PackRequest, ParsedSpec, ReadOptions, SourceDate, SourceHeaders, SpecEngine,
-    SpecInput,
+    EngineError, EngineNote, PackError, PackRequest, ParsedSpec, ReadOptions, SourceDate, SourceHeaders,
+    SpecEngine, SpecInput,
 };
 pub use expand::{ExpandError, ExpandedSpec, Expansion, expand};
 pub use failure::{Diagnostic, FailureKind, SpecFailure};

@@ -10,12 +10,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::command::{common_arguments, is_package_name, private_directory, writable_directory, write};
+use crate::command::{common_arguments, private_directory, writable_directory, write};
 use crate::complaint;
 use crate::engine::{EngineError, PackError, PackRequest, ReadOptions, SourceDate};
 use crate::failure::{FailureKind, SpecFailure};
+use crate::job::is_package_name;
 use crate::runner::{Run, RunEnd, RunOutcome, Runner};
-use crate::{text, visible};
+use crate::{release, text, visible};
 
 /// The time of every file handed to rpm, in seconds since 1970: the year 2100. rpm moves times that lie
 /// after the package's date back to it and leaves earlier ones, so a late one becomes the date exactly.
@@ -134,7 +135,7 @@ fn arguments(
     let mut arguments = vec!["rpmbuild".to_owned(), "-bs".to_owned(), "--nodeps".to_owned()];
     arguments.extend(common_arguments(root, query, &options)?);
     let text = fs::read(&request.spec).map_err(|source| EngineError::io("read", &request.spec, source))?;
-    let release = request.release_macros.file_for(&text);
+    let release = release::macro_file(&request.release_macros.definitions_for(&text));
     if !release.is_empty() {
         write(&query.join("release"), release.as_bytes())?;
         arguments.push(format!("--load={root}/build/query/release"));

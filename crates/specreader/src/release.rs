@@ -51,10 +51,9 @@ impl ReleaseMacros {
         all().filter(|(name, _)| words.contains(name.as_bytes())).collect()
     }
 
-    /// Returns the definitions that a spec with this text sees as the text of a macro file; empty where it sees
-    /// none.
-    pub(crate) fn file_for(&self, text: &[u8]) -> String {
-        self.named_in(text).into_iter().map(|(name, body)| format!("%{name} {body}\n")).collect()
+    /// Returns the definitions that a spec with this text sees, `name body` each.
+    pub(crate) fn definitions_for(&self, text: &[u8]) -> Vec<String> {
+        self.named_in(text).into_iter().map(|(name, body)| format!("{name} {body}")).collect()
     }
 
     /// Returns what all names begin with; `None` where that is too little to be recognised in a text.
@@ -75,6 +74,11 @@ fn definition(line: &str) -> Option<(String, String)> {
     let end = rest.bytes().position(|byte| !is_name(byte)).unwrap_or(rest.len());
     let (name, body) = rest.split_at(end);
     (!name.is_empty()).then(|| (name.to_owned(), body.trim().to_owned()))
+}
+
+/// Returns definitions as the text of a macro file.
+pub(crate) fn macro_file(definitions: &[String]) -> String {
+    definitions.iter().map(|definition| format!("%{definition}\n")).collect()
 }
 
 #[cfg(test)]

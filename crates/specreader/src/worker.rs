@@ -5,20 +5,27 @@
 //! temporary directories that vanish, and nothing of the host but the specs and sources asked about, read
 //! only. Nothing is unpacked and nothing started before the first spec that has to be read.
 
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::thread;
+use std::time::Duration;
 
 use buildroot::{
     BindMount, End, LayerRequest, LayerStore, RootOptions, Sandbox, SandboxIo, SandboxSpec, StoreDirectory,
-    Upper,
+    TmpfsMount, Upper,
 };
 use rpm_model::{ContentDigest, ContentHasher, WorkerManifest};
 
 use crate::command::{CommandEngine, EngineLimits};
-use crate::engine::{EngineError, PackError, PackRequest, ParsedSpec, ReadOptions, SpecEngine, SpecInput};
+use crate::engine::{
+    EngineError, EngineNote, PackError, PackRequest, ParsedSpec, ReadOptions, SpecEngine, SpecInput,
+};
 use crate::failure::SpecFailure;
+use crate::helper::{self, HelperEnd, HelperError, Launcher, Surroundings, Talk};
 use crate::runner::{Run, RunEnd, RunOutcome, Runner};
 
 /// Memory of all processes and temporary files of one run together, in bytes.
@@ -30,7 +37,15 @@ const UPPER_MIB: u64 = 1024;
 /// rpm's words beyond this many bytes are thrown away.
 const WORDS: u64 = 1 << 20;
 
-/// Runs `rpmspec` and `rpmbuild` of a worker generation in sandboxes.
+/// The program that parses specs inside, installed beside the sandbox's own helper.
+const HELPER: &str = "spec-engine";
+/// Where it is inside.
+const HELPER_INSIDE: &str = "/build/spec-engine";
+
+/// Parses specs with the worker's rpm in sandboxes, and runs its `rpmbuild`.
+///
+/// Specs are read by the helper process `spec-engine`; where that cannot work, by `rpmspec` processes, which
+/// gives the same results slowly. [`SpecEngine::notes`] says which and why.
 pub struct WorkerEngine<'a> {
     manifest: &'a WorkerManifest,
     sandbox: &'a Sandbox,
@@ -38,12 +53,13 @@ pub struct WorkerEngine<'a> {
     limits: EngineLimits,
     identity: ContentDigest,
     prepared: OnceLock<Prepared<'a>>,
+    notes: Mutex<Vec<EngineNote>>,
 }
 
 struct Prepared<'a> {
     commands: CommandEngine<WorkerRunner<'a>>,
     /// Holds the temporary files of all runs.
-    _scratch: StoreDirectory,
+    scratch: StoreDirectory,
 }
 
 impl<'a> WorkerEngine<'a> {
@@ -57,12 +73,33 @@ impl<'a> WorkerEngine<'a> {
         let mut hasher = ContentHasher::new("worker-spec-engine", 1);
         hasher.field("generation", manifest.generation().as_str());
         let identity = hasher.finish();
-        Self { manifest, sandbox, layers, limits, identity, prepared: OnceLock::new() }
+        let notes = Mutex::new(Vec::new());
+        Self { manifest, sandbox, layers, limits, identity, prepared: OnceLock::new(), notes }
     }
 
-    fn commands(&self) -> Result<&CommandEngine<WorkerRunner<'a>>, EngineError> {
+    /// Reads with `rpmspec` processes only, whether or not the helper could; the oracle of its tests.
+    ///
+    /// # Errors
+    ///
+    /// As [`SpecEngine::read`].
+    pub fn read_with_rpmspec(
+        &self,
+        specs: &[SpecInput],
+        options: &ReadOptions,
+    ) -> Result<Vec<Result<ParsedSpec, SpecFailure>>, EngineError> {
+        self.prepared()?.commands.read(specs, options)
+    }
+
+    fn note(&self, note: EngineNote) {
+        let mut notes = self.notes.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+
+    fn prepared(&self) -> Result<&Prepared<'a>, EngineError> {
         if let Some(prepared) = self.prepared.get() {
-            return Ok(&prepared.commands);
+            return Ok(prepared);
         }
         let request = |package: &rpm_model::LockedPackage| LayerRequest {
             path: PathBuf::from(&package.path),
@@ -80,7 +117,7 @@ impl<'a> WorkerEngine<'a> {
         let runner = WorkerRunner { sandbox: self.sandbox, lowers };
         let commands = CommandEngine::new(runner, scratch.path().to_owned(), self.limits);
         // Two threads may both get here; one result is kept, both are right.
-        Ok(&self.prepared.get_or_init(|| Prepared { commands, _scratch: scratch }).commands)
+        Ok(self.prepared.get_or_init(|| Prepared { commands, scratch }))
     }
 }
 
@@ -94,11 +131,37 @@ impl SpecEngine for WorkerEngine<'_> {
         specs: &[SpecInput],
         options: &ReadOptions,
     ) -> Result<Vec<Result<ParsedSpec, SpecFailure>>, EngineError> {
-        self.commands()?.read(specs, options)
+        let prepared = self.prepared()?;
+        let Some(program) = self.sandbox.program_beside(HELPER) else {
+            let reason =
+                format!("the program `{HELPER}` is not installed beside `{}`", buildroot::INIT_PROGRAM);
+            self.note(EngineNote::NoHelper { reason });
+            return prepared.commands.read(specs, options);
+        };
+        let launcher = HelperLauncher { runner: prepared.commands.runner(), program };
+        match helper::read(&launcher, prepared.scratch.path(), &self.limits, specs, options) {
+            Ok(answered) => {
+                if let Some(ready) = answered.ready {
+                    let memo = ready.memo_off.map(|reason| EngineNote::NoMemory { reason });
+                    let confined = ready.unconfined.map(|reason| EngineNote::Unconfined { reason });
+                    memo.into_iter().chain(confined).for_each(|note| self.note(note));
+                }
+                Ok(answered.results)
+            }
+            Err(HelperError::Engine(error)) => Err(error),
+            Err(HelperError::Unable(reason)) => {
+                self.note(EngineNote::NoHelper { reason });
+                prepared.commands.read(specs, options)
+            }
+        }
+    }
+
+    fn notes(&self) -> Vec<EngineNote> {
+        self.notes.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 
     fn pack(&self, request: &PackRequest) -> Result<PathBuf, PackError> {
-        self.commands()?.pack(request)
+        self.prepared()?.commands.pack(request)
     }
 }
 
@@ -141,27 +204,72 @@ impl Runner for WorkerRunner<'_> {
 
 impl WorkerRunner<'_> {
     fn sandbox_spec(&self, run: &Run) -> Result<SandboxSpec, EngineError> {
-        let mut spec = SandboxSpec::new(self.lowers.clone(), run.arguments.clone());
-        spec.upper = Upper::Tmpfs { size_mb: UPPER_MIB };
+        let mut spec = self.limited(run.arguments.clone(), run.time_limit);
         spec.environment.extend(run.environment.clone());
-        for (target, source, read_only) in run
-            .inputs
-            .iter()
-            .map(|(target, source)| (target, source, true))
-            .chain(run.outputs.iter().map(|(target, source)| (target, source, false)))
-        {
-            let absolute =
-                std::path::absolute(source).map_err(|error| EngineError::io("find", source, error))?;
-            spec.binds.push(BindMount { source: absolute, target: PathBuf::from(target), read_only });
-        }
-        spec.limits.wall_ms = Some(u64::try_from(run.time_limit.as_millis()).unwrap_or(u64::MAX));
+        bind(&mut spec, &run.inputs, true)?;
+        bind(&mut spec, &run.outputs, false)?;
+        Ok(spec)
+    }
+
+    fn limited(&self, arguments: Vec<String>, time_limit: Duration) -> SandboxSpec {
+        let mut spec = SandboxSpec::new(self.lowers.clone(), arguments);
+        spec.upper = Upper::Tmpfs { size_mb: UPPER_MIB };
+        spec.limits.wall_ms = Some(u64::try_from(time_limit.as_millis()).unwrap_or(u64::MAX));
         spec.limits.memory_bytes = Some(MEMORY);
         spec.limits.processes = Some(PROCESSES);
-        Ok(spec)
+        spec
     }
 
     fn start_error(&self, message: &dyn std::fmt::Display) -> EngineError {
         EngineError::Start { place: self.place(), message: message.to_string() }
+    }
+}
+
+fn bind(
+    spec: &mut SandboxSpec,
+    places: &BTreeMap<String, PathBuf>,
+    read_only: bool,
+) -> Result<(), EngineError> {
+    for (target, source) in places {
+        let source = std::path::absolute(source).map_err(|error| EngineError::io("find", source, error))?;
+        spec.binds.push(BindMount { source, target: PathBuf::from(target), read_only });
+    }
+    Ok(())
+}
+
+/// Starts the helper in the worker's root.
+struct HelperLauncher<'r, 'a> {
+    runner: &'r WorkerRunner<'a>,
+    program: PathBuf,
+}
+
+impl Launcher for HelperLauncher<'_, '_> {
+    fn launch(&self, around: &Surroundings, talk: &mut Talk<'_>) -> Result<HelperEnd, EngineError> {
+        let mut spec = self.runner.limited(vec![HELPER_INSIDE.to_owned()], around.time_limit);
+        spec.read_only_root = true;
+        let empty = |target: &String| TmpfsMount { target: PathBuf::from(target), size_mb: 16, mode: 0o1777 };
+        spec.tmpfs.extend(around.empty.iter().map(empty));
+        bind(&mut spec, &around.mounts, true)?;
+        bind(&mut spec, &BTreeMap::from([(HELPER_INSIDE.to_owned(), self.program.clone())]), true)?;
+        let pipe = || io::pipe().map_err(|error| self.runner.start_error(&error));
+        let ((stdin, to_helper), (from_helper, stdout), (errors, stderr)) = (pipe()?, pipe()?, pipe()?);
+        let io = SandboxIo { stdin: Some(stdin.into()), stdout: stdout.into(), stderr: stderr.into() };
+        let running = self.runner.sandbox.spawn(&spec, io)?;
+        let (session, words, outcome) = thread::scope(|scope| {
+            let words = scope.spawn(move || limited(errors));
+            let file = |fd: OwnedFd| File::from(fd);
+            let session = talk(file(to_helper.into()), file(from_helper.into()));
+            // Whatever was said, nothing is left to be said.
+            running.kill();
+            let outcome = running.wait();
+            (session, words.join().unwrap_or_default(), outcome)
+        });
+        let end = outcome?.end;
+        if let End::SetupFailed(_) = end {
+            return Err(self.runner.start_error(&end));
+        }
+        let words = format!("{} ({end})", String::from_utf8_lossy(&words).trim());
+        Ok(HelperEnd { session, words })
     }
 }
 
