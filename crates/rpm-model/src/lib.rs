@@ -13,6 +13,7 @@ mod dependency;
 mod document;
 mod evr;
 mod hash;
+mod listed_file;
 mod nevra;
 mod package;
 mod rich;
@@ -26,7 +27,10 @@ pub use document::{
 };
 pub use evr::{Evr, EvrError};
 pub use hash::{ContentDigest, ContentDigestError, ContentHasher};
+pub use listed_file::{ListedFile, ListedFileError};
 pub use nevra::{Nevra, NevraError};
-pub use package::{BadSpec, PackageHeader, PackagesDocument, SourceKind, SpecData, SpecPackage, SpecSource};
+pub use package::{
+    BadSpec, PackageHeader, PackagesDocument, RequirementKind, SourceKind, SpecData, SpecPackage, SpecSource,
+};
 pub use rich::RichDependency;
 pub use worker::{BuildrootLock, LockedPackage, PackageOrigin, WorkerManifest};

@@ -202,26 +202,8 @@ pub(crate) fn package_task(name: &str) -> PackageTask {
     let nevra: Nevra = format!("{name}-1-1.x86_64").parse().unwrap();
     PackageTask {
         spec: SpecData {
-            name: name.into(),
-            spec_path: format!("{name}.spec"),
-            source: format!("{name}-1-1.src").parse().unwrap(),
-            build_requires: Vec::new(),
-            check_requires: Vec::new(),
-            build_conflicts: Vec::new(),
-            exclusive_arch: Vec::new(),
-            exclude_arch: Vec::new(),
-            sources: Vec::new(),
-            packages: vec![SpecPackage {
-                nevra,
-                provides: Vec::new(),
-                requires: Vec::new(),
-                conflicts: Vec::new(),
-                obsoletes: Vec::new(),
-                recommends: Vec::new(),
-                supplements: Vec::new(),
-            }],
-            has_check: false,
-            generates_build_requires: false,
+            packages: vec![SpecPackage::new(nevra)],
+            ..SpecData::new(name, format!("{name}.spec"), format!("{name}-1-1.src").parse().unwrap())
         },
         srpm: format!("{name}.src.rpm").into(),
         srpm_sha256: ContentDigest::of_bytes(name.as_bytes()),

@@ -1,11 +1,14 @@
 //! Puts rpm's answers about one spec together to a [`SpecData`]. Pure: bytes in, data out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use rpm_model::{Dependency, Evr, Nevra, Requirement, SourceKind, SpecData, SpecPackage, SpecSource};
+use rpm_model::{
+    Dependency, Evr, Nevra, Requirement, RequirementKind, SourceKind, SpecData, SpecPackage, SpecSource,
+};
 
 use crate::engine::SpecInput;
 use crate::failure::FailureKind;
+use crate::file_sections::file_sections;
 use crate::query::{self, Record};
 use crate::text;
 
@@ -15,8 +18,6 @@ pub(crate) struct Answers<'a> {
     pub(crate) source: &'a [u8],
     /// Answer to [`query::PACKAGES`] without `%check`.
     pub(crate) packages: &'a [u8],
-    /// Whether these are the packages that get built, rather than all that the spec declares.
-    pub(crate) packages_are_built: bool,
     /// The expanded text without `%check`.
     pub(crate) text: &'a [u8],
     /// Source answer and text under `with_check 1`, where the spec may differ there.
@@ -26,7 +27,8 @@ pub(crate) struct Answers<'a> {
 /// Returns the spec's data.
 pub(crate) fn spec_data(input: &SpecInput, answers: &Answers<'_>) -> Result<SpecData, FailureKind> {
     let source = source_record(answers.source)?;
-    let mut facts = text::facts(&String::from_utf8_lossy(answers.text));
+    let text = String::from_utf8_lossy(answers.text);
+    let mut facts = text::facts(&text);
     let build_requires = requirements("BuildRequires", &source.lists[0])?;
     let check_requires = match answers.with_check {
         None => build_requires.clone(),
@@ -37,22 +39,22 @@ pub(crate) fn spec_data(input: &SpecInput, answers: &Answers<'_>) -> Result<Spec
             requirements("BuildRequires", &source_record(answer)?.lists[0])?
         }
     };
-    let mut packages =
-        query::PACKAGES.records(answers.packages)?.iter().map(package).collect::<Result<Vec<_>, _>>()?;
-    packages.sort_by(|a, b| a.nevra.cmp(&b.nevra));
+    let license = first(&source.lists[10]);
     Ok(SpecData {
-        name: input.name.clone(),
-        spec_path: input.path.display().to_string(),
-        source: nevra(&source.scalars, "src")?,
         build_requires,
         check_requires,
         build_conflicts: requirements("BuildConflicts", &source.lists[1])?,
         exclusive_arch: sorted_texts(&source.lists[2]),
         exclude_arch: sorted_texts(&source.lists[3]),
-        sources: sources(facts.sources, &source.lists[4], &source.lists[5]),
-        packages,
+        sources: sources(facts.sources, &source)?,
+        build_arch: sorted_texts(&source.lists[8]),
+        summary: first(&source.lists[9]).to_owned(),
+        url: source.lists[11].first().map(|url| (*url).to_owned()),
+        packages: packages(answers.packages, &text, source.scalars[0], license)?,
+        license: license.to_owned(),
         has_check: facts.has_check,
         generates_build_requires: facts.generates_build_requires,
+        ..SpecData::new(&input.name, input.path.display().to_string(), nevra(&source.scalars, "src")?)
     })
 }
 
@@ -67,17 +69,72 @@ fn source_record(answer: &[u8]) -> Result<Record<'_>, FailureKind> {
     }
 }
 
+/// Returns the packages that get built, of those in the answer.
+fn packages(
+    answer: &[u8],
+    text: &str,
+    main_name: &str,
+    main_license: &str,
+) -> Result<Vec<SpecPackage>, FailureKind> {
+    let mut sections = file_sections(text, main_name);
+    let mut packages = Vec::new();
+    for record in &query::PACKAGES.records(answer)? {
+        let Some(section) = sections.remove(record.scalars[0]) else { continue };
+        let license = first(&record.lists[10]);
+        packages.push(SpecPackage {
+            license: (license != main_license).then(|| license.to_owned()),
+            files: section.files,
+            file_lists: section.file_lists,
+            ..package(record)?
+        });
+    }
+    packages.sort_by(|a, b| a.nevra.cmp(&b.nevra));
+    Ok(packages)
+}
+
 fn package(record: &Record<'_>) -> Result<SpecPackage, FailureKind> {
     let arch = record.scalars[4];
     Ok(SpecPackage {
-        nevra: nevra(&record.scalars[..4], arch)?,
         provides: dependencies("Provides", &record.lists[0])?,
         requires: requirements("Requires", &record.lists[1])?,
-        conflicts: requirements("Conflicts", &record.lists[2])?,
-        obsoletes: dependencies("Obsoletes", &record.lists[3])?,
-        recommends: requirements("Recommends", &record.lists[4])?,
-        supplements: requirements("Supplements", &record.lists[5])?,
+        qualified_requires: qualified(&record.lists[1], &record.lists[2])?,
+        conflicts: requirements("Conflicts", &record.lists[3])?,
+        obsoletes: dependencies("Obsoletes", &record.lists[4])?,
+        recommends: requirements("Recommends", &record.lists[5])?,
+        suggests: requirements("Suggests", &record.lists[6])?,
+        supplements: requirements("Supplements", &record.lists[7])?,
+        enhances: requirements("Enhances", &record.lists[8])?,
+        summary: first(&record.lists[9]).to_owned(),
+        ..SpecPackage::new(nevra(&record.scalars[..4], arch)?)
     })
+}
+
+/// Returns the requirements that are declared for something special, by what it is.
+fn qualified(
+    texts: &[&str],
+    deptypes: &[&str],
+) -> Result<BTreeMap<RequirementKind, Vec<Requirement>>, FailureKind> {
+    if texts.len() != deptypes.len() {
+        return Err(malformed("Requires", "there are not as many qualifiers as requirements"));
+    }
+    let mut by_kind: BTreeMap<RequirementKind, Vec<&str>> = BTreeMap::new();
+    for (text, deptype) in texts.iter().zip(deptypes) {
+        for word in deptype.split(',') {
+            let kind = RequirementKind::from_deptype(word).ok_or_else(|| malformed("Requires", word))?;
+            by_kind.entry(kind).or_default().push(text);
+        }
+    }
+    let plain = by_kind.remove(&RequirementKind::Plain).unwrap_or_default();
+    let special: BTreeSet<&str> = by_kind.values().flatten().copied().collect();
+    let both: Vec<&str> = plain.into_iter().filter(|text| special.contains(text)).collect();
+    if !both.is_empty() {
+        by_kind.insert(RequirementKind::Plain, both);
+    }
+    by_kind.into_iter().map(|(kind, texts)| Ok((kind, requirements("Requires", &texts)?))).collect()
+}
+
+fn first<'a>(list: &[&'a str]) -> &'a str {
+    list.first().copied().unwrap_or_default()
 }
 
 /// Returns the NEVRA of name, epoch, version and release.
@@ -122,23 +179,32 @@ fn malformed(field: &str, message: &str) -> FailureKind {
 ///
 /// A source that the header has and the text does not show (rpm may learn new ways to declare one) gets the
 /// next number.
-fn sources(written: Vec<SpecSource>, source_files: &[&str], patch_files: &[&str]) -> Vec<SpecSource> {
+fn sources(written: Vec<SpecSource>, record: &Record<'_>) -> Result<Vec<SpecSource>, FailureKind> {
     let mut all = Vec::new();
-    for (kind, files) in [(SourceKind::Source, source_files), (SourceKind::Patch, patch_files)] {
+    for (kind, files, left_out) in [
+        (SourceKind::Source, &record.lists[4], &record.lists[6]),
+        (SourceKind::Patch, &record.lists[5], &record.lists[7]),
+    ] {
+        let left_out = left_out
+            .iter()
+            .map(|number| number.parse().map_err(|_| malformed("NoSource", number)))
+            .collect::<Result<BTreeSet<u32>, _>>()?;
         let files: BTreeSet<&str> = files.iter().copied().collect();
         let of_kind = written.iter().filter(|source| source.kind == kind);
-        let known: Vec<SpecSource> =
+        let mut known: Vec<SpecSource> =
             of_kind.filter(|source| files.contains(source.file.as_str())).cloned().collect();
         let mut next = known.iter().map(|source| source.number.saturating_add(1)).max().unwrap_or(0);
-        for file in files.iter().filter(|file| !known.iter().any(|source| source.file == **file)) {
-            all.push(SpecSource { kind, number: next, file: (*file).to_owned(), url: None });
+        let shown: BTreeSet<&str> = known.iter().map(|source| source.file.as_str()).collect();
+        for file in files.difference(&shown) {
+            all.push(SpecSource::new(kind, next, *file));
             next = next.saturating_add(1);
         }
+        known.iter_mut().for_each(|source| source.left_out = left_out.contains(&source.number));
         all.extend(known);
     }
     all.sort();
     all.dedup();
-    all
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -148,12 +214,16 @@ mod tests {
     use super::*;
 
     const SOURCE: &str = "zlib\x1e1\x1e1.2\x1e3.mw1\x1emake\x1f(a or b >= 2)\x1fmake\x1f\x1eold\x1f\x1ex86_64\x1f\x1e\
-        \x1ez.pc\x1fz-1.2.tgz\x1f\x1efix.patch\x1f\x1d";
+        \x1ez.pc\x1fz-1.2.tgz\x1f\x1efix.patch\x1f\x1e4\x1f\x1e\x1enoarch\x1f\x1eA library\x1f\x1eMIT\x1f\x1ehttp://h\x1f\x1d";
     const PACKAGES: &str = "zlib-devel\x1e1\x1e1.2\x1e3.mw1\x1ex86_64\x1ezlib-devel = 1:1.2-3.mw1\x1f\x1e\
-        zlib = 1:1.2-3.mw1\x1frpmlib(X) <= 1\x1f\x1e\x1ezlib-static < 1\x1f\x1e\x1e\x1d\
-        zlib\x1e1\x1e1.2\x1e3.mw1\x1ex86_64\x1ezlib = 1:1.2-3.mw1\x1f\x1e\x1e\x1e\x1edoc\x1f\x1e\x1d";
-    const TEXT: &str =
-        "Source0: http://h/z-1.2.tgz\nSource4: z.pc\nPatch: fix.patch\nSource9: gone\n%check\n";
+        zlib = 1:1.2-3.mw1\x1frpmlib(X) <= 1\x1f\x1emanual\x1frpmlib\x1f\x1e\x1ezlib-static < 1\x1f\x1e\x1e\x1e\x1e\x1e\
+        Headers\x1f\x1eGPL\x1f\x1d\
+        zlib-unbuilt\x1e1\x1e1.2\x1e3.mw1\x1ex86_64\x1e\x1e\x1e\x1e\x1e\x1e\x1e\x1e\x1e\x1e\x1e\x1d\
+        zlib\x1e1\x1e1.2\x1e3.mw1\x1ex86_64\x1ezlib = 1:1.2-3.mw1\x1f\x1e\
+        /bin/sh\x1fuser\x1fuser\x1fzlib-data\x1f\x1epost,interp\x1fpre\x1fmanual\x1fmanual\x1f\x1e\x1e\x1edoc\x1f\x1e\
+        hint\x1f\x1e(a and b)\x1f\x1eback\x1f\x1eA library\x1f\x1eMIT\x1f\x1d";
+    const TEXT: &str = "Source0: http://h/z-1.2.tgz\nSource4: z.pc\nPatch: fix.patch\nSource9: gone\n%check\n\
+        %files -f z.lang\n%attr(755,root,root) /usr/bin/z\n%files devel\n%dir /usr/include/z\n%exclude /usr/x\n";
 
     fn read(source: &str, packages: &str, with_check: Option<(&str, &str)>) -> Result<SpecData, FailureKind> {
         let input = SpecInput {
@@ -194,6 +264,46 @@ mod tests {
         assert_eq!(texts(&data.packages[0].recommends), ["doc"]);
         assert_eq!(texts(&data.packages[1].requires), ["zlib = 1:1.2-3.mw1"]);
         assert_eq!(texts(&data.packages[1].obsoletes), ["zlib-static < 1"]);
+        assert_eq!(texts(&data.packages[0].suggests), ["hint"]);
+        assert_eq!(texts(&data.packages[0].supplements), ["(a and b)"]);
+        assert_eq!(texts(&data.packages[0].enhances), ["back"]);
+        let left_out: Vec<u32> = data.sources.iter().filter(|s| s.left_out).map(|s| s.number).collect();
+        assert_eq!(left_out, [4]);
+        assert_eq!(data.build_arch, ["noarch"]);
+        assert_eq!(
+            (data.summary.as_str(), data.license.as_str(), data.url.as_deref()),
+            ("A library", "MIT", Some("http://h"))
+        );
+        let licenses: Vec<Option<&str>> = data.packages.iter().map(|p| p.license.as_deref()).collect();
+        assert_eq!(licenses, [None, Some("GPL")]);
+        assert_eq!(data.packages[1].summary, "Headers");
+    }
+
+    #[test]
+    fn requirements_keep_what_they_are_for() {
+        let data = read(SOURCE, PACKAGES, None).unwrap();
+        assert_eq!(texts(&data.packages[0].requires), ["/bin/sh", "user", "zlib-data"]);
+        let qualified: Vec<String> = data.packages[0]
+            .qualified_requires
+            .iter()
+            .map(|(kind, list)| format!("{kind:?}: {}", texts(list).join(" ")))
+            .collect();
+        assert_eq!(qualified, ["Plain: user", "Interp: /bin/sh", "Pre: user", "Post: /bin/sh"]);
+        assert!(data.packages[1].qualified_requires.is_empty());
+        for damage in ["post;interp", "later"] {
+            let packages = PACKAGES.replace("post,interp", damage);
+            assert!(matches!(read(SOURCE, &packages, None), Err(FailureKind::Malformed { .. })), "{damage}");
+        }
+        let packages = PACKAGES.replace("post,interp\x1f", "");
+        assert!(matches!(read(SOURCE, &packages, None), Err(FailureKind::Malformed { .. })));
+    }
+
+    #[test]
+    fn listed_files_belong_to_their_package() {
+        let data = read(SOURCE, PACKAGES, None).unwrap();
+        assert_eq!(texts(&data.packages[0].files), ["/usr/bin/z"]);
+        assert_eq!(data.packages[0].file_lists, ["z.lang"]);
+        assert_eq!(texts(&data.packages[1].files), ["%dir /usr/include/z", "%exclude /usr/x"]);
     }
 
     #[test]

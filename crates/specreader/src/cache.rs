@@ -22,7 +22,7 @@ use crate::failure::SpecFailure;
 use crate::{visible, write};
 
 /// Raised when [`SpecData`] or the way it is read changes.
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
 
 /// Reads specs through a cache.
 pub struct CachedReader<'a> {
@@ -222,20 +222,8 @@ mod tests {
     }
 
     fn data(spec: &SpecInput, text: &str) -> SpecData {
-        SpecData {
-            name: spec.name.clone(),
-            spec_path: spec.path.display().to_string(),
-            source: Nevra::new(text, Evr::new(0, "1", Some("1")), "src"),
-            build_requires: Vec::new(),
-            check_requires: Vec::new(),
-            build_conflicts: Vec::new(),
-            exclusive_arch: Vec::new(),
-            exclude_arch: Vec::new(),
-            sources: Vec::new(),
-            packages: Vec::new(),
-            has_check: false,
-            generates_build_requires: false,
-        }
+        let source = Nevra::new(text, Evr::new(0, "1", Some("1")), "src");
+        SpecData::new(&spec.name, spec.path.display().to_string(), source)
     }
 
     struct Fixture {
@@ -336,7 +324,7 @@ mod tests {
         assert_eq!(fixture.asked(&["bad", "slow"]), ["bad", "slow"]);
         assert_eq!(fixture.asked(&["bad", "slow"]), ["slow"]);
         for entry in fs::read_dir(fixture.directory.path().join("cache")).unwrap() {
-            fs::write(entry.unwrap().path(), "{\"schema\":2,").unwrap();
+            fs::write(entry.unwrap().path(), "{\"schema\":3,").unwrap();
         }
         assert_eq!(fixture.asked(&["bad"]), ["bad"]);
         assert!(fixture.asked(&["bad"]).is_empty());

@@ -225,7 +225,6 @@ impl<R: Runner> CommandEngine<R> {
         let answers = Answers {
             source: &outputs[0],
             packages: &outputs[1],
-            packages_are_built: true,
             text: &outputs[2],
             with_check: outputs.get(3).zip(outputs.get(4)).map(|(a, b)| (a.as_slice(), b.as_slice())),
         };

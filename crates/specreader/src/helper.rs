@@ -355,7 +355,6 @@ impl<L: Launcher> Reader<'_, L> {
         let answers = Answers {
             source: plain.source,
             packages: plain.packages,
-            packages_are_built: false,
             text: plain.text,
             with_check: with_check.map(|parsed| (parsed.source, parsed.text)),
         };

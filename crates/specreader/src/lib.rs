@@ -14,6 +14,7 @@ mod documents;
 mod engine;
 mod expand;
 mod failure;
+mod file_sections;
 mod helper;
 mod host;
 mod job;

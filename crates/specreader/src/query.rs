@@ -21,7 +21,21 @@ pub(crate) struct Query {
 /// What the source package says; one record.
 pub(crate) const SOURCE: Query = Query {
     scalars: &["NAME", "EPOCHNUM", "VERSION", "RELEASE"],
-    lists: &["REQUIRENEVRS", "CONFLICTNEVRS", "EXCLUSIVEARCH", "EXCLUDEARCH", "SOURCE", "PATCH"],
+    lists: &[
+        "REQUIRENEVRS",
+        "CONFLICTNEVRS",
+        "EXCLUSIVEARCH",
+        "EXCLUDEARCH",
+        "SOURCE",
+        "PATCH",
+        "NOSOURCE",
+        "NOPATCH",
+        "BUILDARCHS",
+        // Those that a spec may leave out would print `(none)` as scalars.
+        "SUMMARY",
+        "LICENSE",
+        "URL",
+    ],
 };
 
 /// What each binary package that gets built says; a record each.
@@ -30,10 +44,16 @@ pub(crate) const PACKAGES: Query = Query {
     lists: &[
         "PROVIDENEVRS",
         "REQUIRENEVRS",
+        // One word list for each of the above.
+        "REQUIREFLAGS:deptype",
         "CONFLICTNEVRS",
         "OBSOLETENEVRS",
         "RECOMMENDNEVRS",
+        "SUGGESTNEVRS",
         "SUPPLEMENTNEVRS",
+        "ENHANCENEVRS",
+        "SUMMARY",
+        "LICENSE",
     ],
 };
 

@@ -4,9 +4,18 @@
 //! rpm 4.18 (`build/parseSpec.c`, `build/parsePreamble.c`): a section starts with its word at the start of a
 //! line; a source without a number takes the number after the highest one so far.
 
+use std::collections::BTreeSet;
+
 use rpm_model::{SourceKind, SpecSource};
 
+use crate::file_sections::file_sections;
+
+/// What separates words for rpm (`risspace`) and popt: ASCII only, whatever the locale.
+pub(crate) const SPACES: [char; 6] = [' ', '\t', '\n', '\u{b}', '\u{c}', '\r'];
+
 /// The words that start a section, besides `package`, `sourcelist` and `patchlist`.
+///
+/// `preuntrans` and `postuntrans` came with rpm 4.19; nothing else of a spec begins with them.
 const SECTIONS: &[&str] = &[
     "description",
     "prep",
@@ -24,8 +33,8 @@ const SECTIONS: &[&str] = &[
     "posttrans",
     "preuntrans",
     "postuntrans",
-    "verify",
     "verifyscript",
+    "sepolicy",
     "files",
     "changelog",
     "triggerprein",
@@ -33,9 +42,11 @@ const SECTIONS: &[&str] = &[
     "triggerun",
     "triggerpostun",
     "trigger",
+    "filetrigger",
     "filetriggerin",
     "filetriggerun",
     "filetriggerpostun",
+    "transfiletrigger",
     "transfiletriggerin",
     "transfiletriggerun",
     "transfiletriggerpostun",
@@ -92,6 +103,17 @@ pub(crate) fn facts(text: &str) -> TextFacts {
     facts
 }
 
+/// Returns the full names of the packages that get built: those that have a `%files` section, be it empty.
+///
+/// `text` is the expanded one, `main_name` the name of the spec's main package. Exact for what rpm accepts.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "for engines that hold rpm's own parse, which does not tell")
+)]
+pub(crate) fn built_packages(text: &str, main_name: &str) -> BTreeSet<String> {
+    file_sections(text, main_name).into_keys().collect()
+}
+
 /// Returns whether a spec's own text may say something else under `with_check 1`.
 ///
 /// Included files are not looked into, so a spec that includes one always may.
@@ -126,8 +148,9 @@ fn follows(line: &str, first: &str, second: &str) -> bool {
     })
 }
 
-fn section(line: &str) -> Option<String> {
-    let word = line.strip_prefix('%')?.split(char::is_whitespace).next()?.to_ascii_lowercase();
+/// Returns the word of a line that starts a section, in lower case.
+pub(crate) fn section(line: &str) -> Option<String> {
+    let word = line.strip_prefix('%')?.split(SPACES).next()?.to_ascii_lowercase();
     let known = matches!(word.as_str(), "package" | "sourcelist" | "patchlist") || SECTIONS.contains(&&*word);
     known.then_some(word)
 }
@@ -150,9 +173,13 @@ fn tag(line: &str) -> Option<(SourceKind, Option<u32>, &str)> {
 }
 
 fn source(kind: SourceKind, number: u32, value: &str) -> SpecSource {
-    let file = value.rsplit('/').next().unwrap_or(value).to_owned();
+    // What stands behind the last slash, and there behind the last `=` (`newSource` in parsePreamble.c).
+    let file = match value.rsplit_once('/') {
+        Some((_, last)) => last.rsplit_once('=').map_or(last, |(_, name)| name),
+        None => value,
+    };
     let url = value.contains("://").then(|| value.to_owned());
-    SpecSource { kind, number, file, url }
+    SpecSource { url, ..SpecSource::new(kind, number, file) }
 }
 
 /// Gives sources without a number theirs.
@@ -207,6 +234,10 @@ mod tests {
             "Source0: https://h/v1.tar.gz#/n-1.tar.gz",
             &["Source0 n-1.tar.gz <https://h/v1.tar.gz#/n-1.tar.gz>"],
         );
+        check(
+            "Source: https://h/get?a=1&f=n.tgz\nSource: a=b",
+            &["Source0 n.tgz <https://h/get?a=1&f=n.tgz>", "Source1 a=b"],
+        );
     }
 
     #[test]
@@ -224,6 +255,16 @@ mod tests {
         assert_eq!(found("%check\nmake test"), (true, false));
         assert_eq!(found(" %check\n%checks\n# %check"), (false, false));
         assert_eq!(found("%generate_buildrequires\n%Check -q"), (true, true));
+    }
+
+    #[test]
+    fn packages_with_a_files_section_get_built() {
+        let built = |text| built_packages(text, "main").into_iter().collect::<Vec<_>>();
+        assert_eq!(
+            built("%package devel\n%description devel\n%files -f x -n lib\n%files\n"),
+            ["lib", "main"]
+        );
+        assert_eq!(built("%description\n"), [""; 0]);
     }
 
     #[test]

@@ -125,6 +125,116 @@ fn a_spec_is_read_as_rpm_sees_it() {
     assert!(data.has_check);
 }
 
+/// Everything that a package can say about others, and every form of `%files`.
+const DETAILED: &str = "\
+Name: main
+Version: 1
+Release: 1
+Summary: The main package
+License: MIT
+URL: https://example.invalid/
+BuildArch: noarch
+Source0: https://example.invalid/get?file=main.tar.gz
+Source5: not-free.bin
+Patch2: big.patch
+NoSource: 5
+NoPatch: 2
+Requires: both, plain >= 1
+Requires(pre,postun): both, user-tools
+Requires(meta): companion
+Requires(verify): checker
+Suggests: hint
+Enhances: (a and b)
+%description
+Text.
+%package libs
+Summary: Libraries
+License: LGPL
+%description libs
+Text.
+%package -n other
+Summary: Another
+%description -n other
+Text.
+%package unbuilt
+Summary: Without a list
+%description unbuilt
+Text.
+%package empty
+Summary: With an empty list
+%description empty
+Text.
+%post libs -p /sbin/ldconfig
+%files -f main.lang
+%defattr(-,root,root)
+%license COPYING
+%doc README
+%{_bindir}/main
+%dir %attr(0750, root, root) %{_sysconfdir}/main
+%config(noreplace) %{_sysconfdir}/main/*.conf
+%ghost /var/log/main.log
+%exclude %{_libdir}/*.la
+%files -n other -f a -f b
+\"/usr/share/a b\"
+%files \"libs\"
+%files empty
+# nothing
+";
+
+#[test]
+fn every_fact_about_packages_arrives() {
+    let mut tree = Tree::new();
+    tree.add("main", DETAILED);
+    let Some(result) = read(&tree).pop() else { return };
+    let data = result.unwrap();
+    assert_eq!((data.summary.as_str(), data.license.as_str()), ("The main package", "MIT"));
+    assert_eq!(data.url.as_deref(), Some("https://example.invalid/"));
+    assert_eq!(data.build_arch, ["noarch"]);
+    let sources: Vec<String> =
+        data.sources.iter().map(|s| format!("{:?}{} {} {}", s.kind, s.number, s.file, s.left_out)).collect();
+    assert_eq!(sources, ["Source0 main.tar.gz false", "Source5 not-free.bin true", "Patch2 big.patch true"]);
+    let names: Vec<&str> = data.packages.iter().map(|package| package.nevra.name.as_str()).collect();
+    assert_eq!(names, ["main", "main-empty", "main-libs", "other"]);
+    let [main, empty, libs, other] = data.packages.as_slice() else { panic!("{names:?}") };
+    assert_eq!(main.nevra.arch, "noarch");
+    assert_eq!(texts(&main.requires), ["both", "checker", "companion", "plain >= 1", "user-tools"]);
+    let qualified = |package: &rpm_model::SpecPackage| -> Vec<String> {
+        let line = |(kind, list): (&rpm_model::RequirementKind, &Vec<_>)| {
+            format!("{kind:?}: {}", texts(list).join(" "))
+        };
+        package.qualified_requires.iter().map(line).collect()
+    };
+    assert_eq!(
+        qualified(main),
+        [
+            "Plain: both",
+            "Meta: companion",
+            "Pre: both user-tools",
+            "PostUn: both user-tools",
+            "Verify: checker"
+        ]
+    );
+    assert_eq!(qualified(libs), ["Interp: /sbin/ldconfig", "Post: /sbin/ldconfig"]);
+    assert_eq!(
+        (texts(&main.suggests), texts(&main.enhances)),
+        (vec!["hint".into()], vec!["(a and b)".into()])
+    );
+    assert_eq!((libs.summary.as_str(), libs.license.as_deref()), ("Libraries", Some("LGPL")));
+    assert_eq!(other.license, None);
+    let [bin, etc, conf, log, left_out] = main.files.as_slice() else { panic!("{:?}", main.files) };
+    assert_eq!(bin.to_string(), "/usr/bin/main");
+    assert_eq!(etc.to_string(), "%dir /etc/main");
+    assert_eq!(conf.to_string(), "/etc/main/*.conf");
+    assert_eq!(log.to_string(), "%ghost /var/log/main.log");
+    assert!(left_out.excluded && left_out.path.ends_with("/*.la"), "{left_out}");
+    assert_eq!(main.file_lists, ["main.lang"]);
+    assert_eq!(
+        (texts(&other.files), other.file_lists.as_slice()),
+        (vec!["/usr/share/a b".to_owned()], &["a".to_owned(), "b".to_owned()][..])
+    );
+    assert!(empty.files.is_empty() && libs.files.is_empty());
+}
+
 #[test]
 fn one_bad_spec_never_hides_the_others() {
     let spec = |body: &str| {

@@ -168,32 +168,14 @@ pub(crate) fn obstacles(graph: &DependencyGraph, spec: &str) -> Vec<String> {
 
 fn spec(text: &str) -> SpecData {
     let (name, version) = text.split_once(' ').unwrap_or((text, "1"));
-    SpecData {
-        name: name.to_owned(),
-        spec_path: format!("{name}.spec"),
-        source: Nevra::new(name, Evr::new(0, version, Some("1")), "src"),
-        build_requires: Vec::new(),
-        check_requires: Vec::new(),
-        build_conflicts: Vec::new(),
-        exclusive_arch: Vec::new(),
-        exclude_arch: Vec::new(),
-        sources: Vec::new(),
-        packages: Vec::new(),
-        has_check: true,
-        generates_build_requires: false,
-    }
+    let source = Nevra::new(name, Evr::new(0, version, Some("1")), "src");
+    SpecData { has_check: true, ..SpecData::new(name, format!("{name}.spec"), source) }
 }
 
 fn package(name: &str, version: &str) -> SpecPackage {
-    SpecPackage {
-        nevra: Nevra::new(name, Evr::new(0, version, Some("1")), "x86_64"),
-        provides: vec![format!("{name} = {version}-1").parse().unwrap()],
-        requires: Vec::new(),
-        conflicts: Vec::new(),
-        obsoletes: Vec::new(),
-        recommends: Vec::new(),
-        supplements: Vec::new(),
-    }
+    let provides = vec![format!("{name} = {version}-1").parse().unwrap()];
+    let nevra = Nevra::new(name, Evr::new(0, version, Some("1")), "x86_64");
+    SpecPackage { provides, ..SpecPackage::new(nevra) }
 }
 
 /// As a bridged package: the EVR is low, the provides carry the true version.

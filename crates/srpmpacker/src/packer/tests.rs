@@ -70,22 +70,10 @@ impl SpecEngine for Fake {
 
 fn parse(name: &str, path: &Path) -> Result<SpecData, SpecFailure> {
     let text = fs::read_to_string(path).unwrap();
-    let mut data = SpecData {
-        name: name.to_owned(),
-        spec_path: path.display().to_string(),
-        source: Nevra::new(name, Evr::new(0, text.lines().next().unwrap(), Some("1")), "src"),
-        build_requires: Vec::new(),
-        check_requires: Vec::new(),
-        build_conflicts: Vec::new(),
-        exclusive_arch: Vec::new(),
-        exclude_arch: Vec::new(),
-        sources: Vec::new(),
-        packages: Vec::new(),
-        has_check: false,
-        generates_build_requires: false,
-    };
+    let source = Nevra::new(name, Evr::new(0, text.lines().next().unwrap(), Some("1")), "src");
+    let mut data = SpecData::new(name, path.display().to_string(), source);
     for line in text.lines() {
-        let file = |kind, file: &str| SpecSource { kind, number: 0, file: file.to_owned(), url: None };
+        let file = |kind, file: &str| SpecSource::new(kind, 0, file);
         match line.split_once(' ') {
             Some(("source", name)) => data.sources.push(file(SourceKind::Source, name)),
             Some(("patch", name)) => data.sources.push(file(SourceKind::Patch, name)),
