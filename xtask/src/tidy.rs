@@ -10,8 +10,10 @@ use crate::workspace_root;
 const MAXIMUM_LINES: usize = 600;
 
 /// The crates from bottom to top; a crate may use only crates that stand before it.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 20] = [
     "rpm-model",
+    "spec-wire",
+    "spec-engine",
     "rpm-writer",
     "rebuild",
     "config",

@@ -73,7 +73,7 @@ impl Confinement {
     }
 }
 
-fn rule<'a>(place: &'a PathFd, access: BitFlags<AccessFs>) -> PathBeneath<&'a PathFd> {
+fn rule(place: &PathFd, access: BitFlags<AccessFs>) -> PathBeneath<&PathFd> {
     PathBeneath::new(place, access).set_compatibility(CompatLevel::BestEffort)
 }
 

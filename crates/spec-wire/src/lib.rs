@@ -195,9 +195,9 @@ pub fn receive_bytes(reader: &mut impl Read, frame: &mut Vec<u8>) -> io::Result<
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {length} bytes")));
     }
     frame.clear();
-    frame.resize(length, 0);
-    reader.read_exact(frame)?;
-    Ok(true)
+    // Memory grows with what arrives, not with what a length promises.
+    let arrived = reader.take(length as u64).read_to_end(frame)?;
+    if arrived == length { Ok(true) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 /// Takes a frame's bytes apart.

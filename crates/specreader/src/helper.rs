@@ -416,7 +416,7 @@ impl Places {
             let files = visible::files(directory, job.reads_files)?;
             let names = files.iter().filter_map(|file| file.name.to_str());
             place.neighbours.extend(names.map(str::to_owned));
-            let own = (*kind == "SPECS").then(|| job.input.path.as_path());
+            let own = (*kind == "SPECS").then_some(job.input.path.as_path());
             let shown = if self.stage_all { None } else { self.shown(directory, &files, own)? };
             let Some(inside) = shown else { return self.stage(job, place) };
             if job.reads_files {

@@ -116,6 +116,7 @@ fn specs_are_read_inside_the_worker() {
     ];
     fs::write(specs[7].source_dir.join("data.txt"), "9.8".to_owned() + &"x".repeat(2 << 20)).unwrap();
     let reading = reader.read(&specs, &options()).unwrap();
+    assert_eq!(engine.notes(), []);
     let result = |index: usize| reading.results[index].as_ref();
     for (index, name) in [(0, "good"), (6, "last")] {
         let data = result(index).unwrap();
