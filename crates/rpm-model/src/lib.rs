@@ -30,7 +30,8 @@ pub use hash::{ContentDigest, ContentDigestError, ContentHasher};
 pub use listed_file::{ListedFile, ListedFileError};
 pub use nevra::{Nevra, NevraError};
 pub use package::{
-    BadSpec, PackageHeader, PackagesDocument, RequirementKind, SourceKind, SpecData, SpecPackage, SpecSource,
+    BadSpec, PackageHeader, PackagesDocument, RequirementKind, SourceKind, SourceUse, SpecData, SpecPackage,
+    SpecSource,
 };
 pub use rich::RichDependency;
 pub use worker::{BuildrootLock, LockedPackage, PackageOrigin, WorkerManifest};

@@ -61,6 +61,37 @@ pub struct SpecSource {
     /// Whether `NoSource` or `NoPatch` keeps the file out of the SRPM.
     #[serde(skip_serializing_if = "is_false", default)]
     pub left_out: bool,
+    /// Whether the spec declares it with and without `%check`.
+    #[serde(skip_serializing_if = "SourceUse::is_always", default)]
+    pub used: SourceUse,
+}
+
+/// When a spec declares a source: some have sources for their tests only (`%if 0%{?with_check}`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceUse {
+    /// Always.
+    #[default]
+    Always,
+    /// Under `with_check 0` only.
+    WithoutCheck,
+    /// Under `with_check 1` only.
+    WithCheck,
+}
+
+impl SourceUse {
+    fn is_always(&self) -> bool {
+        *self == Self::Always
+    }
+
+    /// Returns whether the source is declared where `%check` runs, or where it does not.
+    pub fn applies(self, run_check: bool) -> bool {
+        match self {
+            Self::Always => true,
+            Self::WithoutCheck => !run_check,
+            Self::WithCheck => run_check,
+        }
+    }
 }
 
 /// For what a requirement is declared: the qualifier of `Requires(post):`.
@@ -173,7 +204,7 @@ pub struct SpecPackage {
 impl SpecSource {
     /// Returns a source or patch that is no URL.
     pub fn new(kind: SourceKind, number: u32, file: impl Into<String>) -> Self {
-        Self { kind, number, file: file.into(), url: None, left_out: false }
+        Self { kind, number, file: file.into(), url: None, left_out: false, used: SourceUse::Always }
     }
 }
 
@@ -234,7 +265,7 @@ pub struct SpecData {
     /// `ExcludeArch`.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub exclude_arch: Vec<String>,
-    /// Sources and patches, sorted by kind and number.
+    /// Sources and patches of both check modes, sorted by kind and number.
     pub sources: Vec<SpecSource>,
     /// Binary packages, sorted by name.
     pub packages: Vec<SpecPackage>,

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rpm_model::{
-    Dependency, Evr, Nevra, Requirement, RequirementKind, SourceKind, SpecData, SpecPackage, SpecSource,
+    Dependency, Evr, Nevra, Requirement, RequirementKind, SourceKind, SourceUse, SpecData, SpecPackage,
+    SpecSource,
 };
 
 use crate::engine::SpecInput;
@@ -30,13 +31,17 @@ pub(crate) fn spec_data(input: &SpecInput, answers: &Answers<'_>) -> Result<Spec
     let text = String::from_utf8_lossy(answers.text);
     let mut facts = text::facts(&text);
     let build_requires = requirements("BuildRequires", &source.lists[0])?;
+    let written = std::mem::take(&mut facts.sources);
+    let mut sources = sources(written, &source)?;
     let check_requires = match answers.with_check {
         None => build_requires.clone(),
         Some((answer, text)) => {
             let checked = text::facts(&String::from_utf8_lossy(text));
             facts.has_check |= checked.has_check;
             facts.generates_build_requires |= checked.generates_build_requires;
-            requirements("BuildRequires", &source_record(answer)?.lists[0])?
+            let record = source_record(answer)?;
+            sources = of_both_modes(sources, self::sources(checked.sources, &record)?);
+            requirements("BuildRequires", &record.lists[0])?
         }
     };
     let license = first(&source.lists[10]);
@@ -46,7 +51,7 @@ pub(crate) fn spec_data(input: &SpecInput, answers: &Answers<'_>) -> Result<Spec
         build_conflicts: requirements("BuildConflicts", &source.lists[1])?,
         exclusive_arch: sorted_texts(&source.lists[2]),
         exclude_arch: sorted_texts(&source.lists[3]),
-        sources: sources(facts.sources, &source)?,
+        sources,
         build_arch: sorted_texts(&source.lists[8]),
         summary: first(&source.lists[9]).to_owned(),
         url: source.lists[11].first().map(|url| (*url).to_owned()),
@@ -207,6 +212,17 @@ fn sources(written: Vec<SpecSource>, record: &Record<'_>) -> Result<Vec<SpecSour
     Ok(all)
 }
 
+/// Puts the sources of both check modes together; both are sorted.
+fn of_both_modes(plain: Vec<SpecSource>, checked: Vec<SpecSource>) -> Vec<SpecSource> {
+    let (plain, checked) = (BTreeSet::from_iter(plain), BTreeSet::from_iter(checked));
+    let only = |used| move |source: &SpecSource| SpecSource { used, ..source.clone() };
+    let mut all: Vec<SpecSource> = plain.intersection(&checked).cloned().collect();
+    all.extend(plain.difference(&checked).map(only(SourceUse::WithoutCheck)));
+    all.extend(checked.difference(&plain).map(only(SourceUse::WithCheck)));
+    all.sort();
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
@@ -314,6 +330,22 @@ mod tests {
         assert_eq!(texts(&data.build_requires), ["make", "(a or b >= 2)"]);
         assert_eq!(texts(&data.check_requires), ["dejagnu", "make", "(a or b >= 2)"]);
         assert!(data.generates_build_requires);
+    }
+
+    #[test]
+    fn sources_of_the_check_pass_are_marked() {
+        let with_check =
+            SOURCE.replace("fix.patch\x1f", "fix.patch\x1ftest.patch\x1f").replace("z.pc\x1f", "");
+        let text = TEXT.replace("Source4: z.pc\n", "").replace("Source9: gone", "Patch7: test.patch");
+        let data = read(SOURCE, PACKAGES, Some((&with_check, &text))).unwrap();
+        let sources: Vec<String> = data.sources.iter().map(|s| format!("{} {:?}", s.file, s.used)).collect();
+        assert_eq!(
+            sources,
+            ["z-1.2.tgz Always", "z.pc WithoutCheck", "fix.patch Always", "test.patch WithCheck"]
+        );
+        let files =
+            |run_check| data.sources.iter().filter(move |source| source.used.applies(run_check)).count();
+        assert_eq!((files(false), files(true)), (3, 3));
     }
 
     #[test]

@@ -9,10 +9,10 @@ use specreader::SpecInput;
 
 use crate::record::SrpmRecord;
 
-/// Returns what the spec needs, for `hydrate`.
+/// Returns what the spec needs with or without `%check`, for `hydrate`.
 ///
 /// Sources lie beside the spec or in `SOURCES/` beside it; the spec's source directory is preferred.
-pub(crate) fn wanted(spec: &SpecInput, data: &SpecData) -> SpecSources {
+pub(crate) fn wanted(spec: &SpecInput, data: &SpecData, run_check: bool) -> SpecSources {
     let directory = spec.path.parent().map(PathBuf::from).unwrap_or_default();
     let mut directories = vec![spec.source_dir.clone()];
     for place in [directory.clone(), directory.join("SOURCES")] {
@@ -20,7 +20,8 @@ pub(crate) fn wanted(spec: &SpecInput, data: &SpecData) -> SpecSources {
             directories.push(place);
         }
     }
-    let files = data.sources.iter().map(|source| WantedFile {
+    let used = data.sources.iter().filter(|source| source.used.applies(run_check));
+    let files = used.map(|source| WantedFile {
         kind: source.kind,
         file: source.file.clone(),
         url: source.url.clone(),

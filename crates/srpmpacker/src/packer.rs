@@ -196,7 +196,7 @@ impl Packer<'_> {
             Ok(text) => text,
             Err(error) => return Look::failed(spec, PackFailure::environment(&spec.name, &error)),
         };
-        let wanted = inputs::wanted(spec, data);
+        let wanted = inputs::wanted(spec, data, self.options.run_check);
         let mut record = self.records.read(&spec.name);
         let before = record.clone();
         let state = record.as_mut().map_or(SrpmState::Missing, |record| record.check(&self.options.output));

@@ -170,6 +170,20 @@ fn missing_source_is_told_with_every_answer_and_fetched_once_it_is_there() {
 }
 
 #[test]
+fn sources_for_tests_are_packed_where_tests_run() {
+    let Some(setting) = Setting::new() else { return };
+    setting.write("SPECS/hello/hello-1.0.tar.gz", TARBALL);
+    let tests = "%if 0%{?with_check}\nPatch1: tests.patch\n%endif\n\n%description";
+    setting.write("SPECS/hello/hello.spec", SPEC.replace("\n%description", tests).as_bytes());
+    setting.check(&[], 0, &["1 packed"]);
+    let plain = query(&setting.srpm(), &["-l"]);
+    setting.check(&["--run-check"], 1, &["no place has `tests.patch`"]);
+    setting.write("SPECS/hello/tests.patch", b"--- a\n+++ b\n");
+    setting.check(&["--run-check"], 0, &["1 packed"]);
+    assert_eq!(query(&setting.srpm(), &["-l"]), format!("{plain}tests.patch\n"));
+}
+
+#[test]
 fn servers_with_tls_need_a_known_authority_and_may_ask_for_a_certificate() {
     let Some(setting) = Setting::new() else { return };
     let authority = TestAuthority::new();
