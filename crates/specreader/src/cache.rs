@@ -143,6 +143,10 @@ impl<'a> CachedReader<'a> {
 
 /// Returns the key of one spec; see the module text.
 fn key(identity: &ContentDigest, spec: &SpecInput, options: &ReadOptions) -> io::Result<ContentDigest> {
+    // A pipe would not end, a device neither.
+    if !fs::metadata(&spec.path)?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     let text = fs::read(&spec.path)?;
     let reads_files = visible::can_read_files(&text);
     let mut hasher = ContentHasher::new("spec-data", SCHEMA);

@@ -6,6 +6,9 @@
     reason = "a failing test may panic, a skipped one says so"
 )]
 
+#[allow(dead_code, reason = "only a sandbox may run all of them")]
+mod hostile_specs;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZeroUsize;
@@ -284,6 +287,50 @@ fn one_bad_spec_never_hides_the_others() {
 
     let bad = BadSpec::from(outcome["tag"].clone().unwrap_err());
     assert_eq!((bad.line, bad.message.as_str()), (Some(6), "Unknown tag: Foo: bar"));
+}
+
+#[test]
+fn harmful_text_harms_itself_only() {
+    let mut tree = Tree::new();
+    let hostile = hostile_specs::harmless();
+    for case in &hostile {
+        tree.add(case.name, &case.text);
+    }
+    tree.add("good", GOOD);
+    let Some(engine) = tree.engine(|limits| {
+        limits.seconds = 3;
+        limits.memory_bytes = 512 << 20;
+    }) else {
+        return;
+    };
+    let results = engine.read(&tree.inputs, &options()).unwrap();
+    let complaints =
+        hostile.iter().zip(&results).filter_map(|(case, result)| hostile_specs::complaint(case, result));
+    assert_eq!(complaints.collect::<Vec<_>>(), [""; 0]);
+    assert!(results.last().unwrap().is_ok());
+}
+
+#[test]
+fn what_is_no_spec_file_is_told() {
+    let mut tree = Tree::new();
+    let bad = hostile_specs::not_files(tree.directory.path());
+    tree.inputs.extend(bad.iter().cloned());
+    let trapped = hostile_specs::in_traps(tree.directory.path());
+    tree.inputs.extend(trapped);
+    tree.add("huge", hostile_specs::huge());
+    tree.add("good", GOOD);
+    let results = read(&tree);
+    for (input, result) in tree.inputs.iter().zip(&results) {
+        let kind = result.as_ref().map(|_| ()).map_err(|failure| &failure.kind);
+        match input.name.as_str() {
+            "good" => assert_eq!(kind, Ok(())),
+            "huge" => assert_eq!(kind, Err(&FailureKind::TooLarge { limit: 16 << 20 })),
+            name => {
+                let told = matches!(kind, Err(FailureKind::Unreadable { .. }));
+                assert!(told || (kind.is_ok() && !bad.contains(input)), "{name}: {kind:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! The worker's engine: the worker's rpm in a real sandbox.
 //!
-//! Needs root, a worker (`build/worker/worker.json` of this workspace, or the file that
-//! `MILLWRIGHT_TEST_WORKER` names) and the sandbox's helper program; skips loudly without.
+//! Skips loudly where [`site::Site`] finds no worker.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,17 +8,14 @@
     reason = "a failing test may panic, a skipped one says so"
 )]
 
+mod site;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
 
-use buildroot::{LayerStore, Sandbox, SetuidPolicy};
-use rpm_model::{ContentDigest, WorkerManifest};
-use specreader::{
-    CachedReader, EngineLimits, FailureKind, PackRequest, ReadOptions, ReleaseMacros, SourceDate, SpecEngine,
-    SpecInput, WorkerEngine,
-};
+use rpm_model::ContentDigest;
+use site::{Site, options};
+use specreader::{CachedReader, FailureKind, PackRequest, ReleaseMacros, SourceDate, SpecEngine};
 
 const SPEC: &str = "\
 Name: good
@@ -37,67 +33,10 @@ Text.
 - First
 ";
 
-struct Site {
-    directory: tempfile::TempDir,
-    manifest: WorkerManifest,
-    sandbox: Sandbox,
-    layers: LayerStore,
-}
-
-impl Site {
-    fn new() -> Option<Self> {
-        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_owned();
-        #[allow(clippy::disallowed_methods, reason = "a test is the rim")]
-        let named = std::env::var("MILLWRIGHT_TEST_WORKER").map(PathBuf::from);
-        let manifest = named.unwrap_or_else(|_| workspace.join("build/worker/worker.json"));
-        let manifest = match fs::read(&manifest) {
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap(),
-            Err(error) => return skipped(&format!("no worker at {}: {error}", manifest.display())),
-        };
-        let sandbox = match Sandbox::discover() {
-            Ok(sandbox) => sandbox,
-            Err(error) => return skipped(&error.to_string()),
-        };
-        let directory = tempfile::tempdir().unwrap();
-        // One store for all tests: unpacking the worker takes seconds.
-        let store = Path::new(env!("CARGO_TARGET_TMPDIR")).join("layers");
-        let layers = LayerStore::open(&store, SetuidPolicy::Strip).unwrap();
-        Some(Self { directory, manifest, sandbox, layers })
-    }
-
-    fn engine(&self) -> WorkerEngine<'_> {
-        let limits = EngineLimits { seconds: 5, ..EngineLimits::usual(NonZeroUsize::new(2).unwrap()) };
-        WorkerEngine::new(&self.manifest, &self.sandbox, &self.layers, limits)
-    }
-
-    fn spec(&self, name: &str, text: &str) -> SpecInput {
-        let source_dir = self.directory.path().join("tree").join(name);
-        fs::create_dir_all(&source_dir).unwrap();
-        let path = source_dir.join(format!("{name}.spec"));
-        fs::write(&path, text).unwrap();
-        SpecInput { name: name.to_owned(), path, source_dir }
-    }
-}
-
-fn skipped<T>(why: &str) -> Option<T> {
-    eprintln!("SKIPPED: {why}");
-    None
-}
-
-fn options() -> ReadOptions {
-    ReadOptions {
-        arch: "x86_64".to_owned(),
-        defines: BTreeMap::from([("dist".to_owned(), ".t1".to_owned()), ("two".to_owned(), "2".to_owned())]),
-        macro_files: Vec::new(),
-        release_macros: ReleaseMacros::default(),
-        source_headers: false,
-    }
-}
-
 #[test]
 fn specs_are_read_inside_the_worker() {
     let Some(site) = Site::new() else { return };
-    let engine = site.engine();
+    let engine = site.engine(|_| ());
     let reader = CachedReader::new(&engine, site.directory.path().join("cache"));
     let hang = SPEC.replace("Text.", "%(sleep 1000)");
     let bomb = SPEC.replace("Text.", "%(f() { f | f & }; f; sleep 2)");
@@ -112,7 +51,7 @@ fn specs_are_read_inside_the_worker() {
         site.spec("escape", &escape),
         site.spec("bad", "Name: bad\nNonsense\n"),
         site.spec("last", SPEC),
-        site.spec("reader", &SPEC.replace("%(echo 1.%{two})", "%(head -c 3 %{_sourcedir}/data.txt)")),
+        site.spec("reader", SPEC.replace("%(echo 1.%{two})", "%(head -c 3 %{_sourcedir}/data.txt)")),
     ];
     fs::write(specs[7].source_dir.join("data.txt"), "9.8".to_owned() + &"x".repeat(2 << 20)).unwrap();
     let reading = reader.read(&specs, &options()).unwrap();
@@ -158,7 +97,7 @@ fn an_srpm_depends_on_content_alone() {
             release_macros: ReleaseMacros::default(),
             source_date: SourceDate::Changelog,
         };
-        let srpm = site.engine().pack(&request).unwrap();
+        let srpm = site.engine(|_| ()).pack(&request).unwrap();
         assert_eq!(srpm, output.join("good-1.2-3.t1.src.rpm"));
         ContentDigest::of_bytes(&fs::read(srpm).unwrap())
     };

@@ -1,0 +1,130 @@
+//! Hostile specs in the worker's engine: each ends in bounded time and memory, harms nothing, and its
+//! neighbours are read correctly.
+//!
+//! Skips loudly where [`site::Site`] finds no worker.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a failing test may panic, a skipped one says so"
+)]
+
+mod hostile_specs;
+mod site;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use hostile_specs::{Hostile, complaint, dangerous, harmless, huge, in_traps, is_right, not_files, text};
+use site::{Site, options};
+use specreader::{CachedReader, FailureKind, ParsedSpec, SpecEngine, SpecFailure, SpecInput};
+
+type Results = Vec<Result<ParsedSpec, SpecFailure>>;
+
+/// What a tree holds: path → what of it must not change. Temporary files and locks of a layer store do.
+fn contents(directory: &Path) -> BTreeMap<PathBuf, String> {
+    let lasting = |entry: &walkdir::DirEntry| {
+        !(entry.depth() == 2 && ["temp", "locks"].iter().any(|name| entry.file_name() == *name))
+    };
+    let entries = walkdir::WalkDir::new(directory).into_iter().filter_entry(lasting).map(Result::unwrap);
+    let describe = |entry: walkdir::DirEntry| {
+        let metadata = entry.path().symlink_metadata().unwrap();
+        let bytes = if metadata.is_file() { fs::read(entry.path()).unwrap() } else { Vec::new() };
+        let digest = rpm_model::ContentDigest::of_bytes(&bytes);
+        (entry.path().to_owned(), format!("{:o} {} {digest}", metadata.mode(), metadata.uid()))
+    };
+    entries.map(describe).collect()
+}
+
+/// Reads hostile specs among good ones, all at once, and checks every result.
+fn read_among_neighbours(site: &Site, hostile: &[Hostile], read: impl FnOnce(&[SpecInput]) -> Results) {
+    let mut specs: Vec<SpecInput> = Vec::new();
+    for (index, case) in hostile.iter().enumerate() {
+        let neighbour = format!("neighbour{index}");
+        specs.push(site.spec(&neighbour, text(&neighbour, "%{?leaked:Requires: leaked}")));
+        specs.push(site.spec(case.name, &case.text));
+    }
+    specs.push(site.spec("last", text("last", "")));
+    let tree = site.directory.path().join("tree");
+    let before = contents(&tree);
+    let results = read(&specs);
+    assert_eq!(contents(&tree), before);
+    let complaints = specs.iter().zip(&results).filter_map(|(spec, result)| {
+        match hostile.iter().find(|case| case.name == spec.name) {
+            Some(case) => complaint(case, result),
+            None if is_right(&spec.name, result) => None,
+            None => Some(format!("{}: {:?}", spec.name, result.as_ref().map(|parsed| &parsed.data))),
+        }
+    });
+    assert_eq!(complaints.collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn harmful_text_harms_itself_only() {
+    let Some(site) = Site::new() else { return };
+    let engine = site.engine(|limits| limits.seconds = 3);
+    read_among_neighbours(&site, &harmless(), |specs| engine.read(specs, &options()).unwrap());
+    assert_eq!(engine.notes(), []);
+}
+
+#[test]
+fn harmful_commands_harm_nothing() {
+    let Some(site) = Site::new() else { return };
+    let engine = site.engine(|limits| limits.seconds = 3);
+    // The worker's packages are unpacked now.
+    assert!(engine.read(&[site.spec("first", text("first", ""))], &options()).unwrap()[0].is_ok());
+    let store = contents(&Site::store());
+    read_among_neighbours(&site, &dangerous(), |specs| engine.read(specs, &options()).unwrap());
+    assert!(contents(&Site::store()) == store, "the layer store was changed");
+    assert_eq!(hostile_specs::stragglers(), [""; 0]);
+    // What they left behind, if anything, is not seen by the next.
+    let again = site.spec("again", text("again", "%{?x:Requires: x}\n%{?license_left:Requires: harm}"));
+    let results = engine.read(&[again], &options()).unwrap();
+    assert!(is_right("again", &results[0]), "{results:#?}");
+    assert_eq!(engine.notes(), []);
+}
+
+#[test]
+fn processes_of_rpmspec_are_no_weaker() {
+    let Some(site) = Site::new() else { return };
+    let engine = site.engine(|limits| limits.seconds = 3);
+    let hostile: Vec<Hostile> = harmless().into_iter().chain(dangerous()).collect();
+    read_among_neighbours(&site, &hostile, |specs| engine.read_with_rpmspec(specs, &options()).unwrap());
+    assert_eq!(hostile_specs::stragglers(), [""; 0]);
+}
+
+#[test]
+fn what_is_no_spec_file_is_told() {
+    let Some(site) = Site::new() else { return };
+    let engine = site.engine(|_| ());
+    let tree = site.directory.path().join("tree");
+    let bad = not_files(&tree);
+    let trapped = in_traps(&tree);
+    let big = site.spec("huge", huge());
+    let good = site.spec("good", text("good", ""));
+    let specs: Vec<SpecInput> = bad.iter().chain(&trapped).chain([&big, &good]).cloned().collect();
+    let results = engine.read(&specs, &options()).unwrap();
+    for (spec, result) in specs.iter().zip(&results) {
+        if bad.contains(spec) {
+            let kind = &result.as_ref().unwrap_err().kind;
+            assert!(matches!(kind, FailureKind::Unreadable { .. }), "{}: {kind:?}", spec.name);
+        } else if *spec == big {
+            assert_eq!(result.as_ref().unwrap_err().kind, FailureKind::TooLarge { limit: 16 << 20 });
+        } else if *spec == good {
+            assert!(is_right("good", result), "{result:#?}");
+        } else {
+            let told =
+                result.as_ref().is_err_and(|failure| matches!(failure.kind, FailureKind::Unreadable { .. }));
+            assert!(told || is_right(&spec.name, result), "{}: {result:#?}", spec.name);
+        }
+    }
+
+    // The same behind the cache, which reads the files first.
+    let reader = CachedReader::new(&engine, site.directory.path().join("cache"));
+    let reading = reader.read(&specs, &options()).unwrap();
+    for ((spec, through_cache), direct) in specs.iter().zip(&reading.results).zip(results) {
+        assert_eq!(*through_cache, direct.map(|parsed| parsed.data), "{}", spec.name);
+    }
+}
