@@ -41,6 +41,13 @@ pub enum Reply {
         /// Pause before each piece.
         pause: Duration,
     },
+    /// The whole file's head, then only so many bytes, then nothing until the server is dropped.
+    Stall {
+        /// The file that is promised.
+        file: FileReply,
+        /// How many bytes of the body come.
+        after: usize,
+    },
     /// 302 to another place.
     Redirect(String),
     /// The request is read and never answered, until the server is dropped.
@@ -208,20 +215,15 @@ fn answer(mut stream: impl Read + Write, socket: &TcpStream, shared: &Shared) ->
         Reply::Redirect(to) => {
             write_head(&mut stream, 302, &[("Content-Length", "0".to_owned()), ("Location", to)])?;
         }
-        Reply::Silence => {
-            let mut stopped = locked(&shared.stop.0);
-            while !*stopped {
-                stopped = shared.stop.1.wait(stopped).unwrap_or_else(std::sync::PoisonError::into_inner);
-            }
-        }
+        Reply::Silence => wait_for_stop(shared),
         Reply::File(file) => {
             let body = write_file_head(&mut stream, &request, &file)?;
             stream.write_all(&file.content[body..])?;
         }
-        Reply::Cut { file, after } => {
-            let body = write_file_head(&mut stream, &request, &file)?;
-            let end = (body + after).min(file.content.len());
-            stream.write_all(&file.content[body..end])?;
+        Reply::Cut { file, after } => write_beginning(&mut stream, &request, &file, after)?,
+        Reply::Stall { file, after } => {
+            write_beginning(&mut stream, &request, &file, after)?;
+            wait_for_stop(shared);
         }
         Reply::Slow { file, piece, pause } => {
             let body = write_file_head(&mut stream, &request, &file)?;
@@ -234,6 +236,26 @@ fn answer(mut stream: impl Read + Write, socket: &TcpStream, shared: &Shared) ->
     }
     stream.flush()?;
     socket.shutdown(Shutdown::Write)
+}
+
+/// Writes the head for a file and so many bytes of its body.
+fn write_beginning(
+    stream: &mut impl Write,
+    request: &ReceivedRequest,
+    file: &FileReply,
+    length: usize,
+) -> io::Result<()> {
+    let body = write_file_head(stream, request, file)?;
+    let end = (body + length).min(file.content.len());
+    stream.write_all(&file.content[body..end])?;
+    stream.flush()
+}
+
+fn wait_for_stop(shared: &Shared) {
+    let mut stopped = locked(&shared.stop.0);
+    while !*stopped {
+        stopped = shared.stop.1.wait(stopped).unwrap_or_else(std::sync::PoisonError::into_inner);
+    }
 }
 
 fn read_request(stream: &mut impl Read) -> io::Result<Option<ReceivedRequest>> {

@@ -73,6 +73,9 @@ fn answers_and_what_comes_of_them() {
     let good = content(50_000);
     let file = || Reply::file(good.clone());
     let cut = |after| Reply::Cut { file: FileReply::new(good.clone()), after };
+    let stall = |after| Reply::Stall { file: FileReply::new(good.clone()), after };
+    let timed_out = Err(TransferFailure::TimedOut { received: 20_000 });
+    let unranged = FileReply { ranges: RangeSupport::None, ..FileReply::new(good.clone()) };
     let wrong = || Reply::file(&b"something else"[..]);
     let not_found = |status| Err(TransferFailure::NotFound { status });
     let status = |status| Err(TransferFailure::Status { status, retry_after: None });
@@ -90,6 +93,9 @@ fn answers_and_what_comes_of_them() {
         ("cut before the first byte", vec![cut(0), file()], Ok(()), 2),
         ("cut thrice", vec![cut(9_000), cut(9_000), cut(9_000), file()], Ok(()), 4),
         ("silent, then right", vec![Reply::Silence, file()], Ok(()), 2),
+        ("stops in the middle, then goes on", vec![stall(20_000), file()], Ok(()), 2),
+        ("always stops at the same place", vec![stall(20_000), stall(0)], timed_out, 4),
+        ("cut, then whole again", vec![cut(20_000), Reply::File(unranged)], Ok(()), 2),
         (
             "wrong",
             vec![wrong()],
@@ -232,6 +238,83 @@ fn redirects_are_followed_and_loops_end() {
     assert_eq!(client.fetch(&format!("{}/a", here.url()), None).unwrap(), b"file");
     let endless = client.fetch(&format!("{}/loop", here.url()), None);
     assert!(matches!(endless, Err(TransferFailure::Redirect { .. })), "{endless:?}");
+}
+
+#[test]
+fn redirected_file_goes_on_where_it_was_cut() {
+    let good = content(50_000);
+    let (here, there) = (SourceServer::start(), SourceServer::start());
+    let file = FileReply::new(good.clone());
+    there.route("/real", [Reply::Cut { file: file.clone(), after: 20_000 }, Reply::File(file)]);
+    here.route("/a", [Reply::Redirect(format!("{}/real", there.url()))]);
+    let client = Client::new(&options());
+    assert_eq!(client.fetch(&format!("{}/a", here.url()), Some(&good)).unwrap(), good);
+    let requests = there.requests();
+    assert_eq!((requests.len(), requests[1].headers["range"].as_str()), (2, "bytes=20000-"));
+}
+
+#[test]
+fn pauses_double_and_have_a_limit() {
+    let ms = Duration::from_millis;
+    let server = SourceServer::start();
+    server.route("/fails", [Reply::Status(502)]);
+    server.route("/wait", [Reply::RetryAfter(503, 3600)]);
+    let retries =
+        RetryPolicy { retries: 5, connection_attempts: 2, first_delay: ms(2), largest_delay: ms(10) };
+    // Jitter is random: several times.
+    for _ in 0..8 {
+        for (path, at_least) in [("/fails", [2, 4, 8, 10, 10]), ("/wait", [10; 5])] {
+            let client = Client::new(&DownloadOptions { retries: retries.clone(), ..options() });
+            assert!(client.fetch(&format!("{}{path}", server.url()), None).is_err());
+            let events = client.events.lock().unwrap();
+            let pauses: Vec<Duration> = events
+                .iter()
+                .filter_map(|event| match event {
+                    DownloadEvent::Retrying { delay, .. } => Some(*delay),
+                    _ => None,
+                })
+                .collect();
+            let right = |(pause, least): (&Duration, u64)| (ms(least)..=ms(10)).contains(pause);
+            assert!(pauses.len() == 5 && pauses.iter().zip(at_least).all(right), "{path}: {pauses:?}");
+        }
+    }
+}
+
+#[test]
+fn no_more_transfers_run_than_allowed() {
+    let server = SourceServer::start();
+    let good = content(4_000);
+    for number in 0..12 {
+        let file = FileReply::new(good.clone());
+        let cut = Reply::Cut { file: file.clone(), after: 100 };
+        let slow = Reply::Slow { file, piece: 1_000, pause: Duration::from_millis(5) };
+        server.route(&format!("/{number}"), [cut, slow]);
+    }
+    for limit in [1, 3] {
+        let client = Client::new(&DownloadOptions { concurrency: limit, ..options() });
+        std::thread::scope(|scope| {
+            for number in 0..12 {
+                let (client, url) = (&client, format!("{}/{number}", server.url()));
+                let part = client.directory.path().join(format!("{number}.part"));
+                let note = client.directory.path().join(format!("{number}.note"));
+                scope.spawn(move || {
+                    let download =
+                        Download { url: &url, part: &part, note: &note, expected: None, limit: None };
+                    client.downloader.fetch(&download).unwrap();
+                });
+            }
+        });
+        let (mut running, mut most, mut finished) = (0, 0, 0);
+        for event in client.events.lock().unwrap().iter() {
+            match event {
+                DownloadEvent::Started { .. } => running += 1,
+                DownloadEvent::Finished { .. } => (running, finished) = (running - 1, finished + 1),
+                _ => {}
+            }
+            most = most.max(running);
+        }
+        assert!(most <= limit && finished == 12, "{most} of {limit} at once, {finished} files");
+    }
 }
 
 #[test]

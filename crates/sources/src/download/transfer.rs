@@ -191,13 +191,12 @@ impl RetryPolicy {
             .with_jitter()
     }
 
-    /// Waits at least as long as the server asked, within our own limit.
+    /// Waits at least as long as the server asked; never longer than our own limit, which jitter would exceed.
     fn respecting(&self, failure: &TransferFailure, delay: Duration) -> Duration {
-        match failure {
-            TransferFailure::Status { retry_after: Some(seconds), .. } => {
-                delay.max(Duration::from_secs(*seconds)).min(self.largest_delay)
-            }
-            _ => delay,
-        }
+        let asked = match failure {
+            TransferFailure::Status { retry_after: Some(seconds), .. } => Duration::from_secs(*seconds),
+            _ => Duration::ZERO,
+        };
+        delay.max(asked).min(self.largest_delay)
     }
 }
