@@ -86,6 +86,60 @@ fn harmful_commands_harm_nothing() {
     assert_eq!(engine.notes(), []);
 }
 
+/// What is remembered of one spec's commands is right for every other.
+#[test]
+fn what_one_spec_prepares_no_other_sees() {
+    let Some(site) = Site::new() else { return };
+    // What the first spec prepares, and what it and the second one ask then.
+    let cases = [
+        ("variable", "%{lua: posix.setenv('PREPARED', 'Requires: harm')}", "%(echo $PREPARED)"),
+        (
+            "path",
+            "%{lua: posix.setenv('PATH', '/nowhere')}",
+            "%(type sed >/dev/null 2>&1 || echo Requires: harm)",
+        ),
+        ("lua", "%{lua: prepared = 'Requires: harm'}", "%{lua: if prepared then print(prepared) end}"),
+        ("macro", "%{lua: rpm.define('prepared Requires: harm')}", "%{?prepared}"),
+    ];
+    let pair = |(case, prepare, ask): (&str, &str, &str)| {
+        let (first, second) = (format!("{case}-first"), format!("{case}-second"));
+        let prepared = format!("{prepare}\n{ask}");
+        [site.spec(&first, text(&first, &prepared)), site.spec(&second, text(&second, ask))]
+    };
+    let specs: Vec<SpecInput> = cases.into_iter().flat_map(pair).collect();
+    for workers in [1, 2] {
+        let engine = site.engine(|limits| limits.workers = workers.try_into().unwrap());
+        let results = engine.read(&specs, &options()).unwrap();
+        assert_eq!(engine.notes(), []);
+        for (spec, result) in specs.iter().zip(&results) {
+            let harmed = result.as_ref().unwrap().data.packages[0].requires.len() == 2;
+            assert_eq!(harmed, spec.name.ends_with("-first"), "{}, {workers} at once", spec.name);
+        }
+    }
+}
+
+#[test]
+fn specs_of_one_name_are_kept_apart() {
+    let Some(site) = Site::new() else { return };
+    let spec = |directory: &str, version: &str| {
+        let text = text("twin", "").replace("1.2", "%(cat %{_sourcedir}/number)%(cat number | sed 's/.*//')");
+        let spec = site.spec("twin", text);
+        let source_dir = site.directory.path().join(directory);
+        fs::create_dir_all(&source_dir).unwrap();
+        let path = source_dir.join("twin.spec");
+        fs::rename(&spec.path, &path).unwrap();
+        fs::write(source_dir.join("number"), version).unwrap();
+        SpecInput { name: "twin".to_owned(), path, source_dir }
+    };
+    let specs = [spec("a", "7.1"), spec("b", "7.2"), spec("c", "7.3")];
+    let engine = site.engine(|_| ());
+    let results = engine.read(&specs, &options()).unwrap();
+    let versions: Vec<String> =
+        results.into_iter().map(|result| result.unwrap().data.source.evr.version).collect();
+    assert_eq!(versions, ["7.1", "7.2", "7.3"]);
+    assert_eq!(engine.notes(), []);
+}
+
 #[test]
 fn processes_of_rpmspec_are_no_weaker() {
     let Some(site) = Site::new() else { return };
