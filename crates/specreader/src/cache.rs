@@ -5,8 +5,9 @@
 //! parsed (`visible.rs`). A spec that asks the clock or a random number is remembered like any other: content
 //! decides, not time.
 //!
-//! On disk: `<directory>/<key>.json`. An entry that cannot be read is a miss and is written again. Failures
-//! are remembered where they would repeat ([`FailureKind::is_lasting`](crate::FailureKind::is_lasting)).
+//! On disk: `<directory>/<key>.json`, and the source package's header compressed as `<directory>/<key>.header`.
+//! An entry that cannot be read is a miss and is written again. Failures are remembered where they would
+//! repeat ([`FailureKind::is_lasting`](crate::FailureKind::is_lasting)).
 
 use std::fs::{self, File};
 use std::io;
@@ -17,12 +18,12 @@ use rpm_model::{ContentDigest, ContentHasher, SpecData};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::engine::{EngineError, ReadOptions, SpecEngine, SpecInput};
+use crate::engine::{EngineError, ParsedSpec, ReadOptions, SpecEngine, SpecInput};
 use crate::failure::SpecFailure;
-use crate::{visible, write};
+use crate::{headers, visible, write};
 
 /// Raised when [`SpecData`] or the way it is read changes.
-const SCHEMA: u32 = 3;
+const SCHEMA: u32 = 4;
 
 /// Reads specs through a cache.
 pub struct CachedReader<'a> {
@@ -45,7 +46,20 @@ pub struct Reading {
 #[derive(Serialize, Deserialize)]
 struct Entry {
     schema: u32,
+    header: HeaderState,
     outcome: Result<SpecData, SpecFailure>,
+}
+
+/// What came of the question for a source package's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum HeaderState {
+    /// Nobody asked.
+    NotAsked,
+    /// The engine gave it, so it is kept.
+    Given,
+    /// The engine was asked and has none; it is not asked for ever.
+    NotGiven,
 }
 
 impl<'a> CachedReader<'a> {
@@ -85,18 +99,17 @@ impl<'a> CachedReader<'a> {
         let mut results: Vec<Option<Result<SpecData, SpecFailure>>> = specs
             .par_iter()
             .zip(&keys)
-            .map(|(spec, key)| key.as_ref().and_then(|key| self.recall(spec, key)))
+            .map(|(spec, key)| key.as_ref().and_then(|key| self.recall(spec, key, options)))
             .collect();
         let missing: Vec<usize> = (0..specs.len()).filter(|index| results[*index].is_none()).collect();
         let remembered = specs.len() - missing.len();
         if !missing.is_empty() {
             let asked: Vec<SpecInput> = missing.iter().map(|index| specs[*index].clone()).collect();
             for (index, result) in missing.into_iter().zip(self.engine.read(&asked, options)?) {
-                let result = result.map(|parsed| parsed.data);
                 if let Some(key) = &keys[index] {
-                    self.remember(key, &result)?;
+                    self.remember(key, &result, options)?;
                 }
-                results[index] = Some(result);
+                results[index] = Some(result.map(|parsed| parsed.data));
             }
         }
         let complete = |(spec, result): (&SpecInput, Option<_>)| {
@@ -109,15 +122,44 @@ impl<'a> CachedReader<'a> {
         Ok(Reading { results, keys, remembered })
     }
 
+    /// Returns the source package's header that belongs to a key of [`Reading::keys`], as rpm exports it; with
+    /// the build requirements of `%check` or without.
+    ///
+    /// `None` where none was given, was asked for ([`ReadOptions::source_headers`]), or is still whole; the next
+    /// read that wants headers then asks the engine again.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error where a header is there but cannot be read.
+    pub fn source_header(&self, key: &ContentDigest, run_check: bool) -> io::Result<Option<Vec<u8>>> {
+        headers::read(&self.header_path(key), run_check)
+    }
+
     fn path(&self, key: &ContentDigest) -> PathBuf {
         self.directory.join(format!("{key}.json"))
     }
 
-    fn recall(&self, spec: &SpecInput, key: &ContentDigest) -> Option<Result<SpecData, SpecFailure>> {
+    fn header_path(&self, key: &ContentDigest) -> PathBuf {
+        self.directory.join(format!("{key}.header"))
+    }
+
+    fn recall(
+        &self,
+        spec: &SpecInput,
+        key: &ContentDigest,
+        options: &ReadOptions,
+    ) -> Option<Result<SpecData, SpecFailure>> {
         let bytes = fs::read(self.path(key)).ok()?;
         let entry: Entry = serde_json::from_slice(&bytes).ok()?;
+        let lacks_header = options.source_headers
+            && entry.outcome.is_ok()
+            && match entry.header {
+                HeaderState::NotAsked => true,
+                HeaderState::Given => !self.header_path(key).exists(),
+                HeaderState::NotGiven => false,
+            };
         // The path is where the caller has the spec now; content does not depend on it.
-        (entry.schema == SCHEMA).then(|| match entry.outcome {
+        (entry.schema == SCHEMA && !lacks_header).then(|| match entry.outcome {
             Ok(data) => Ok(SpecData { spec_path: spec.path.display().to_string(), ..data }),
             Err(failure) => Err(SpecFailure { spec_path: spec.path.clone(), ..failure }),
         })
@@ -126,18 +168,30 @@ impl<'a> CachedReader<'a> {
     fn remember(
         &self,
         key: &ContentDigest,
-        result: &Result<SpecData, SpecFailure>,
+        result: &Result<ParsedSpec, SpecFailure>,
+        options: &ReadOptions,
     ) -> Result<(), EngineError> {
         if result.as_ref().is_err_and(|failure| !failure.kind.is_lasting()) {
             return Ok(());
         }
-        let path = self.path(key);
-        let entry = Entry { schema: SCHEMA, outcome: result.clone() };
-        let write = || -> io::Result<()> {
-            fs::create_dir_all(&self.directory)?;
-            write::atomically(&path, &serde_json::to_vec(&entry)?)
+        let failed = |path: &Path, source| EngineError::io("write", path, source);
+        fs::create_dir_all(&self.directory).map_err(|error| failed(&self.directory, error))?;
+        let headers = result.as_ref().ok().and_then(|parsed| parsed.source_headers.as_ref());
+        let header = match headers {
+            Some(headers) => {
+                // Before the entry that says that it is there.
+                let path = self.header_path(key);
+                headers::write(&path, headers).map_err(|error| failed(&path, error))?;
+                HeaderState::Given
+            }
+            None if options.source_headers => HeaderState::NotGiven,
+            None => HeaderState::NotAsked,
         };
-        write().map_err(|source| EngineError::io("write", &path, source))
+        let outcome = result.as_ref().map(|parsed| parsed.data.clone()).map_err(Clone::clone);
+        let entry = Entry { schema: SCHEMA, header, outcome };
+        let path = self.path(key);
+        let write = || write::atomically(&path, &serde_json::to_vec(&entry)?);
+        write().map_err(|source| failed(&path, source))
     }
 }
 
@@ -187,12 +241,13 @@ mod tests {
 
     use super::*;
     use crate::ReleaseMacros;
-    use crate::engine::{PackError, PackRequest, ParsedSpec};
+    use crate::engine::{PackError, PackRequest, ParsedSpec, SourceHeaders};
     use crate::failure::FailureKind;
 
     /// Answers with the spec's text as the source's name, and notes who was asked for.
     struct Fake {
         identity: ContentDigest,
+        headers: bool,
         asked: Mutex<Vec<String>>,
     }
 
@@ -204,7 +259,7 @@ mod tests {
         fn read(
             &self,
             specs: &[SpecInput],
-            _options: &ReadOptions,
+            options: &ReadOptions,
         ) -> Result<Vec<Result<ParsedSpec, SpecFailure>>, EngineError> {
             let answer = |spec: &SpecInput| {
                 self.asked.lock().unwrap().push(spec.name.clone());
@@ -212,7 +267,11 @@ mod tests {
                 let kind = match text.as_str() {
                     "bad" => FailureKind::Rejected,
                     "slow" => FailureKind::TimeLimit { seconds: 1 },
-                    _ => return Ok(ParsedSpec { data: data(spec, &text), source_headers: None }),
+                    _ => {
+                        let headers = SourceHeaders { plain: text.clone().into_bytes(), with_check: None };
+                        let source_headers = (self.headers && options.source_headers).then_some(headers);
+                        return Ok(ParsedSpec { data: data(spec, &text), source_headers });
+                    }
                 };
                 let spec_path = spec.path.clone();
                 Err(SpecFailure { name: spec.name.clone(), spec_path, kind, diagnostics: Vec::new() })
@@ -239,7 +298,8 @@ mod tests {
     impl Fixture {
         fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
-            let engine = Fake { identity: ContentDigest::of_bytes(b"1"), asked: Mutex::new(Vec::new()) };
+            let (identity, asked) = (ContentDigest::of_bytes(b"1"), Mutex::new(Vec::new()));
+            let engine = Fake { identity, headers: true, asked };
             let options = ReadOptions {
                 arch: "x86_64".to_owned(),
                 defines: BTreeMap::new(),
@@ -257,16 +317,37 @@ mod tests {
             fs::write(path, text).unwrap();
         }
 
+        fn input(&self, name: &str) -> SpecInput {
+            let source_dir = self.directory.path().join("tree").join(name);
+            let path = source_dir.join(format!("{name}.spec"));
+            SpecInput { name: name.to_owned(), path, source_dir }
+        }
+
+        fn reader(&self) -> CachedReader<'_> {
+            CachedReader::new(&self.engine, self.directory.path().join("cache"))
+        }
+
+        fn header(&self, name: &str) -> Option<Vec<u8>> {
+            let identity = self.reader().identity(&self.options).unwrap();
+            let key = key(&identity, &self.input(name), &self.options).unwrap();
+            self.reader().source_header(&key, false).unwrap()
+        }
+
+        /// Cuts all files of the cache with this extension.
+        fn damage(&self, extension: &str) {
+            for entry in fs::read_dir(self.directory.path().join("cache")).unwrap() {
+                let path = entry.unwrap().path();
+                if path.extension().is_some_and(|present| present == extension) {
+                    let bytes = fs::read(&path).unwrap();
+                    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+                }
+            }
+        }
+
         /// Reads the specs `names` and returns which of them the engine was asked about.
         fn asked(&self, names: &[&str]) -> Vec<String> {
-            let input = |name: &&str| SpecInput {
-                name: (*name).to_owned(),
-                path: self.directory.path().join("tree").join(name).join(format!("{name}.spec")),
-                source_dir: self.directory.path().join("tree").join(name),
-            };
-            let specs: Vec<SpecInput> = names.iter().map(input).collect();
-            let reader = CachedReader::new(&self.engine, self.directory.path().join("cache"));
-            let reading = reader.read(&specs, &self.options).unwrap();
+            let specs: Vec<SpecInput> = names.iter().map(|name| self.input(name)).collect();
+            let reading = self.reader().read(&specs, &self.options).unwrap();
             let asked = std::mem::take(&mut *self.engine.asked.lock().unwrap());
             assert_eq!(reading.remembered + asked.len(), names.len());
             for (spec, result) in specs.iter().zip(&reading.results) {
@@ -321,15 +402,37 @@ mod tests {
     }
 
     #[test]
+    fn headers_are_kept_where_the_engine_has_them() {
+        let mut fixture = Fixture::new();
+        fixture.write("a/a.spec", "a1");
+        assert_eq!(fixture.asked(&["a"]), ["a"]);
+        fixture.options.source_headers = true;
+        assert_eq!(fixture.asked(&["a"]), ["a"], "headers were not asked for before");
+        assert!(fixture.asked(&["a"]).is_empty());
+        assert_eq!(fixture.header("a").as_deref(), Some(&b"a1"[..]));
+        fixture.options.source_headers = false;
+        fixture.damage("header");
+        assert_eq!(fixture.header("a"), None);
+        assert!(fixture.asked(&["a"]).is_empty(), "nobody wants the header");
+        fixture.options.source_headers = true;
+        assert_eq!(fixture.asked(&["a"]), ["a"]);
+        assert_eq!(fixture.header("a").as_deref(), Some(&b"a1"[..]));
+
+        fixture.engine.headers = false;
+        fixture.write("a/a.spec", "a2");
+        assert_eq!(fixture.asked(&["a"]), ["a"]);
+        assert!(fixture.asked(&["a"]).is_empty(), "an engine without headers is asked once");
+        assert_eq!(fixture.header("a"), None);
+    }
+
+    #[test]
     fn lasting_failures_are_remembered_and_damage_is_a_miss() {
         let fixture = Fixture::new();
         fixture.write("bad/bad.spec", "bad");
         fixture.write("slow/slow.spec", "slow");
         assert_eq!(fixture.asked(&["bad", "slow"]), ["bad", "slow"]);
         assert_eq!(fixture.asked(&["bad", "slow"]), ["slow"]);
-        for entry in fs::read_dir(fixture.directory.path().join("cache")).unwrap() {
-            fs::write(entry.unwrap().path(), "{\"schema\":3,").unwrap();
-        }
+        fixture.damage("json");
         assert_eq!(fixture.asked(&["bad"]), ["bad"]);
         assert!(fixture.asked(&["bad"]).is_empty());
     }

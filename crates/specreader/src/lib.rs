@@ -15,6 +15,7 @@ mod engine;
 mod expand;
 mod failure;
 mod file_sections;
+mod headers;
 mod helper;
 mod host;
 mod job;
