@@ -10,11 +10,12 @@ use crate::workspace_root;
 const MAXIMUM_LINES: usize = 600;
 
 /// The crates from bottom to top; a crate may use only crates that stand before it.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 21] = [
     "rpm-model",
     "spec-wire",
     "spec-engine",
     "rpm-writer",
+    "file-index",
     "rebuild",
     "config",
     "report",
