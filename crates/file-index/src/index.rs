@@ -15,14 +15,14 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use rpm_model::ContentDigest;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::hash_file;
-use crate::listing::{Directory, ListedFile};
+use crate::listing::{Directory, FileEntry};
 use crate::sealed::{read_sealed, write_sealed};
 use crate::stamp::Stamp;
 
@@ -79,7 +79,7 @@ impl FileIndex {
     /// # Errors
     ///
     /// Returns the system's error where the file must be read and cannot.
-    pub fn listed(&self, directory: &Directory, file: &ListedFile) -> io::Result<ContentDigest> {
+    pub fn listed(&self, directory: &Directory, file: &FileEntry) -> io::Result<ContentDigest> {
         self.digest(directory.path(), &file.name, file.stamp, directory.looked())
     }
 
@@ -87,10 +87,15 @@ impl FileIndex {
     ///
     /// # Errors
     ///
-    /// Returns the system's error where the file cannot be looked at or read.
+    /// Returns the system's error where the file cannot be looked at or read, and an error where it is a
+    /// directory, a pipe or another thing without content.
     pub fn of(&self, path: &Path) -> io::Result<ContentDigest> {
         let looked = SystemTime::now();
-        let stamp = Stamp::of(&fs::metadata(path)?);
+        let metadata = fs::metadata(path)?;
+        if !metadata.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file"));
+        }
+        let stamp = Stamp::of(&metadata);
         match (path.parent(), path.file_name()) {
             (Some(directory), Some(name)) => self.digest(directory, name, stamp, looked),
             _ => hash_file(path),
@@ -106,7 +111,7 @@ impl FileIndex {
         if !self.unsaved.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
-        let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = self.fresh();
         let generation = self.generation.wrapping_add(1);
         let mut paths: Vec<&PathBuf> = self.known.keys().chain(fresh.keys()).collect();
         paths.sort_unstable();
@@ -143,6 +148,11 @@ impl FileIndex {
             files[place].asked.store(true, Ordering::Relaxed);
             return Ok(ContentDigest::from_hash(&files[place].hash));
         }
+        if let Some(files) = self.fresh().get(directory)
+            && let Some(file) = files.iter().find(|file| file.name == name && file.stamp == stamp)
+        {
+            return Ok(ContentDigest::from_hash(&file.hash));
+        }
         let path = directory.join(name);
         let digest = hash_file(&path)?;
         // Only the bytes that the stamp belongs to may be remembered under it.
@@ -152,10 +162,14 @@ impl FileIndex {
         Ok(digest)
     }
 
+    fn fresh(&self) -> MutexGuard<'_, HashMap<PathBuf, Vec<Known>>> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn add(&self, directory: &Path, name: &OsStr, stamp: Stamp, digest: &ContentDigest) {
         let (name, hash) = (name.to_owned(), digest.to_hash());
         let known = Known { name, stamp, hash, generation: 0, asked: AtomicBool::new(true) };
-        let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut fresh = self.fresh();
         let files = fresh.entry(directory.to_owned()).or_default();
         files.retain(|file| file.name != known.name);
         files.push(known);
@@ -252,6 +266,7 @@ mod tests {
             assert_eq!(index.listed(&listed, file).unwrap(), right);
         }
         assert!(index.of(&fixture.path("absent")).is_err());
+        assert!(index.of(&fixture.path("")).is_err());
     }
 
     #[test]

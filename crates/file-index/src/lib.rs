@@ -14,6 +14,6 @@ mod stamp;
 
 pub use hash::hash_file;
 pub use index::FileIndex;
-pub use listing::{Directory, ListedFile, ListingError};
+pub use listing::{Directory, FileEntry, ListingError};
 pub use sealed::{Sealed, read_sealed, replace_file, write_sealed};
 pub use stamp::Stamp;

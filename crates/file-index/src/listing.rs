@@ -20,14 +20,15 @@ use crate::stamp::Stamp;
 pub struct Directory {
     path: PathBuf,
     looked: SystemTime,
-    files: Vec<ListedFile>,
+    files: Vec<FileEntry>,
     directories: Vec<Directory>,
+    is_link: bool,
     fault: Option<ListingError>,
 }
 
 /// A file in a [`Directory`].
 #[derive(Clone, Debug)]
-pub struct ListedFile {
+pub struct FileEntry {
     /// Its name in the directory.
     pub name: OsString,
     /// Its stamp; of a link, that of the file that it leads to.
@@ -77,13 +78,23 @@ impl Directory {
     }
 
     /// Returns the files in it, sorted by name; sockets, devices and pipes are left out.
-    pub fn files(&self) -> &[ListedFile] {
+    pub fn files(&self) -> &[FileEntry] {
         &self.files
     }
 
     /// Returns the directories in it, sorted by name.
     pub fn directories(&self) -> &[Directory] {
         &self.directories
+    }
+
+    /// Returns whether a link led here from the directory above.
+    pub fn is_link(&self) -> bool {
+        self.is_link
+    }
+
+    /// Returns what could not be listed here, if anything; what is below is not looked at.
+    pub fn own_fault(&self) -> Option<&ListingError> {
+        self.fault.as_ref()
     }
 
     /// Returns what could not be listed here or below, if anything.
@@ -105,7 +116,7 @@ impl Directory {
     fn empty(path: PathBuf, error: Option<io::Error>) -> Self {
         let fault = error.map(|error| ListingError { path: path.clone(), source: Arc::new(error) });
         let looked = SystemTime::now();
-        Self { path, looked, files: Vec::new(), directories: Vec::new(), fault }
+        Self { path, looked, files: Vec::new(), directories: Vec::new(), is_link: false, fault }
     }
 }
 
@@ -138,17 +149,27 @@ fn list(path: PathBuf, identity: (u64, u64), outer: Option<&Within<'_>>) -> Dire
         listed.fault.get_or_insert(fault);
     }
     listed.files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    below.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    listed.directories =
-        below.into_par_iter().map(|(path, identity)| list(path, identity, Some(&within))).collect();
+    below.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    let list_below = |below: Below| Directory {
+        is_link: below.is_link,
+        ..list(below.path, below.identity, Some(&within))
+    };
+    listed.directories = below.into_par_iter().map(list_below).collect();
     listed
 }
 
 enum Found {
-    File(ListedFile),
-    Directory((PathBuf, (u64, u64))),
+    File(FileEntry),
+    Directory(Below),
     Other,
     Fault(PathBuf, io::Error),
+}
+
+/// A directory that is to be listed.
+struct Below {
+    path: PathBuf,
+    identity: (u64, u64),
+    is_link: bool,
 }
 
 fn look(entry: &fs::DirEntry) -> io::Result<Found> {
@@ -157,11 +178,13 @@ fn look(entry: &fs::DirEntry) -> io::Result<Found> {
     let metadata = if is_link { fs::metadata(entry.path()) } else { entry.metadata() };
     Ok(match metadata {
         Ok(metadata) if metadata.is_file() => {
-            Found::File(ListedFile { name: entry.file_name(), stamp: Stamp::of(&metadata), is_link })
+            Found::File(FileEntry { name: entry.file_name(), stamp: Stamp::of(&metadata), is_link })
         }
-        Ok(metadata) if metadata.is_dir() => {
-            Found::Directory((entry.path(), (metadata.dev(), metadata.ino())))
-        }
+        Ok(metadata) if metadata.is_dir() => Found::Directory(Below {
+            path: entry.path(),
+            identity: (metadata.dev(), metadata.ino()),
+            is_link,
+        }),
         Ok(_) => Found::Other,
         Err(error) => Found::Fault(entry.path(), error),
     })
@@ -195,6 +218,8 @@ mod tests {
         assert_eq!(names(&listed), expected);
         assert!(listed.fault().is_none());
         assert!(listed.files()[0].is_link && !listed.files()[1].is_link);
+        let a = listed.find(&root.join("a")).unwrap();
+        assert_eq!(a.directories().iter().map(Directory::is_link).collect::<Vec<_>>(), [false, true]);
         assert_eq!(listed.files()[0].stamp, listed.files()[1].stamp);
         assert_eq!(listed.find(root).unwrap().path(), root);
         assert_eq!(listed.find(&root.join("a/deep")).unwrap().files()[0].name, "x");

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// The longest tick of the clock that file systems with nanoseconds in their stamps take times from.
-const TICK: Duration = Duration::from_millis(20);
+/// A little more than the longest tick (10 ms) of the clock that Linux takes times with nanoseconds from.
+const TICK: Duration = Duration::from_millis(12);
 
 /// The same of file systems that keep whole seconds (FAT: even ones).
 const COARSE_TICK: Duration = Duration::from_secs(2);

@@ -107,7 +107,7 @@ impl TerminalReporter {
     fn start(&self, key: &str, total: Option<usize>, message: String) {
         let bar = match total {
             Some(total) => ProgressBar::new(total as u64)
-                .with_style(style("{prefix:>11} {bar:20} {pos}/{len} {wide_msg}")),
+                .with_style(style("{prefix:>11} {bar:20} {pos}/{len} {per_sec} {wide_msg}")),
             None => {
                 ProgressBar::new_spinner().with_style(style("{prefix:>11} {spinner} {elapsed:>4} {wide_msg}"))
             }

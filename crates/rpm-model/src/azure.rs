@@ -11,6 +11,21 @@ pub struct AzureSpecs {
     /// All entries, sorted by provided name, then version.
     #[serde(rename = "Repo")]
     pub repo: Vec<AzurePackage>,
+    /// The specs that could not be read, which Azure's tools do not know and pass over.
+    #[serde(rename = "Bad", default)]
+    pub bad: Vec<AzureBadSpec>,
+}
+
+/// A spec that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct AzureBadSpec {
+    /// The spec.
+    pub spec_path: String,
+    /// Line in the spec, where rpm names one.
+    pub line: Option<u32>,
+    /// rpm's own words.
+    pub message: String,
 }
 
 /// A comparison as Azure writes it: empty, `=`, `<`, `<=`, `>` or `>=`.

@@ -19,7 +19,7 @@ mod package;
 mod rich;
 mod worker;
 
-pub use azure::{AzureCondition, AzurePackage, AzurePackageVersion, AzureSpecs};
+pub use azure::{AzureBadSpec, AzureCondition, AzurePackage, AzurePackageVersion, AzureSpecs};
 pub use dependency::{Comparison, Constraint, Dependency, DependencyError, Requirement};
 pub use document::{
     BuildReason, BuildRecord, CcacheMount, FailureClass, JobDocument, Outcome, PackageArtifact, PhaseTime,

@@ -1,22 +1,12 @@
-//! SHA-256 of files and of bytes as they pass by.
+//! SHA-256 of bytes as they pass by.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::Path;
 
 use rpm_model::ContentDigest;
 use sha2::{Digest, Sha256};
 
 /// Bytes per read or write; large enough that system calls do not show.
 const BUFFER: usize = 256 * 1024;
-
-/// Returns the SHA-256 of a file's content.
-///
-/// # Errors
-/// When the file cannot be opened or read.
-pub fn hash_file(path: &Path) -> io::Result<ContentDigest> {
-    copy_hashing(&mut File::open(path)?, &mut io::sink())
-}
 
 /// Copies everything and returns the SHA-256 of what was copied.
 pub(crate) fn copy_hashing(from: &mut impl Read, to: &mut impl Write) -> io::Result<ContentDigest> {

@@ -20,11 +20,11 @@ mod provider;
 mod signature;
 mod store;
 
-pub use digest::hash_file;
 pub use download::{
     Download, DownloadError, DownloadEvent, DownloadOptions, DownloadProgress, DownloadSetupError,
     Downloader, RetryPolicy, TransferFailure,
 };
+pub use file_index::hash_file;
 pub use hydrate::{
     HydrateOptions, HydratedFile, HydrationFailure, HydrationProgress, HydrationReport, SignatureMode,
     SpecHydration, SpecSources, WantedFile, hydrate,

@@ -18,10 +18,11 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use file_index::hash_file;
 use rpm_model::ContentDigest;
 use tempfile::NamedTempFile;
 
-use crate::digest::{copy_hashing, hash_file};
+use crate::digest::copy_hashing;
 
 /// Why the store could not do its work.
 #[derive(Debug, thiserror::Error)]

@@ -1,34 +1,55 @@
 //! Remembers what specs say, by content, so that an unchanged tree starts no process.
 //!
-//! The key of an entry is a hash of all that decides the answer: the engine's identity, architecture,
-//! definitions and macro files, the spec's name and bytes, and the files that its macros can see while it is
-//! parsed (`visible.rs`). A spec that asks the clock or a random number is remembered like any other: content
-//! decides, not time.
-//!
-//! On disk: `<directory>/<key>.json`, and the source package's header compressed as `<directory>/<key>.header`.
-//! An entry that cannot be read is a miss and is written again. Failures are remembered where they would
+//! A result is found by its key (`keys.rs`), a hash of all that decides it. A spec that asks the clock or a random
+//! number is remembered like any other: content decides, not time. Failures are remembered where they would
 //! repeat ([`FailureKind::is_lasting`](crate::FailureKind::is_lasting)).
+//!
+//! Three memories save work and decide nothing: hashes of files (`stamps`, a [`FileIndex`]), what the keys take
+//! from texts (`texts.rs`), and all results of the last reading in one file (`store.rs`, which also says what is
+//! on disk and what is dropped). Each of them may be lost at any time.
 
-use std::fs::{self, File};
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use file_index::{Directory, FileIndex};
 use rayon::prelude::*;
 use rpm_model::{ContentDigest, ContentHasher, SpecData};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::engine::{EngineError, ParsedSpec, ReadOptions, SpecEngine, SpecInput};
 use crate::failure::SpecFailure;
-use crate::{headers, visible, write};
+use crate::headers;
+use crate::keys::KeyMaker;
+use crate::store::{Entry, HeaderState, RecentEntries, Store};
+use crate::texts::TextIndex;
 
-/// Raised when [`SpecData`] or the way it is read changes.
-const SCHEMA: u32 = 4;
+/// A reading of fewer specs takes each result from its own file and leaves those of the last reading alone.
+const FEW: usize = 64;
+
+/// The file of the last reading is made anew when more than one in this many results is not in it.
+const APART: usize = 64;
+
+/// Told how many specs are read, of how many; from any thread.
+pub type ReadProgress<'p> = &'p (dyn Fn(usize, usize) + Sync);
 
 /// Reads specs through a cache.
 pub struct CachedReader<'a> {
     engine: &'a dyn SpecEngine,
-    directory: PathBuf,
+    store: Store,
+    files: FileIndex,
+    /// By what the names of release macros begin with.
+    texts: Mutex<HashMap<Option<Vec<u8>>, Arc<TextIndex>>>,
+}
+
+/// Specs with their keys, before anything is read.
+pub struct Look<'s> {
+    specs: &'s [SpecInput],
+    options: &'s ReadOptions,
+    identity: ContentDigest,
+    keys: Vec<Option<ContentDigest>>,
 }
 
 /// What a [`CachedReader`] found.
@@ -37,35 +58,47 @@ pub struct Reading {
     /// One result per spec, in the order asked.
     pub results: Vec<Result<SpecData, SpecFailure>>,
     /// The key of each spec, by which a result is remembered: equal keys, equal content and macros. `None`
-    /// where the spec's files could not be read.
+    /// where the spec's files could not be read or changed while they were.
     pub keys: Vec<Option<ContentDigest>>,
     /// How many of them were remembered; the engine was asked about the others.
     pub remembered: usize,
+    /// [`Look::digest`], where all results would be the same again.
+    pub digest: Option<ContentDigest>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Entry {
-    schema: u32,
-    header: HeaderState,
-    outcome: Result<SpecData, SpecFailure>,
+impl Look<'_> {
+    /// Returns the identity of everything but the specs that decides what is read.
+    pub fn identity(&self) -> &ContentDigest {
+        &self.identity
+    }
+
+    /// Returns the identity of everything that is read: specs, their paths and all that decides what they say.
+    ///
+    /// `None` where a spec's files cannot be read.
+    pub fn digest(&self) -> Option<ContentDigest> {
+        digest(&self.identity, self.specs, &self.keys)
+    }
 }
 
-/// What came of the question for a source package's header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum HeaderState {
-    /// Nobody asked.
-    NotAsked,
-    /// The engine gave it, so it is kept.
-    Given,
-    /// The engine was asked and has none; it is not asked for ever.
-    NotGiven,
+fn digest(
+    identity: &ContentDigest,
+    specs: &[SpecInput],
+    keys: &[Option<ContentDigest>],
+) -> Option<ContentDigest> {
+    let mut hasher = ContentHasher::new("specs", 1);
+    hasher.field("options", identity.as_str());
+    for (spec, key) in specs.iter().zip(keys) {
+        hasher.field("path", &spec.path.as_os_str().as_bytes().escape_ascii().to_string());
+        hasher.field("key", key.as_ref()?.as_str());
+    }
+    Some(hasher.finish())
 }
 
 impl<'a> CachedReader<'a> {
     /// Returns a reader that asks `engine` and remembers in `directory` (usually `build/cache/specs`).
     pub fn new(engine: &'a dyn SpecEngine, directory: PathBuf) -> Self {
-        Self { engine, directory }
+        let files = FileIndex::open(directory.join("stamps"));
+        Self { engine, store: Store::new(directory), files, texts: Mutex::default() }
     }
 
     /// Returns the identity of everything but the specs that decides what is read.
@@ -80,10 +113,20 @@ impl<'a> CachedReader<'a> {
         let files = options
             .macro_files
             .iter()
-            .map(|path| digest_file(path).map_err(|source| EngineError::io("read", path, source)));
+            .map(|path| self.files.of(path).map_err(|source| EngineError::io("read", path, source)));
         let files = files.collect::<Result<Vec<_>, _>>()?;
         hasher.list("macro-files", files.iter().map(ContentDigest::as_str));
         Ok(hasher.finish())
+    }
+
+    /// Returns the memory of files' hashes, for whoever looks at files of the same trees.
+    pub fn files(&self) -> &FileIndex {
+        &self.files
+    }
+
+    /// Returns the directory of the cache.
+    pub fn directory(&self) -> &Path {
+        self.store.directory()
     }
 
     /// Reads specs; asks the engine only about those whose content is new.
@@ -92,34 +135,113 @@ impl<'a> CachedReader<'a> {
     ///
     /// Returns an error where the engine cannot work or the cache cannot be written.
     pub fn read(&self, specs: &[SpecInput], options: &ReadOptions) -> Result<Reading, EngineError> {
+        self.read_looked(self.look(specs, options, &[])?, &|_, _| ())
+    }
+
+    /// Looks at specs without reading them.
+    ///
+    /// `listings` are of directories that were listed a moment ago; what they hold is not listed again.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error where a macro file cannot be read.
+    pub fn look<'s>(
+        &self,
+        specs: &'s [SpecInput],
+        options: &'s ReadOptions,
+        listings: &[Directory],
+    ) -> Result<Look<'s>, EngineError> {
         let identity = self.identity(options)?;
-        // A spec whose files cannot be read has no key; the engine says what is wrong with it.
-        let keys: Vec<Option<ContentDigest>> =
-            specs.par_iter().map(|spec| key(&identity, spec, options).ok()).collect();
-        let mut results: Vec<Option<Result<SpecData, SpecFailure>>> = specs
+        let keys = self.keys(&identity, specs, options, listings)?;
+        Ok(Look { specs, options, identity, keys })
+    }
+
+    /// Reads specs that were looked at; asks the engine only about those whose content is new.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error where the engine cannot work or the cache cannot be written.
+    pub fn read_looked(&self, look: Look<'_>, progress: ReadProgress<'_>) -> Result<Reading, EngineError> {
+        let Look { specs, options, identity, mut keys } = look;
+        let recent = (specs.len() >= FEW).then(|| self.store.recent(&identity));
+        let recent_entries = recent.as_ref().map(|recent| recent.entries()).unwrap_or_default();
+        let kept_headers = (options.source_headers && specs.len() >= FEW).then(|| self.store.headers());
+        let mut found: Vec<Option<Found<'_>>> = keys
             .par_iter()
-            .zip(&keys)
-            .map(|(spec, key)| key.as_ref().and_then(|key| self.recall(spec, key, options)))
+            .map(|key| self.recall(key.as_ref()?, options, &recent_entries, kept_headers.as_ref()))
             .collect();
-        let missing: Vec<usize> = (0..specs.len()).filter(|index| results[*index].is_none()).collect();
+        let mut missing: Vec<usize> = (0..specs.len()).filter(|index| found[*index].is_none()).collect();
+        progress(specs.len() - missing.len(), specs.len());
+        // While the engine waits for its processes, this one opens up what is remembered.
+        let (read, ()) = rayon::join(
+            || self.read_missing(specs, options, &identity, &mut keys, &missing),
+            || found.par_iter_mut().for_each(open),
+        );
+        put(&mut found, &missing, read?);
+        // What is whole but cannot be understood was kept by another version.
+        let foreign: Vec<usize> = (0..specs.len()).filter(|index| found[*index].is_none()).collect();
+        put(&mut found, &foreign, self.read_missing(specs, options, &identity, &mut keys, &foreign)?);
+        missing.extend(foreign);
         let remembered = specs.len() - missing.len();
-        if !missing.is_empty() {
-            let asked: Vec<SpecInput> = missing.iter().map(|index| specs[*index].clone()).collect();
-            for (index, result) in missing.into_iter().zip(self.engine.read(&asked, options)?) {
-                if let Some(key) = &keys[index] {
-                    self.remember(key, &result, options)?;
-                }
-                results[index] = Some(result.map(|parsed| parsed.data));
-            }
+        progress(specs.len(), specs.len());
+        if let Some(recent) = &recent
+            && found.iter().flatten().filter(|found| !found.is_recent).count()
+                > self.tolerated(&recent_entries)
+        {
+            let entries = keys.iter().zip(&found).filter_map(|(key, found)| {
+                let found = found.as_ref()?;
+                Some((key.as_ref()?.to_hash(), found.entry.as_ref()?.good(), found.json.as_deref()?))
+            });
+            self.store.keep_recent(&identity, recent, entries).map_err(|error| self.failed(error))?;
         }
-        let complete = |(spec, result): (&SpecInput, Option<_>)| {
-            result.ok_or_else(|| EngineError::Protocol {
-                name: spec.name.clone(),
-                message: "the engine returned fewer results than specs".to_owned(),
+        let results = specs.iter().zip(found).map(|(spec, found)| {
+            // The path is where the caller has the spec now; content does not depend on it.
+            found.and_then(|found| found.entry).map(|entry| match entry.outcome {
+                Ok(data) => Ok(SpecData { spec_path: spec.path.display().to_string(), ..data }),
+                Err(failure) => Err(SpecFailure { spec_path: spec.path.clone(), ..failure }),
             })
+        });
+        let results: Vec<Result<SpecData, SpecFailure>> = results.flatten().collect();
+        let lasting = |result: &Result<_, SpecFailure>| {
+            result.as_ref().err().is_none_or(|failure| failure.kind.is_lasting())
         };
-        let results = specs.iter().zip(results).map(complete).collect::<Result<_, _>>()?;
-        Ok(Reading { results, keys, remembered })
+        let digest = results.iter().all(lasting).then(|| digest(&identity, specs, &keys)).flatten();
+        Ok(Reading { results, keys, remembered, digest })
+    }
+
+    /// Asks the engine about specs and remembers what it says; takes the key from those that changed meanwhile.
+    fn read_missing<'r>(
+        &self,
+        specs: &[SpecInput],
+        options: &ReadOptions,
+        identity: &ContentDigest,
+        keys: &mut [Option<ContentDigest>],
+        missing: &[usize],
+    ) -> Result<Vec<Found<'r>>, EngineError> {
+        if missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let asked: Vec<SpecInput> = missing.iter().map(|index| specs[*index].clone()).collect();
+        let results = self.engine.read(&asked, options)?;
+        if let Some(spec) = asked.get(results.len()) {
+            let message = "the engine returned fewer results than specs".to_owned();
+            return Err(EngineError::Protocol { name: spec.name.clone(), message });
+        }
+        // What the engine read is remembered only if it is what was looked at.
+        let after = self.keys(identity, &asked, options, &[])?;
+        for (index, after) in missing.iter().zip(after) {
+            keys[*index] = keys[*index].take().filter(|before| after.as_ref() == Some(before));
+        }
+        let read: Vec<_> = missing.iter().zip(results).collect();
+        let remember = |(index, result): (&usize, _)| self.remember(keys[*index].as_ref(), result, options);
+        let read = read.into_par_iter().map(remember).collect::<Result<Vec<_>, EngineError>>()?;
+        self.store.drop_old(missing.iter().filter_map(|index| keys[*index].as_ref()));
+        Ok(read)
+    }
+
+    /// Returns how many results may stand apart from the file of the last reading before it is made anew.
+    fn tolerated(&self, recent: &RecentEntries<'_>) -> usize {
+        recent.len() / APART
     }
 
     /// Returns the source package's header that belongs to a key of [`Reading::keys`], as rpm exports it; with
@@ -132,308 +254,125 @@ impl<'a> CachedReader<'a> {
     ///
     /// Returns the system's error where a header is there but cannot be read.
     pub fn source_header(&self, key: &ContentDigest, run_check: bool) -> io::Result<Option<Vec<u8>>> {
-        headers::read(&self.header_path(key), run_check)
+        headers::read(&self.store.header_path(key), run_check)
     }
 
-    fn path(&self, key: &ContentDigest) -> PathBuf {
-        self.directory.join(format!("{key}.json"))
-    }
-
-    fn header_path(&self, key: &ContentDigest) -> PathBuf {
-        self.directory.join(format!("{key}.header"))
-    }
-
-    fn recall(
+    /// Makes the keys of specs and keeps what was learned on the way.
+    fn keys(
         &self,
-        spec: &SpecInput,
-        key: &ContentDigest,
+        identity: &ContentDigest,
+        specs: &[SpecInput],
         options: &ReadOptions,
-    ) -> Option<Result<SpecData, SpecFailure>> {
-        let bytes = fs::read(self.path(key)).ok()?;
-        let entry: Entry = serde_json::from_slice(&bytes).ok()?;
-        let lacks_header = options.source_headers
-            && entry.outcome.is_ok()
-            && match entry.header {
-                HeaderState::NotAsked => true,
-                HeaderState::Given => !self.header_path(key).exists(),
-                HeaderState::NotGiven => false,
-            };
-        // The path is where the caller has the spec now; content does not depend on it.
-        (entry.schema == SCHEMA && !lacks_header).then(|| match entry.outcome {
-            Ok(data) => Ok(SpecData { spec_path: spec.path.display().to_string(), ..data }),
-            Err(failure) => Err(SpecFailure { spec_path: spec.path.clone(), ..failure }),
-        })
+        listings: &[Directory],
+    ) -> Result<Vec<Option<ContentDigest>>, EngineError> {
+        let texts = self.texts(options);
+        let maker = KeyMaker { identity, options, files: &self.files, texts: &texts };
+        let keys = maker.keys(specs, listings);
+        texts.save().and_then(|()| self.files.save()).map_err(|error| self.failed(error))?;
+        Ok(keys)
     }
 
-    fn remember(
+    fn texts(&self, options: &ReadOptions) -> Arc<TextIndex> {
+        let prefix = options.release_macros.prefix().map(<[u8]>::to_owned);
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = || Arc::new(TextIndex::open(self.store.directory(), prefix.clone()));
+        Arc::clone(texts.entry(prefix.clone()).or_insert_with(open))
+    }
+
+    /// Finds a result that is remembered.
+    fn recall<'r>(
         &self,
         key: &ContentDigest,
-        result: &Result<ParsedSpec, SpecFailure>,
         options: &ReadOptions,
-    ) -> Result<(), EngineError> {
-        if result.as_ref().is_err_and(|failure| !failure.kind.is_lasting()) {
-            return Ok(());
+        recent: &RecentEntries<'r>,
+        headers: Option<&BTreeSet<String>>,
+    ) -> Option<Found<'r>> {
+        let header_is_kept = || match headers {
+            Some(headers) => headers.contains(key.as_str()),
+            None => self.store.header_path(key).exists(),
+        };
+        let suffices = |good: Option<HeaderState>| {
+            !options.source_headers
+                || match good {
+                    Some(HeaderState::NotAsked) => false,
+                    Some(HeaderState::Given) => header_is_kept(),
+                    Some(HeaderState::NotGiven) | None => true,
+                }
+        };
+        if let Some(recent) = recent.get(&key.to_hash()).filter(|recent| suffices(recent.good)) {
+            return Some(Found { entry: None, json: Some(Cow::Borrowed(recent.json)), is_recent: true });
         }
-        let failed = |path: &Path, source| EngineError::io("write", path, source);
-        fs::create_dir_all(&self.directory).map_err(|error| failed(&self.directory, error))?;
+        let json = self.store.result(key)?;
+        let entry = Entry::from_json(&json).ok().filter(|entry| suffices(entry.good()))?;
+        Some(Found { entry: Some(entry), json: Some(Cow::Owned(json.to_vec())), is_recent: false })
+    }
+
+    /// Keeps what the engine says about a spec, where it is to be remembered.
+    fn remember<'r>(
+        &self,
+        key: Option<&ContentDigest>,
+        result: Result<ParsedSpec, SpecFailure>,
+        options: &ReadOptions,
+    ) -> Result<Found<'r>, EngineError> {
         let headers = result.as_ref().ok().and_then(|parsed| parsed.source_headers.as_ref());
         let header = match headers {
-            Some(headers) => {
-                // Before the entry that says that it is there.
-                let path = self.header_path(key);
-                headers::write(&path, headers).map_err(|error| failed(&path, error))?;
-                HeaderState::Given
-            }
+            Some(_) => HeaderState::Given,
             None if options.source_headers => HeaderState::NotGiven,
             None => HeaderState::NotAsked,
         };
-        let outcome = result.as_ref().map(|parsed| parsed.data.clone()).map_err(Clone::clone);
-        let entry = Entry { schema: SCHEMA, header, outcome };
-        let path = self.path(key);
-        let write = || write::atomically(&path, &serde_json::to_vec(&entry)?);
-        write().map_err(|source| failed(&path, source))
+        let lasting = result.as_ref().err().is_none_or(|failure| failure.kind.is_lasting());
+        let Some(key) = key.filter(|_| lasting) else {
+            let entry = Entry { header, outcome: result.map(|parsed| parsed.data) };
+            return Ok(Found { entry: Some(entry), json: None, is_recent: false });
+        };
+        if let Some(headers) = headers {
+            // Before the result that says that it is there.
+            headers::write(&self.store.header_path(key), headers).map_err(|error| self.failed(error))?;
+        }
+        let outcome = match result {
+            Ok(parsed) => Ok(SpecData { spec_path: String::new(), ..parsed.data }),
+            Err(failure) => Err(SpecFailure { spec_path: PathBuf::new(), ..failure }),
+        };
+        let entry = Entry { header, outcome };
+        let keep = || {
+            let json = entry.to_json()?;
+            self.store.keep_result(key, &json)?;
+            Ok(json)
+        };
+        let json = keep().map_err(|error| self.failed(error))?;
+        Ok(Found { entry: Some(entry), json: Some(Cow::Owned(json)), is_recent: false })
+    }
+
+    fn failed(&self, source: io::Error) -> EngineError {
+        EngineError::io("write", self.store.directory(), source)
     }
 }
 
-/// Returns the key of one spec; see the module text.
-fn key(identity: &ContentDigest, spec: &SpecInput, options: &ReadOptions) -> io::Result<ContentDigest> {
-    // A pipe would not end, a device neither.
-    if !fs::metadata(&spec.path)?.is_file() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let text = fs::read(&spec.path)?;
-    let reads_files = visible::can_read_files(&text);
-    let mut hasher = ContentHasher::new("spec-data", SCHEMA);
-    hasher.field("options", identity.as_str()).field("name", &spec.name);
-    hasher.field("spec", ContentDigest::of_bytes(&text).as_str());
-    let release = options.release_macros.named_in(&text);
-    hasher.list("release-macros", release.into_iter().flat_map(|(name, body)| [name, body]));
-    let directory = spec.path.parent().unwrap_or(Path::new(""));
-    hasher.list("neighbours", neighbours(directory, reads_files)?);
-    if spec.source_dir != directory {
-        hasher.list("sources", neighbours(&spec.source_dir, reads_files)?);
-    }
-    Ok(hasher.finish())
+/// A result on its way to the caller.
+struct Found<'r> {
+    /// `None` until it is opened.
+    entry: Option<Entry>,
+    /// Its kept form, unless it is not to be kept.
+    json: Option<Cow<'r, [u8]>>,
+    /// Whether the file of the last reading has it.
+    is_recent: bool,
 }
 
-/// Lists what macros can see in a directory, as name and content, sorted by name.
-fn neighbours(directory: &Path, reads_files: bool) -> io::Result<Vec<String>> {
-    let mut list = Vec::new();
-    for file in visible::files(directory, reads_files)? {
-        list.push(file.name.display().to_string());
-        list.push(digest_file(&file.path)?.as_str().to_owned());
+/// Opens a result up; takes it away where that cannot be done.
+fn open(found: &mut Option<Found<'_>>) {
+    if let Some(Found { entry: entry @ None, json: Some(json), .. }) = found {
+        *entry = Entry::from_json(json).ok();
+        if entry.is_none() {
+            *found = None;
+        }
     }
-    Ok(list)
 }
 
-pub(crate) fn digest_file(path: &Path) -> io::Result<ContentDigest> {
-    let mut hash = Sha256::new();
-    io::copy(&mut File::open(path)?, &mut hash)?;
-    Ok(ContentDigest::from_hash(hash.finalize().as_slice()))
+fn put<'r>(found: &mut [Option<Found<'r>>], places: &[usize], results: Vec<Found<'r>>) {
+    for (place, result) in places.iter().zip(results) {
+        found[*place] = Some(result);
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::sync::Mutex;
-
-    use rpm_model::{Evr, Nevra};
-
-    use super::*;
-    use crate::ReleaseMacros;
-    use crate::engine::{PackError, PackRequest, ParsedSpec, SourceHeaders};
-    use crate::failure::FailureKind;
-
-    /// Answers with the spec's text as the source's name, and notes who was asked for.
-    struct Fake {
-        identity: ContentDigest,
-        headers: bool,
-        asked: Mutex<Vec<String>>,
-    }
-
-    impl SpecEngine for Fake {
-        fn identity(&self) -> &ContentDigest {
-            &self.identity
-        }
-
-        fn read(
-            &self,
-            specs: &[SpecInput],
-            options: &ReadOptions,
-        ) -> Result<Vec<Result<ParsedSpec, SpecFailure>>, EngineError> {
-            let answer = |spec: &SpecInput| {
-                self.asked.lock().unwrap().push(spec.name.clone());
-                let text = fs::read_to_string(&spec.path).unwrap();
-                let kind = match text.as_str() {
-                    "bad" => FailureKind::Rejected,
-                    "slow" => FailureKind::TimeLimit { seconds: 1 },
-                    _ => {
-                        let headers = SourceHeaders { plain: text.clone().into_bytes(), with_check: None };
-                        let source_headers = (self.headers && options.source_headers).then_some(headers);
-                        return Ok(ParsedSpec { data: data(spec, &text), source_headers });
-                    }
-                };
-                let spec_path = spec.path.clone();
-                Err(SpecFailure { name: spec.name.clone(), spec_path, kind, diagnostics: Vec::new() })
-            };
-            Ok(specs.iter().map(answer).collect())
-        }
-
-        fn pack(&self, request: &PackRequest) -> Result<PathBuf, PackError> {
-            Ok(request.spec.clone())
-        }
-    }
-
-    fn data(spec: &SpecInput, text: &str) -> SpecData {
-        let source = Nevra::new(text, Evr::new(0, "1", Some("1")), "src");
-        SpecData::new(&spec.name, spec.path.display().to_string(), source)
-    }
-
-    struct Fixture {
-        directory: tempfile::TempDir,
-        engine: Fake,
-        options: ReadOptions,
-    }
-
-    impl Fixture {
-        fn new() -> Self {
-            let directory = tempfile::tempdir().unwrap();
-            let (identity, asked) = (ContentDigest::of_bytes(b"1"), Mutex::new(Vec::new()));
-            let engine = Fake { identity, headers: true, asked };
-            let options = ReadOptions {
-                arch: "x86_64".to_owned(),
-                defines: BTreeMap::new(),
-                macro_files: vec![directory.path().join("macros")],
-                release_macros: ReleaseMacros::default(),
-                source_headers: false,
-            };
-            fs::write(directory.path().join("macros"), "%a b").unwrap();
-            Self { directory, engine, options }
-        }
-
-        fn write(&self, file: &str, text: &str) {
-            let path = self.directory.path().join("tree").join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-
-        fn input(&self, name: &str) -> SpecInput {
-            let source_dir = self.directory.path().join("tree").join(name);
-            let path = source_dir.join(format!("{name}.spec"));
-            SpecInput { name: name.to_owned(), path, source_dir }
-        }
-
-        fn reader(&self) -> CachedReader<'_> {
-            CachedReader::new(&self.engine, self.directory.path().join("cache"))
-        }
-
-        fn header(&self, name: &str) -> Option<Vec<u8>> {
-            let identity = self.reader().identity(&self.options).unwrap();
-            let key = key(&identity, &self.input(name), &self.options).unwrap();
-            self.reader().source_header(&key, false).unwrap()
-        }
-
-        /// Cuts all files of the cache with this extension.
-        fn damage(&self, extension: &str) {
-            for entry in fs::read_dir(self.directory.path().join("cache")).unwrap() {
-                let path = entry.unwrap().path();
-                if path.extension().is_some_and(|present| present == extension) {
-                    let bytes = fs::read(&path).unwrap();
-                    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-                }
-            }
-        }
-
-        /// Reads the specs `names` and returns which of them the engine was asked about.
-        fn asked(&self, names: &[&str]) -> Vec<String> {
-            let specs: Vec<SpecInput> = names.iter().map(|name| self.input(name)).collect();
-            let reading = self.reader().read(&specs, &self.options).unwrap();
-            let asked = std::mem::take(&mut *self.engine.asked.lock().unwrap());
-            assert_eq!(reading.remembered + asked.len(), names.len());
-            for (spec, result) in specs.iter().zip(&reading.results) {
-                let text = fs::read_to_string(&spec.path).unwrap();
-                match result {
-                    Ok(found) => assert_eq!(found, &data(spec, &text)),
-                    Err(failure) => assert!(text == "bad" || text == "slow", "{failure}"),
-                }
-            }
-            asked
-        }
-    }
-
-    #[test]
-    fn only_what_changed_is_asked_again() {
-        let mut fixture = Fixture::new();
-        fixture.write("a/a.spec", "a1");
-        fixture.write("b/b.spec", "b1");
-        assert_eq!(fixture.asked(&["a", "b"]), ["a", "b"]);
-        assert!(fixture.asked(&["b", "a"]).is_empty());
-        fixture.write("a/a.spec", "a2");
-        assert_eq!(fixture.asked(&["a", "b"]), ["a"]);
-        fixture.write("a/a.spec", "a1");
-        assert!(fixture.asked(&["a", "b"]).is_empty());
-        fixture.options.arch = "aarch64".to_owned();
-        assert_eq!(fixture.asked(&["a"]), ["a"]);
-        fixture.options.defines.insert("dist".to_owned(), ".x".to_owned());
-        assert_eq!(fixture.asked(&["a"]), ["a"]);
-        fs::write(fixture.directory.path().join("macros"), "%a c").unwrap();
-        assert_eq!(fixture.asked(&["a"]), ["a"]);
-        fixture.engine.identity = ContentDigest::of_bytes(b"2");
-        assert_eq!(fixture.asked(&["a"]), ["a"]);
-    }
-
-    #[test]
-    fn files_beside_the_spec_count_when_they_can_be_read() {
-        let fixture = Fixture::new();
-        let large = "x".repeat(visible::LARGE as usize + 1);
-        fixture.write("plain/plain.spec", "plain");
-        fixture.write("reader/reader.spec", "%(cat x)");
-        assert_eq!(fixture.asked(&["plain", "reader"]), ["plain", "reader"]);
-        for name in ["plain", "reader"] {
-            fixture.write(&format!("{name}/deep/small.inc"), "1");
-        }
-        assert_eq!(fixture.asked(&["plain", "reader"]), ["plain", "reader"]);
-        for name in ["plain", "reader"] {
-            fixture.write(&format!("{name}/large.tar"), &large);
-            fixture.write(&format!("{name}/other.spec"), "x");
-            fixture.write(&format!("{name}/{name}.signatures.json"), "x");
-        }
-        assert_eq!(fixture.asked(&["plain", "reader"]), ["reader"]);
-    }
-
-    #[test]
-    fn headers_are_kept_where_the_engine_has_them() {
-        let mut fixture = Fixture::new();
-        fixture.write("a/a.spec", "a1");
-        assert_eq!(fixture.asked(&["a"]), ["a"]);
-        fixture.options.source_headers = true;
-        assert_eq!(fixture.asked(&["a"]), ["a"], "headers were not asked for before");
-        assert!(fixture.asked(&["a"]).is_empty());
-        assert_eq!(fixture.header("a").as_deref(), Some(&b"a1"[..]));
-        fixture.options.source_headers = false;
-        fixture.damage("header");
-        assert_eq!(fixture.header("a"), None);
-        assert!(fixture.asked(&["a"]).is_empty(), "nobody wants the header");
-        fixture.options.source_headers = true;
-        assert_eq!(fixture.asked(&["a"]), ["a"]);
-        assert_eq!(fixture.header("a").as_deref(), Some(&b"a1"[..]));
-
-        fixture.engine.headers = false;
-        fixture.write("a/a.spec", "a2");
-        assert_eq!(fixture.asked(&["a"]), ["a"]);
-        assert!(fixture.asked(&["a"]).is_empty(), "an engine without headers is asked once");
-        assert_eq!(fixture.header("a"), None);
-    }
-
-    #[test]
-    fn lasting_failures_are_remembered_and_damage_is_a_miss() {
-        let fixture = Fixture::new();
-        fixture.write("bad/bad.spec", "bad");
-        fixture.write("slow/slow.spec", "slow");
-        assert_eq!(fixture.asked(&["bad", "slow"]), ["bad", "slow"]);
-        assert_eq!(fixture.asked(&["bad", "slow"]), ["slow"]);
-        fixture.damage("json");
-        assert_eq!(fixture.asked(&["bad"]), ["bad"]);
-        assert!(fixture.asked(&["bad"]).is_empty());
-    }
-}
+mod tests;

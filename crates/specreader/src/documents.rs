@@ -8,19 +8,27 @@
 //!   and `with`; the first operand of `if`, `unless` and `without`. Unlike there, operands keep their
 //!   parentheses (`pkgconfig(x)`), and nested expressions are taken apart instead of refused.
 //! - Specs that are not for the architecture are left out, as there.
+//!
+//! The specs that could not be read stand apart, under `bad` and `Bad`. Both documents are JSON with one entry a
+//! line: those of a distribution, indented, would be half as large again, and nobody reads them without a tool.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use rpm_model::{
-    AzurePackage, AzurePackageVersion, AzureSpecs, BadSpec, ContentDigest, Dependency, PackagesDocument,
-    Requirement, RichDependency, SpecData, SpecPackage,
+    AzureBadSpec, AzurePackage, AzurePackageVersion, BadSpec, ContentDigest, ContentHasher, Dependency,
+    PackagesDocument, Requirement, RichDependency, SpecData, SpecPackage,
 };
-use serde::Serialize;
 
 use crate::failure::SpecFailure;
-use crate::write;
+
+/// Entries that one thread writes out at a time.
+const CHUNK: usize = 256;
+
+/// Chunks that are in memory at a time.
+const CHUNKS: usize = 16;
 
 /// Where the packages of `specs.json` lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +44,20 @@ pub struct AzureLayout {
     /// Whether tests will run.
     pub run_check: bool,
 }
+
+impl AzureLayout {
+    /// Adds everything here to a hash.
+    pub(crate) fn hash(&self, hasher: &mut ContentHasher) {
+        for directory in [&self.srpm_dir, &self.rpm_dir, &self.toolchain_rpms_dir] {
+            hasher.field("directory", &directory.display().to_string());
+        }
+        hasher.list("toolchain", &self.toolchain_manifest);
+        hasher.field("run-check", &self.run_check.to_string());
+    }
+}
+
+/// Takes parts of a document in their order.
+pub(crate) type Sink<'s> = dyn FnMut(&[u8]) -> io::Result<()> + 's;
 
 /// Returns `packages.json` of what was read; order of the input does not matter.
 pub fn packages_document(
@@ -56,29 +78,112 @@ pub fn packages_document(
     PackagesDocument { schema: PackagesDocument::SCHEMA, arch: arch.to_owned(), macros, specs, bad }
 }
 
-/// Returns `specs.json` of a `packages.json`.
-pub fn azure_specs(document: &PackagesDocument, layout: &AzureLayout) -> AzureSpecs {
-    let built = document.specs.iter().filter(|spec| spec.builds_on(&document.arch));
-    let mut repo: Vec<AzurePackage> = built
+/// Writes `packages.json` out, one spec a line.
+pub(crate) fn write_packages(document: &PackagesDocument, sink: &mut Sink<'_>) -> io::Result<()> {
+    // Everything but the specs, with a place where they go.
+    let frame = PackagesDocument {
+        schema: document.schema,
+        arch: document.arch.clone(),
+        macros: document.macros.clone(),
+        specs: Vec::new(),
+        bad: document.bad.clone(),
+    };
+    let frame = serde_json::to_string(&frame)?;
+    let (before, after) = frame
+        .split_once(r#""specs":[]"#)
+        .ok_or_else(|| io::Error::other("packages.json has no place for specs"))?;
+    sink(format!(r#"{before}"specs":["#).as_bytes())?;
+    write_lines(&document.specs, sink, |spec, line| Ok(serde_json::to_writer(line, spec)?))?;
+    sink(format!("]{after}\n").as_bytes())
+}
+
+/// Writes `specs.json` of a `packages.json` out, one entry a line.
+pub(crate) fn write_azure_specs(
+    document: &PackagesDocument,
+    layout: &AzureLayout,
+    sink: &mut Sink<'_>,
+) -> io::Result<()> {
+    let packages: Vec<(&SpecData, &SpecPackage)> = document
+        .specs
+        .iter()
+        .filter(|spec| spec.builds_on(&document.arch))
         .flat_map(|spec| spec.packages.iter().map(move |package| (spec, package)))
-        .flat_map(|(spec, package)| entries(spec, package, layout))
         .collect();
-    repo.sort_by(|a, b| (&a.provides, &a.rpm_path).cmp(&(&b.provides, &b.rpm_path)));
-    AzureSpecs { repo }
+    let packages: Vec<PackageLines> = packages
+        .into_par_iter()
+        .map(|(spec, package)| PackageLines::of(spec, package, layout))
+        .collect::<Result<_, serde_json::Error>>()?;
+    let mut lines: Vec<(&AzurePackageVersion, &PackageLines)> = packages
+        .iter()
+        .flat_map(|package| package.provides.iter().map(move |provide| (provide, package)))
+        .collect();
+    lines.par_sort_unstable_by(|a, b| (a.0, &a.1.rpm_path).cmp(&(b.0, &b.1.rpm_path)));
+    sink(br#"{"Repo":["#)?;
+    write_lines(&lines, sink, |(provides, package), line| {
+        line.extend_from_slice(PROVIDES.as_bytes());
+        serde_json::to_writer(&mut *line, provides)?;
+        line.extend_from_slice(package.rest.as_bytes());
+        Ok(())
+    })?;
+    sink(br#"],"Bad":["#)?;
+    write_lines(&document.bad, sink, |bad, line| {
+        let BadSpec { name: _, spec_path, line: number, message } = bad.clone();
+        Ok(serde_json::to_writer(line, &AzureBadSpec { spec_path, line: number, message })?)
+    })?;
+    sink(b"]}\n")
 }
 
-/// Writes a document as indented JSON unless the file has this content already; returns whether it wrote.
-///
-/// # Errors
-///
-/// Returns the system's error.
-pub fn write_document(path: &Path, document: &impl Serialize) -> io::Result<bool> {
-    let mut bytes = serde_json::to_vec_pretty(document)?;
-    bytes.push(b'\n');
-    write::if_changed(path, &bytes)
+/// Writes values of an array, one a line; several threads make the lines.
+fn write_lines<T: Sync>(
+    values: &[T],
+    sink: &mut Sink<'_>,
+    write: impl Fn(&T, &mut Vec<u8>) -> io::Result<()> + Sync,
+) -> io::Result<()> {
+    let make = |chunks: &[T]| {
+        let lines = chunks.par_chunks(CHUNK).map(|chunk| {
+            let mut lines = Vec::new();
+            for value in chunk {
+                lines.extend_from_slice(b",\n");
+                write(value, &mut lines)?;
+            }
+            Ok(lines)
+        });
+        lines.collect::<io::Result<Vec<Vec<u8>>>>()
+    };
+    // The first line has no comma before it.
+    let mut without = 1;
+    for chunks in values.chunks(CHUNK * CHUNKS) {
+        for lines in make(chunks)? {
+            sink(&lines[without..])?;
+            without = 0;
+        }
+    }
+    if values.is_empty() { Ok(()) } else { sink(b"\n") }
 }
 
-fn entries(spec: &SpecData, package: &SpecPackage, layout: &AzureLayout) -> Vec<AzurePackage> {
+/// How an entry of `specs.json` begins.
+const PROVIDES: &str = r#"{"Provides":"#;
+
+/// The entries of one package, which differ in what is provided only.
+struct PackageLines {
+    provides: Vec<AzurePackageVersion>,
+    rpm_path: String,
+    /// An entry's JSON behind its `Provides`.
+    rest: String,
+}
+
+impl PackageLines {
+    fn of(spec: &SpecData, package: &SpecPackage, layout: &AzureLayout) -> Result<Self, serde_json::Error> {
+        let entry = entry(spec, package, layout);
+        let nothing = serde_json::to_string(&entry.provides)?;
+        let rest = serde_json::to_string(&entry)?.split_off(PROVIDES.len() + nothing.len());
+        let provides = package.provides.iter().flat_map(|provide| bounds(std::iter::once(provide)));
+        Ok(Self { provides: provides.collect(), rpm_path: entry.rpm_path, rest })
+    }
+}
+
+/// Returns a package's entry, without anything provided.
+fn entry(spec: &SpecData, package: &SpecPackage, layout: &AzureLayout) -> AzurePackage {
     let text = |path: PathBuf| path.display().to_string();
     let spec_dir = Path::new(&spec.spec_path).parent().unwrap_or(Path::new(""));
     let file = package.nevra.file_name();
@@ -86,8 +191,8 @@ fn entries(spec: &SpecData, package: &SpecPackage, layout: &AzureLayout) -> Vec<
     let rpm_dir = if in_toolchain { &layout.toolchain_rpms_dir } else { &layout.rpm_dir };
     let run_tests = layout.run_check && spec.has_check;
     let tests = if run_tests { spec.check_requires.as_slice() } else { &[] };
-    let entry = |provide: &Dependency| AzurePackage {
-        provides: bounds(std::iter::once(provide)).remove(0),
+    AzurePackage {
+        provides: AzurePackageVersion::default(),
         srpm_path: text(layout.srpm_dir.join(spec.source.file_name())),
         rpm_path: text(rpm_dir.join(&package.nevra.arch).join(&file)),
         source_dir: text(spec_dir.to_owned()),
@@ -98,8 +203,7 @@ fn entries(spec: &SpecData, package: &SpecPackage, layout: &AzureLayout) -> Vec<
         test_requires: flattened(tests),
         is_toolchain: false,
         run_tests,
-    };
-    package.provides.iter().map(entry).collect()
+    }
 }
 
 fn flattened(requirements: &[Requirement]) -> Option<Vec<AzurePackageVersion>> {
@@ -150,7 +254,20 @@ fn bounds<'a>(dependencies: impl IntoIterator<Item = &'a Dependency>) -> Vec<Azu
 
 #[cfg(test)]
 mod tests {
+    use rpm_model::AzureSpecs;
+
     use super::*;
+    use crate::failure::FailureKind;
+
+    fn written(write: impl FnOnce(&mut Sink<'_>) -> io::Result<()>) -> String {
+        let mut bytes = Vec::new();
+        write(&mut |part| {
+            bytes.extend_from_slice(part);
+            Ok(())
+        })
+        .unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
 
     fn check(requirements: &[&str], expected: &[&str]) {
         let requirements: Vec<Requirement> = requirements.iter().map(|text| text.parse().unwrap()).collect();
@@ -196,11 +313,13 @@ mod tests {
             toolchain_manifest: BTreeSet::from(["abc-1-2.x86_64.rpm".to_owned()]),
             run_check: true,
         };
-        let specs = azure_specs(&document, &layout);
-        let written: Vec<String> =
+        let text = written(|sink| write_azure_specs(&document, &layout, sink));
+        assert_eq!(text.lines().count(), 2 + 4);
+        let specs: AzureSpecs = serde_json::from_str(&text).unwrap();
+        let entries: Vec<String> =
             specs.repo.iter().map(|entry| format!("{} {}", entry.provides.name, entry.rpm_path)).collect();
         assert_eq!(
-            written,
+            entries,
             [
                 "abc toolchain/x86_64/abc-1-2.x86_64.rpm",
                 "virtual rpms/x86_64/zlib-1-2.x86_64.rpm",
@@ -226,5 +345,34 @@ mod tests {
             "RunTests": true,
         });
         assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn documents_of_any_size_are_read_back_as_they_are() {
+        let layout = AzureLayout {
+            srpm_dir: "srpms".into(),
+            rpm_dir: "rpms".into(),
+            toolchain_rpms_dir: "toolchain".into(),
+            toolchain_manifest: BTreeSet::new(),
+            run_check: false,
+        };
+        for (good, bad) in [(0, 0), (0, 1), (1, 2), (CHUNK, 0), (CHUNK * CHUNKS + 1, 3)] {
+            let failure = |number: usize| SpecFailure {
+                name: format!("bad{number}"),
+                spec_path: PathBuf::from("specs/bad.spec"),
+                kind: FailureKind::BadName,
+                diagnostics: Vec::new(),
+            };
+            let specs = (0..good).map(|number| Ok(spec(&format!("spec{number}"), "")));
+            let results = specs.chain((0..bad).map(|number| Err(failure(number)))).collect();
+            let document = packages_document("x86_64", ContentDigest::of_bytes(b""), results);
+            let text = written(|sink| write_packages(&document, sink));
+            assert_eq!(serde_json::from_str::<PackagesDocument>(&text).unwrap(), document);
+            let text = written(|sink| write_azure_specs(&document, &layout, sink));
+            let specs: AzureSpecs = serde_json::from_str(&text).unwrap();
+            assert_eq!((specs.repo.len(), specs.bad.len()), (2 * good, bad));
+            assert!(specs.repo.is_sorted_by(|a, b| (&a.provides, &a.rpm_path) <= (&b.provides, &b.rpm_path)));
+            assert!(specs.bad.iter().all(|bad| bad.spec_path == "specs/bad.spec"));
+        }
     }
 }

@@ -18,9 +18,6 @@ use rayon::prelude::*;
 use rpm_model::ContentDigest;
 use serde::{Deserialize, Serialize};
 
-use crate::cache::digest_file;
-use crate::write;
-
 const NOTES: &str = ".expanded";
 
 /// What [`expand`] did.
@@ -164,13 +161,13 @@ fn expand_one(srpm: &Path, output: &Path) -> Result<(ExpandedSpec, bool), Expand
             return Ok(found(old, false));
         }
     }
-    note.sha256 = digest_file(srpm).map_err(|source| io_error("read", srpm, source))?;
+    note.sha256 = file_index::hash_file(srpm).map_err(|source| io_error("read", srpm, source))?;
     let unpack_needed = old.is_none_or(|old| old.sha256 != note.sha256);
     if unpack_needed {
         note.spec = replace_directory(srpm, &directory, output)?;
     }
     let text = serde_json::to_vec(&note).map_err(|error| io_error("write", &note_path, error.into()))?;
-    write::atomically(&note_path, &text).map_err(|source| io_error("write", &note_path, source))?;
+    file_index::replace_file(&note_path, &[&text]).map_err(|source| io_error("write", &note_path, source))?;
     Ok(found(&note, unpack_needed))
 }
 

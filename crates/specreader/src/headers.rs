@@ -7,8 +7,9 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
+use file_index::replace_file;
+
 use crate::engine::SourceHeaders;
-use crate::write;
 
 /// Compresses faster than the disk writes.
 const LEVEL: i32 = 1;
@@ -22,7 +23,7 @@ pub(crate) fn write(path: &Path, headers: &SourceHeaders) -> io::Result<()> {
     if let Some(with_check) = &headers.with_check {
         encoder.write_all(with_check)?;
     }
-    write::atomically(path, &encoder.finish()?)
+    replace_file(path, &[&encoder.finish()?])
 }
 
 /// Reads one header; a file that is not whole is removed, so that it counts as missing from then on.

@@ -10,6 +10,7 @@ mod assemble;
 mod cache;
 mod command;
 mod complaint;
+mod document_files;
 mod documents;
 mod engine;
 mod expand;
@@ -19,19 +20,23 @@ mod headers;
 mod helper;
 mod host;
 mod job;
+mod keys;
 mod pack;
 mod query;
 mod release;
 mod runner;
 mod session;
+mod store;
 mod text;
+mod texts;
 mod visible;
 mod worker;
 mod write;
 
-pub use cache::{CachedReader, Reading};
+pub use cache::{CachedReader, Look, ReadProgress, Reading};
 pub use command::EngineLimits;
-pub use documents::{AzureLayout, azure_specs, packages_document, write_document};
+pub use document_files::{DocumentFiles, DocumentSummary};
+pub use documents::{AzureLayout, packages_document};
 pub use engine::{
     EngineError, EngineNote, PackError, PackRequest, ParsedSpec, ReadOptions, SourceDate, SourceHeaders,
     SpecEngine, SpecInput,

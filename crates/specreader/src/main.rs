@@ -12,11 +12,12 @@ use std::time::Instant;
 use arguments::Arguments;
 use buildroot::{LayerStore, Sandbox, SetuidPolicy};
 use clap::Parser;
+use file_index::Directory;
 use report::{Event, ExitStatus, Failure, Reporter, Stage, conclude};
-use rpm_model::{PackagesDocument, WorkerManifest};
+use rpm_model::WorkerManifest;
 use specreader::{
-    AzureLayout, CachedReader, EngineLimits, HostEngine, ReadOptions, ReleaseMacros, SpecEngine, SpecInput,
-    WorkerEngine, azure_specs, expand, packages_document, write_document,
+    AzureLayout, CachedReader, DocumentFiles, DocumentSummary, EngineLimits, HostEngine, ReadOptions,
+    ReleaseMacros, SpecEngine, SpecInput, WorkerEngine, expand, packages_document,
 };
 
 fn main() -> ExitCode {
@@ -29,7 +30,8 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     if arguments.expand {
         failures.extend(unpack(arguments, reporter.as_ref())?);
     }
-    let specs = find_specs(arguments)?;
+    let listing = Directory::list(&arguments.dir);
+    let specs = find_specs(arguments, &listing)?;
     let options = ReadOptions {
         arch: arguments.target_arch.clone(),
         defines: [("dist".to_owned(), arguments.dist_tag.clone())].into(),
@@ -40,14 +42,13 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     };
     let started = Instant::now();
     reporter.event(&Event::StageStarted { stage: Stage::Read, total: Some(specs.len()) });
-    let (document, remembered) =
-        with_engine(arguments, reporter.as_ref(), |engine| read(arguments, engine, &specs, &options))?;
-    write_all(arguments, &document)?;
-    let read = specs.len() - remembered;
-    let summary = format!("{} specs ({read} read, {} bad)", specs.len(), document.bad.len());
+    let (written, read) = with_engine(arguments, reporter.as_ref(), |engine| {
+        read(arguments, engine, &specs, &options, &listing, reporter.as_ref())
+    })?;
+    let summary = format!("{} specs ({read} read, {} bad)", specs.len(), written.bad.len());
     let seconds = started.elapsed().as_secs_f64();
     reporter.event(&Event::StageFinished { stage: Stage::Read, summary, seconds });
-    failures.extend(document.bad.iter().map(|bad| {
+    failures.extend(written.bad.iter().map(|bad| {
         let line = bad.line.map(|line| format!(":{line}")).unwrap_or_default();
         format!("{}{line}: {}", bad.spec_path, bad.message)
     }));
@@ -59,36 +60,55 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     Err(Failure::new(ExitStatus::GoalsFailed, text))
 }
 
+/// Reads the specs and writes the documents; returns what is in them and how many specs the engine read.
 fn read(
     arguments: &Arguments,
     engine: &dyn SpecEngine,
     specs: &[SpecInput],
     options: &ReadOptions,
-) -> Result<(PackagesDocument, usize), Failure> {
+    listing: &Directory,
+    reporter: &dyn Reporter,
+) -> Result<(DocumentSummary, usize), Failure> {
     let cache = arguments.cache_dir.clone().unwrap_or_else(|| arguments.build_dir.join("cache/specs"));
+    let documents = DocumentFiles {
+        packages: arguments.packages_output(),
+        specs: arguments.output.clone(),
+        layout: layout(arguments)?,
+        cache: cache.clone(),
+    };
     let reader = CachedReader::new(engine, cache);
-    let identity = reader.identity(options).map_err(|error| Failure::new(ExitStatus::Usage, error))?;
-    let reading = reader.read(specs, options).map_err(environment)?;
-    let remembered = reading.remembered;
-    Ok((packages_document(&options.arch, identity, reading.results), remembered))
+    let look = reader.look(specs, options, std::slice::from_ref(listing)).map_err(environment)?;
+    if let Some(present) = documents.current(&look) {
+        return Ok((present, 0));
+    }
+    let identity = look.identity().clone();
+    let progress = |done, total| {
+        let detail = String::new();
+        reporter.event(&Event::StageProgress { stage: Stage::Read, done, total, detail });
+    };
+    let reading = reader.read_looked(look, &progress).map_err(environment)?;
+    for note in engine.notes() {
+        reporter.event(&Event::Warning { message: note.to_string() });
+    }
+    let read = specs.len() - reading.remembered;
+    let document = packages_document(&options.arch, identity, reading.results);
+    documents.write(&document, reading.digest.as_ref()).map_err(|(path, error)| {
+        Failure::new(ExitStatus::Environment, format!("cannot write {}: {error}", path.display()))
+    })?;
+    let summary = DocumentSummary { good: document.specs.len(), bad: document.bad.clone() };
+    // A program that is about to end need not take a distribution's worth of data apart.
+    std::mem::forget(document);
+    Ok((summary, read))
 }
 
-fn write_all(arguments: &Arguments, document: &PackagesDocument) -> Result<(), Failure> {
-    let layout = AzureLayout {
+fn layout(arguments: &Arguments) -> Result<AzureLayout, Failure> {
+    Ok(AzureLayout {
         srpm_dir: arguments.srpm_dir.clone(),
         rpm_dir: arguments.rpm_dir.clone(),
         toolchain_rpms_dir: arguments.toolchain_rpms_dir.clone(),
         toolchain_manifest: toolchain(arguments)?,
         run_check: arguments.run_check,
-    };
-    let failed = |path: &Path| {
-        let path = path.display().to_string();
-        move |error| Failure::new(ExitStatus::Environment, format!("cannot write {path}: {error}"))
-    };
-    let packages = arguments.packages_output();
-    write_document(&packages, document).map_err(failed(&packages))?;
-    write_document(&arguments.output, &azure_specs(document, &layout)).map_err(failed(&arguments.output))?;
-    Ok(())
+    })
 }
 
 fn toolchain(arguments: &Arguments) -> Result<BTreeSet<String>, Failure> {
@@ -110,9 +130,11 @@ fn unpack(arguments: &Arguments, reporter: &dyn Reporter) -> Result<Vec<String>,
 }
 
 /// Finds the specs; each name of the list must mean exactly one.
-fn find_specs(arguments: &Arguments) -> Result<Vec<SpecInput>, Failure> {
+fn find_specs(arguments: &Arguments, listing: &Directory) -> Result<Vec<SpecInput>, Failure> {
+    let mut paths = Vec::new();
+    collect_specs(listing, &mut paths)?;
     let mut found: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    for path in files_below(&arguments.dir, ".spec")? {
+    for path in paths {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         found.entry(name).or_default().push(path);
     }
@@ -136,6 +158,20 @@ fn find_specs(arguments: &Arguments) -> Result<Vec<SpecInput>, Failure> {
     };
     let single = found.into_iter().filter_map(|(name, mut paths)| Some((name, paths.pop()?)));
     Ok(single.map(input).collect())
+}
+
+/// Collects the specs of a listing, those that links lead to left out.
+fn collect_specs(listing: &Directory, paths: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    // What else may be wrong in there, a link to nowhere for example, is no spec.
+    if let Some(fault) = listing.own_fault().filter(|fault| fault.path == listing.path()) {
+        let text = format!("cannot read {}: {}", fault.path.display(), fault.source);
+        return Err(Failure::new(ExitStatus::Usage, text));
+    }
+    let specs =
+        listing.files().iter().filter(|file| !file.is_link && file.name.to_string_lossy().ends_with(".spec"));
+    paths.extend(specs.map(|file| listing.path().join(&file.name)));
+    let directories = listing.directories().iter().filter(|directory| !directory.is_link());
+    directories.into_iter().try_for_each(|directory| collect_specs(directory, paths))
 }
 
 fn files_below(directory: &Path, ending: &str) -> Result<Vec<PathBuf>, Failure> {

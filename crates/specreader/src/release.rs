@@ -41,14 +41,19 @@ impl ReleaseMacros {
 
     /// Returns the definitions that a spec with this text sees, sorted by name.
     pub fn named_in(&self, text: &[u8]) -> BTreeMap<&str, &str> {
+        self.named_among(&words(self.prefix(), text))
+    }
+
+    /// Returns the definitions that a spec sees whose text has these [`words`], sorted by name.
+    pub(crate) fn named_among<T: AsRef<str>>(&self, words: &[T]) -> BTreeMap<&str, &str> {
         let all = || self.definitions.iter().map(|(name, body)| (name.as_str(), body.as_str()));
-        let Some(prefix) = self.prefix() else { return all().collect() };
-        let words: BTreeSet<&[u8]> =
-            text.split(|byte| !is_name(*byte)).filter(|word| word.starts_with(prefix)).collect();
-        if words.contains(prefix) {
-            return all().collect();
+        match self.prefix() {
+            Some(prefix) if !words.iter().any(|word| word.as_ref().as_bytes() == prefix) => {
+                let found = words.iter().filter_map(|word| self.definitions.get_key_value(word.as_ref()));
+                found.map(|(name, body)| (name.as_str(), body.as_str())).collect()
+            }
+            _ => all().collect(),
         }
-        all().filter(|(name, _)| words.contains(name.as_bytes())).collect()
     }
 
     /// Returns the definitions that a spec with this text sees, `name body` each.
@@ -57,12 +62,27 @@ impl ReleaseMacros {
     }
 
     /// Returns what all names begin with; `None` where that is too little to be recognised in a text.
-    fn prefix(&self) -> Option<&[u8]> {
+    pub(crate) fn prefix(&self) -> Option<&[u8]> {
         let (first, last) = (self.definitions.keys().next()?, self.definitions.keys().next_back()?);
         let common = first.bytes().zip(last.bytes()).take_while(|(a, b)| a == b).count();
         // With a single name there is no telling where its beginning would end.
         (common >= SHORTEST_PREFIX).then(|| &first.as_bytes()[..common])
     }
+}
+
+/// Returns the words of a text that begin like the names of release macros, sorted.
+pub(crate) fn words(prefix: Option<&[u8]>, text: &[u8]) -> Vec<String> {
+    let Some(prefix) = prefix else { return Vec::new() };
+    let mut words = BTreeSet::new();
+    for start in memchr::memmem::find_iter(text, prefix) {
+        if start > 0 && is_name(text[start - 1]) {
+            continue;
+        }
+        let rest = &text[start..];
+        let end = rest.iter().position(|byte| !is_name(*byte)).unwrap_or(rest.len());
+        words.insert(String::from_utf8_lossy(&rest[..end]).into_owned());
+    }
+    words.into_iter().collect()
 }
 
 fn is_name(byte: u8) -> bool {
@@ -102,6 +122,8 @@ mod tests {
         check(FILE, "Requires: zlib >= %{azl_zlib_version}", &[("azl_zlib_version", "1.3")]);
         check(FILE, "%azl_jq_version %{?azl_jq_release}", &[("azl_jq_version", "1.8")]);
         check(FILE, "%{azl_zlib_versions} zlib_version", &[]);
+        check(FILE, "xazl_jq_version_ azl_jq_versionazl_jq_version", &[]);
+        check(FILE, "azl_jq_version", &[("azl_jq_version", "1.8")]);
         check("", "%{azl_zlib_version}", &[]);
     }
 

@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,13 @@ pub(crate) struct VisibleFile {
 /// Returns whether a spec's own text shows a way to read other files while it is parsed.
 pub(crate) fn can_read_files(text: &[u8]) -> bool {
     let ways: [&[u8]; 5] = [b"%(", b"lua:", b"%include", b"load:", b"uncompress"];
-    ways.iter().any(|way| text.windows(way.len()).any(|window| window == *way))
+    ways.iter().any(|way| memchr::memmem::find(text, way).is_some())
+}
+
+/// Returns whether a file in a spec's surroundings is visible; `name` is its base name.
+pub(crate) fn is_visible(name: &[u8], size: u64, reads_files: bool) -> bool {
+    let unread = name.ends_with(b".spec") || name.ends_with(b".signatures.json");
+    reads_files || !(unread || size > LARGE)
 }
 
 /// Lists the visible files of a directory, sorted by name.
@@ -40,10 +47,8 @@ pub(crate) fn files(directory: &Path, reads_files: bool) -> io::Result<Vec<Visib
         }
         let path = entry.path();
         let name = path.strip_prefix(directory).unwrap_or(path).to_owned();
-        let text = name.to_string_lossy();
-        let unread = text.ends_with(".spec") || text.ends_with(".signatures.json");
         let size = entry.metadata()?.len();
-        if reads_files || !(unread || size > LARGE) {
+        if is_visible(entry.file_name().as_bytes(), size, reads_files) {
             list.push(VisibleFile { name, path: path.to_owned(), size });
         }
     }

@@ -35,7 +35,12 @@ impl Place {
     }
 
     fn run(&self, more: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_specreader"))
+        self.command(more).output().unwrap()
+    }
+
+    fn command(&self, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_specreader"));
+        command
             .current_dir(self.directory.path())
             .args([
                 "--dir",
@@ -48,9 +53,8 @@ impl Place {
                 "rpms",
             ])
             .args(["--toolchain-rpms-dir", "toolchain", "--dist-tag", ".t1", "--target-arch", "x86_64"])
-            .args(more)
-            .output()
-            .unwrap()
+            .args(more);
+        command
     }
 }
 
@@ -95,6 +99,10 @@ fn bad_specs_are_told_and_the_good_ones_written() {
     check(&place.run(&["--quiet"]), 1, &["1 specs cannot be read", "specs/b/b.spec:2: Unknown tag"]);
     let packages: PackagesDocument = read(&place.path("out/packages.json"));
     assert_eq!((packages.specs.len(), packages.bad.len()), (1, 1));
+    let azure: AzureSpecs = read(&place.path("out/specs.json"));
+    assert_eq!((azure.bad[0].spec_path.as_str(), azure.bad[0].line), ("specs/b/b.spec", Some(2)));
+    // Nothing is read, and the bad one is told all the same.
+    check(&place.run(&["--quiet"]), 1, &["1 specs cannot be read", "specs/b/b.spec:2: Unknown tag"]);
 }
 
 #[test]
@@ -114,4 +122,25 @@ fn names_must_mean_exactly_one_spec() {
     );
     fs::remove_dir_all(place.path("specs")).unwrap();
     check(&place.run(&[]), 2, &["specs", "No such file"]);
+}
+
+#[test]
+fn a_program_that_is_killed_leaves_a_cache_that_can_be_used() {
+    let Some(place) = Place::new() else { return };
+    for number in 0..8 {
+        place.write(&format!("specs/s{number}/s{number}.spec"), &spec(&format!("s{number}")));
+    }
+    for round in 0..8u64 {
+        place.write("specs/s0/s0.spec", &spec(&format!("round{round}")));
+        let mut running = place.command(&[]).stderr(std::process::Stdio::null()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(round * 60));
+        running.kill().unwrap();
+        running.wait().unwrap();
+        check(&place.run(&[]), 0, &["8 specs"]);
+        let packages: PackagesDocument = read(&place.path("out/packages.json"));
+        let names: Vec<&str> = packages.specs.iter().map(|spec| spec.source.name.as_str()).collect();
+        assert_eq!(names[0], format!("round{round}"));
+        assert_eq!(names[1..], ["s1", "s2", "s3", "s4", "s5", "s6", "s7"]);
+    }
+    check(&place.run(&[]), 0, &["8 specs (0 read, 0 bad)"]);
 }

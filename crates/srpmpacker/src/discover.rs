@@ -5,11 +5,13 @@
 //! below the same directory are an error, because neither is preferred.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use file_index::Directory;
 use specreader::SpecInput;
-use walkdir::WalkDir;
 
 /// Why the trees of specs cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +44,7 @@ pub enum DiscoverError {
 }
 
 /// What the trees have.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Discovery {
     /// The specs to look at, sorted by name.
     pub specs: Vec<SpecInput>,
@@ -50,6 +52,9 @@ pub struct Discovery {
     pub shadowed: Vec<(PathBuf, PathBuf)>,
     /// Whether these are all specs, rather than those of a pack list.
     pub complete: bool,
+    /// What the directories held when the specs were found. A packing that follows at once need not list them
+    /// again; a later one must be given none.
+    pub listings: Vec<Directory>,
 }
 
 /// Finds the specs below some directories.
@@ -66,8 +71,11 @@ pub fn discover(
 ) -> Result<Discovery, DiscoverError> {
     let mut found: BTreeMap<String, PathBuf> = BTreeMap::new();
     let mut shadowed = Vec::new();
-    for directory in directories {
-        for (name, path) in specs_below(directory)? {
+    let listings: Vec<Directory> = directories.iter().map(|path| Directory::list(path)).collect();
+    for listing in &listings {
+        let mut specs = BTreeMap::new();
+        collect_specs(listing, &mut specs)?;
+        for (name, path) in specs {
             match found.get(&name) {
                 Some(first) => shadowed.push((path, first.clone())),
                 None => {
@@ -92,31 +100,28 @@ pub fn discover(
             SpecInput { name, path, source_dir }
         })
         .collect();
-    Ok(Discovery { specs, shadowed, complete: wanted.is_empty() })
+    Ok(Discovery { specs, shadowed, complete: wanted.is_empty(), listings })
 }
 
-fn specs_below(directory: &Path) -> Result<BTreeMap<String, PathBuf>, DiscoverError> {
-    let mut found = BTreeMap::new();
-    let visible = |entry: &walkdir::DirEntry| {
-        entry.depth() == 0 || !entry.file_name().to_string_lossy().starts_with('.')
-    };
-    let walk = WalkDir::new(directory).follow_links(true).sort_by_file_name();
-    for entry in walk.into_iter().filter_entry(visible) {
-        let entry = entry.map_err(|error| DiscoverError::Read {
-            path: error.path().unwrap_or(directory).to_owned(),
-            source: error.into(),
-        })?;
-        let path = entry.path();
-        let is_spec = path.extension().is_some_and(|extension| extension == "spec");
-        if !(is_spec && entry.file_type().is_file()) {
+/// Collects the specs of a listing; what is hidden is passed over.
+fn collect_specs(listing: &Directory, found: &mut BTreeMap<String, PathBuf>) -> Result<(), DiscoverError> {
+    let visible = |name: &OsStr| !name.as_bytes().starts_with(b".");
+    if let Some(fault) = listing.own_fault() {
+        let source = io::Error::new(fault.source.kind(), fault.source.to_string());
+        return Err(DiscoverError::Read { path: fault.path.clone(), source });
+    }
+    for file in listing.files().iter().filter(|file| visible(&file.name)) {
+        let path = listing.path().join(&file.name);
+        if path.extension().is_none_or(|extension| extension != "spec") {
             continue;
         }
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        if let Some(first) = found.insert(name.clone(), path.to_owned()) {
-            return Err(DiscoverError::Duplicate { name, first, second: path.to_owned() });
+        if let Some(first) = found.insert(name.clone(), path.clone()) {
+            return Err(DiscoverError::Duplicate { name, first, second: path });
         }
     }
-    Ok(found)
+    let mut below = listing.directories().iter().filter(|directory| visible(directory.name()));
+    below.try_for_each(|directory| collect_specs(directory, found))
 }
 
 #[cfg(test)]

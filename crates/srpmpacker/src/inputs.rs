@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use file_index::FileIndex;
 use rpm_model::{ContentDigest, SourceKind, SpecData};
-use sources::{SignatureFile, SignatureMode, SpecSources, WantedFile, hash_file};
+use sources::{SignatureFile, SignatureMode, SpecSources, WantedFile};
 use specreader::SpecInput;
 
 use crate::record::SrpmRecord;
@@ -42,14 +43,15 @@ pub(crate) fn predicted(
     wanted: &SpecSources,
     mode: SignatureMode,
     record: Option<&SrpmRecord>,
+    files: &FileIndex,
 ) -> Option<BTreeMap<String, ContentDigest>> {
     let signatures = SignatureFile::read(&wanted.signature_file).ok()?;
     let listed = |file: &str| signatures.as_ref().and_then(|signatures| signatures.get(file)).cloned();
     let recorded = |file: &str| record.and_then(|record| record.inputs.sources.get(file)).cloned();
     let mut hashes = BTreeMap::new();
     for source in &wanted.files {
-        let places = wanted.directories.iter().map(|directory| directory.join(&source.file));
-        let in_tree = places.filter(|path| path.is_file()).find_map(|path| hash_file(&path).ok());
+        let mut places = wanted.directories.iter().map(|directory| directory.join(&source.file));
+        let in_tree = places.find_map(|path| files.of(&path).ok());
         let hash = match (mode, listed(&source.file), in_tree) {
             (SignatureMode::Skip, _, Some(in_tree)) => in_tree,
             (SignatureMode::Skip, _, None) => recorded(&source.file)?,

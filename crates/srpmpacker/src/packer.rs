@@ -121,7 +121,7 @@ pub fn pack(discovery: &Discovery, options: &PackOptions<'_>) -> Result<PackRepo
         records: Records::new(options.build.join("cache/srpms").join(&options.read.arch)),
     };
     fs::create_dir_all(&options.output).map_err(failed("create", &options.output))?;
-    let looks = packer.look_at_all(&discovery.specs)?;
+    let looks = packer.look_at_all(discovery)?;
     let mut ended = Vec::new();
     let mut jobs = Vec::new();
     for look in looks {
@@ -155,10 +155,16 @@ struct Packer<'a> {
 
 impl Packer<'_> {
     /// Reads all specs and tells which of them need work.
-    fn look_at_all<'s>(&self, specs: &'s [SpecInput]) -> Result<Vec<Look<'s>>, PackerError> {
+    fn look_at_all<'s>(&self, discovery: &'s Discovery) -> Result<Vec<Look<'s>>, PackerError> {
+        let specs = &discovery.specs;
         let start = Instant::now();
         self.tell(&Event::StageStarted { stage: Stage::Read, total: Some(specs.len()) });
-        let reading = self.reader.read(specs, &self.options.read)?;
+        let looked = self.reader.look(specs, &self.options.read, &discovery.listings)?;
+        let progress = |done, total| {
+            let detail = String::new();
+            self.tell(&Event::StageProgress { stage: Stage::Read, done, total, detail });
+        };
+        let reading = self.reader.read_looked(looked, &progress)?;
         let summary = format!("{} specs, {} unchanged", specs.len(), reading.remembered);
         self.tell(&Event::StageFinished {
             stage: Stage::Read,
@@ -187,12 +193,15 @@ impl Packer<'_> {
                 },
             },
         });
-        Ok(looks.collect())
+        let looks = looks.collect();
+        let memory = self.reader.directory();
+        self.reader.files().save().map_err(failed("write", memory))?;
+        Ok(looks)
     }
 
     /// Compares what the SRPM would be made of with its record.
     fn look<'s>(&self, spec: &'s SpecInput, data: &SpecData, reading: ContentDigest) -> Look<'s> {
-        let text = match sources::hash_file(&spec.path) {
+        let text = match self.reader.files().of(&spec.path) {
             Ok(text) => text,
             Err(error) => return Look::failed(spec, PackFailure::environment(&spec.name, &error)),
         };
@@ -206,7 +215,8 @@ impl Packer<'_> {
         }
         let job = Job { spec, text, reading, wanted, record, state };
         if let (false, SrpmState::Intact, Some(record)) = (self.options.repack, state, &job.record) {
-            let sources = inputs::predicted(&job.wanted, self.options.signatures, Some(record));
+            let sources =
+                inputs::predicted(&job.wanted, self.options.signatures, Some(record), self.reader.files());
             if sources.is_some_and(|sources| self.inputs(&job, sources).key() == record.key) {
                 return Look::Ended(SpecReport::of(spec, self.current(record)));
             }

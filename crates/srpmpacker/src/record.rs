@@ -1,15 +1,15 @@
 //! What an SRPM was made of: `<build>/cache/srpms/<arch>/<spec>.json`.
 //!
 //! A record holds every input by name and content, so that the question "must it be packed again, and why"
-//! is answered without a process. It also holds the SRPM's own hash, with size, inode and time of the file
-//! that had it: as in git's index these only save hashing a file that did not change.
+//! is answered without a process. It also holds the SRPM's own hash, with the stamp of the file that had it: as in
+//! git's index it only saves hashing a file that did not change.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use file_index::Stamp;
 use rpm_model::{ContentDigest, ContentHasher};
 use serde::{Deserialize, Serialize};
 use sources::hash_file;
@@ -66,27 +66,6 @@ impl PackInputs {
     }
 }
 
-/// Where an SRPM stood on disk when it was hashed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct FileStamp {
-    size: u64,
-    inode: u64,
-    seconds: i64,
-    nanoseconds: i64,
-}
-
-impl FileStamp {
-    fn of(path: &Path) -> io::Result<Self> {
-        let metadata = fs::metadata(path)?;
-        Ok(Self {
-            size: metadata.size(),
-            inode: metadata.ino(),
-            seconds: metadata.mtime(),
-            nanoseconds: metadata.mtime_nsec(),
-        })
-    }
-}
-
 /// The record of one spec's SRPM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SrpmRecord {
@@ -98,7 +77,7 @@ pub struct SrpmRecord {
     pub srpm: String,
     /// The SRPM's hash.
     pub sha256: ContentDigest,
-    stamp: FileStamp,
+    stamp: Stamp,
 }
 
 /// Whether the SRPM of a record is still there.
@@ -119,7 +98,7 @@ impl SrpmRecord {
     /// When the SRPM cannot be read.
     pub fn of(inputs: PackInputs, srpm: &Path) -> io::Result<Self> {
         // The stamp first: a change in between makes it stale, never falsely right.
-        let stamp = FileStamp::of(srpm)?;
+        let stamp = Stamp::of(&fs::metadata(srpm)?);
         let name = srpm.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self { key: inputs.key(), inputs, srpm: name, sha256: hash_file(srpm)?, stamp })
     }
@@ -128,7 +107,9 @@ impl SrpmRecord {
     /// over.
     pub fn check(&mut self, directory: &Path) -> SrpmState {
         let path = directory.join(&self.srpm);
-        let Ok(stamp) = FileStamp::of(&path) else { return SrpmState::Missing };
+        let Ok(stamp) = fs::metadata(&path).map(|metadata| Stamp::of(&metadata)) else {
+            return SrpmState::Missing;
+        };
         if stamp == self.stamp {
             return SrpmState::Intact;
         }

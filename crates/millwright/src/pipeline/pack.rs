@@ -27,6 +27,8 @@ impl Pipeline<'_> {
             specs: chosen.cloned().collect(),
             shadowed: Vec::new(),
             complete: specs.discovery.complete && names.len() == specs.discovery.specs.len(),
+            // The specs were found a while ago.
+            listings: Vec::new(),
         };
         let options = PackOptions {
             engine: &engine,

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
+use std::path::Path;
 
-use report::{Failure, Stage};
+use report::{Event, Failure, Stage};
 use rpm_model::PackagesDocument;
 use specreader::{
-    AzureLayout, CachedReader, EngineLimits, ReadOptions, ReleaseMacros, WorkerEngine, azure_specs,
-    packages_document, write_document,
+    AzureLayout, CachedReader, DocumentFiles, EngineLimits, ReadOptions, ReleaseMacros, WorkerEngine,
+    packages_document,
 };
 use srpmpacker::{Discovery, discover};
 
@@ -29,13 +30,21 @@ impl Pipeline<'_> {
             let engine = self.engine(base);
             let options = self.read_options(base);
             let reader = CachedReader::new(&engine, self.config.directories.build.join("cache/specs"));
-            let identity = reader.identity(&options).map_err(environment)?;
-            let reading = reader.read(&discovery.specs, &options).map_err(environment)?;
+            let look = reader.look(&discovery.specs, &options, &discovery.listings).map_err(environment)?;
+            let identity = look.identity().clone();
+            let progress = |done, total| {
+                let detail = String::new();
+                self.reporter.event(&Event::StageProgress { stage: Stage::Read, done, total, detail });
+            };
+            let reading = reader.read_looked(look, &progress).map_err(environment)?;
             let document = packages_document(&base.worker.arch, identity, reading.results);
             for bad in &document.bad {
                 self.warn(bad.to_string());
             }
-            self.write_documents(&document)?;
+            let files = self.document_files(&base.worker.arch, reader.directory());
+            files.write(&document, reading.digest.as_ref()).map_err(|(path, error)| {
+                environment(error).hint(format!("{} must be writable", path.display()))
+            })?;
             let read = total - reading.remembered;
             let summary = format!("{} specs ({read} read, {} bad)", total, document.bad.len());
             Ok((Specs { discovery, document }, summary))
@@ -58,19 +67,20 @@ impl Pipeline<'_> {
         }
     }
 
-    fn write_documents(&self, document: &PackagesDocument) -> Result<(), Failure> {
+    fn document_files(&self, arch: &str, cache: &Path) -> DocumentFiles {
         let directories = &self.config.directories;
-        std::fs::create_dir_all(&directories.artifacts).map_err(environment)?;
-        write_document(&directories.artifacts.join("packages.json"), document).map_err(environment)?;
         let layout = AzureLayout {
-            srpm_dir: directories.intermediate_srpms.join(&document.arch),
+            srpm_dir: directories.intermediate_srpms.join(arch),
             rpm_dir: directories.rpms.clone(),
             toolchain_rpms_dir: directories.toolchain.clone(),
             toolchain_manifest: BTreeSet::new(),
             run_check: self.config.limits("").run_check,
         };
-        write_document(&directories.artifacts.join("specs.json"), &azure_specs(document, &layout))
-            .map_err(environment)?;
-        Ok(())
+        DocumentFiles {
+            packages: directories.artifacts.join("packages.json"),
+            specs: directories.artifacts.join("specs.json"),
+            layout,
+            cache: cache.to_owned(),
+        }
     }
 }

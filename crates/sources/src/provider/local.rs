@@ -2,10 +2,10 @@
 
 use std::io;
 
+use file_index::hash_file;
 use rpm_model::ContentDigest;
 
 use super::{Answer, Asked, FetchFailure, FileRequest, FoundFile, Place, SourceProvider};
-use crate::digest::hash_file;
 use crate::store::{SourceStore, StoreLookup};
 
 /// The spec's own directory (and its `SOURCES/`).
