@@ -28,6 +28,39 @@ pub(crate) enum BenchError {
     /// The same.
     #[error("cannot make the build root")]
     Root(#[from] buildroot::RootError),
+    /// No tree of specs was named.
+    #[error("no tree of specs to measure with is named")]
+    NoAzureTree,
+    /// The directory is no checkout of the expected tree, or of another version of it.
+    #[error("`{path}` is not laid out as the Azure Linux 3.0 tree: it lacks `{missing}`")]
+    NotAzureTree { path: PathBuf, missing: String },
+    /// rpm's own macros are not those that Debian 12 ships.
+    #[error("the worker's rpm macros are not those of Debian's rpm 4.18, from which the benchmark starts")]
+    UnknownRpmMacros,
+    /// A package could not be written.
+    #[error("cannot write the package {name}")]
+    WritePackage { name: &'static str, source: rpm_writer::WriteError },
+    /// A package could not be read.
+    #[error("cannot read the toolchain")]
+    Repository(#[from] repository::RepositoryError),
+    /// The toolchain lacks something.
+    #[error("the toolchain cannot be completed to an Azure worker: {explanation}")]
+    Unresolved { explanation: String },
+    /// The engine under test does not work.
+    #[error("the engine cannot read")]
+    Engine(#[from] specreader::EngineError),
+    /// A sandbox could not be started.
+    #[error("cannot start a sandbox")]
+    SandboxStart(#[from] buildroot::SandboxError),
+    /// A command of the peer in its sandbox failed.
+    #[error("`{command}` in the worker ended with {end}\n{last_lines}")]
+    Peer { command: String, end: String, last_lines: String },
+    /// The reader did not do the work that was to be measured.
+    #[error("{good} of {all} specs were read, {remembered} of them remembered instead of {expected}")]
+    UnexpectedReading { good: usize, all: usize, remembered: usize, expected: usize },
+    /// Specs that the engine must read were refused.
+    #[error("{count} of {all} specs cannot be read\n{list}")]
+    BadSpecs { count: usize, all: usize, list: String },
     /// The sandbox did not run.
     #[error("cannot run the empty sandbox: {0}")]
     Sandbox(String),

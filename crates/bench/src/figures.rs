@@ -57,9 +57,12 @@ pub(crate) struct Metric {
     /// The peer's median.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) peer: Option<f64>,
-    /// At most this much is wanted.
+    /// At most this much is wanted, or at least where `at_least` says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) goal: Option<f64>,
+    /// Whether more is better.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) at_least: bool,
     /// Whether the value reaches the goal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) met: Option<bool>,
@@ -79,6 +82,7 @@ impl Metric {
             unit,
             peer: None,
             goal: None,
+            at_least: false,
             met: None,
             spread,
             peer_spread: None,
@@ -98,6 +102,15 @@ impl Metric {
     pub(crate) fn at_most(mut self, goal: f64) -> Self {
         self.goal = Some(goal);
         self.met = Some(self.value <= goal);
+        self
+    }
+
+    /// Returns the figure with the least that is wanted.
+    #[must_use]
+    pub(crate) fn at_least(mut self, goal: f64) -> Self {
+        self.goal = Some(goal);
+        self.at_least = true;
+        self.met = Some(self.value >= goal);
         self
     }
 }
@@ -162,7 +175,8 @@ pub(crate) fn table(rows: &[(String, &Metric)]) -> String {
 
 fn verdict(metric: &Metric, goal: f64) -> String {
     let word = if metric.met == Some(true) { "met" } else { "NOT met" };
-    format!("<= {} {word}", number(goal))
+    let sign = if metric.at_least { ">=" } else { "<=" };
+    format!("{sign} {} {word}", number(goal))
 }
 
 fn range(spread: &Spread) -> String {
@@ -196,13 +210,16 @@ mod tests {
     fn the_table_says_what_is_not_met() {
         let good = Metric::of("ms", &[50.0, 60.0, 40.0]).unwrap().beside(&[500.0]).at_most(60.0);
         let bad = Metric::of("ms", &[6.0]).unwrap().at_most(5.0);
-        let text = table(&[("whole".to_owned(), &good), ("outside".to_owned(), &bad)]);
+        let times = Metric::of("times", &[13.0]).unwrap().at_least(12.0);
+        let text =
+            table(&[("whole".to_owned(), &good), ("outside".to_owned(), &bad), ("less".to_owned(), &times)]);
         same_words(
             &text,
             &[
                 "            ours    min..max  peer  min..max   ratio          goal",
                 "whole    50.0 ms  40.0..60.0   500  500..500  1 : 10.0    <= 60.0 met",
                 "outside  6.00 ms  6.00..6.00                            <= 5.00 NOT met",
+                "less  13.0 times  13.0..13.0                            >= 12.0 met",
             ],
         );
     }

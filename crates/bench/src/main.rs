@@ -5,11 +5,13 @@
 //! circumstances and compares every package. Each prints a table and writes `target/bench/NAME.json`. What
 //! it is not: a test. A goal that is not met is told and is no failure; packages that differ are.
 
+mod azure;
 mod error;
 mod figures;
 mod machine;
 mod measure;
 mod reproducible;
+mod specs;
 mod tree;
 mod worker;
 
@@ -50,6 +52,23 @@ enum Benchmark {
         /// Only these specs and what they need [default: all]
         names: Vec<String>,
     },
+    /// All specs of the Azure Linux tree read, beside rpmspec; or with --verify compared with what it prints
+    ///
+    /// Takes a checkout of that tree from --azure-tree or AZURE_TREE and changes nothing in it. Its specs are read
+    /// in a worker with that distribution's macros, which is made for the benchmark. Ours is measured with nothing
+    /// remembered, with one spec changed and with nothing changed; the peers are one rpmspec with one combined
+    /// query per spec, two at a time, and the six that Azure's specreader starts per spec. With --verify every fact
+    /// that ours reads is compared with rpmspec's own answer, with and without %check, and every difference is
+    /// listed; exit code 1 when there is one. Everything it makes is removed when all went well.
+    Specs {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        specs: specs::SpecsArguments,
+    },
+    /// Reads specs once; what the other benchmarks start and watch
+    #[command(hide = true)]
+    Read(specs::reading::ReadArguments),
 }
 
 #[derive(Debug, Args)]
@@ -74,16 +93,28 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
-    let (common, name) = match &arguments.benchmark {
-        Benchmark::Worker { common, .. } => (common, "worker"),
-        Benchmark::Reproducible { common, .. } => (common, "reproducible"),
-    };
+    let reporter = report::choose(false, false);
+    let reporter = reporter.as_ref();
+    match &arguments.benchmark {
+        Benchmark::Worker { common, runs } => at(common, "worker", |place| worker::run(place, *runs)),
+        Benchmark::Reproducible { common, names } => {
+            at(common, "reproducible", |place| reproducible::run(place, names))
+        }
+        Benchmark::Specs { common, specs } => at(common, "specs", |place| specs::run(place, specs, reporter)),
+        Benchmark::Read(arguments) => {
+            specs::reading::run(arguments).map(|()| ExitStatus::Done).map_err(failure)
+        }
+    }
+}
+
+/// Runs a benchmark at its place and tells what came out.
+fn at(
+    common: &Common,
+    name: &str,
+    benchmark: impl FnOnce(&Place) -> Result<Conclusion, BenchError>,
+) -> Result<ExitStatus, Failure> {
     let place = place(common, name).map_err(failure)?;
-    let conclusion = match &arguments.benchmark {
-        Benchmark::Worker { runs, .. } => worker::run(&place, *runs),
-        Benchmark::Reproducible { names, .. } => reproducible::run(&place, names),
-    };
-    let conclusion = conclusion.map_err(failure)?;
+    let conclusion = benchmark(&place).map_err(failure)?;
     // What failed or differs is kept, to be looked at.
     if conclusion.status == ExitStatus::Done {
         tree::empty_directory(&place.scratch).map_err(failure)?;
@@ -136,6 +167,13 @@ fn place(common: &Common, name: &str) -> Result<Place, BenchError> {
 fn failure(error: BenchError) -> Failure {
     match &error {
         BenchError::NotRoot => Failure::new(ExitStatus::Environment, error).hint("run it as root"),
+        BenchError::NoAzureTree | BenchError::NotAzureTree { .. } => Failure::new(ExitStatus::Usage, error).hint(
+            "clone the public repository microsoft/azurelinux at its branch 3.0 (a shallow clone will do) and name \
+             the checkout in AZURE_TREE",
+        ),
+        BenchError::BadSpecs { .. } | BenchError::UnexpectedReading { .. } => {
+            Failure::new(ExitStatus::GoalsFailed, error)
+        }
         BenchError::Ended { log, .. } => {
             let hint = format!("its output is `{}`", log.display());
             Failure::new(ExitStatus::Environment, error).hint(hint)

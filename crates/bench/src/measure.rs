@@ -42,6 +42,16 @@ impl std::ops::Add for Cost {
 /// The kernel adds a process's time to its parent's account when the parent has waited for it, so a change of
 /// our own account of children is the command's whole tree, as long as one command runs at a time.
 pub(crate) fn run(command: &mut Command, log: &Path) -> Result<Cost, BenchError> {
+    run_watched(command, log, drop)
+}
+
+/// Does the same while `watch`, which is given the process's id, looks on from another thread; it must come to
+/// its end when the process has ended.
+pub(crate) fn run_watched(
+    command: &mut Command,
+    log: &Path,
+    watch: impl FnOnce(u32) + Send,
+) -> Result<Cost, BenchError> {
     let output = File::create(log).map_err(BenchError::io("create", log))?;
     let errors = output.try_clone().map_err(BenchError::io("write", log))?;
     let program = command.get_program().to_string_lossy().into_owned();
@@ -52,14 +62,28 @@ pub(crate) fn run(command: &mut Command, log: &Path) -> Result<Cost, BenchError>
         command.spawn().map_err(|source| BenchError::Start { program: program.clone(), source })?;
     // A worker ends when its standard input closes, so it stays open until the worker has ended.
     let input = child.stdin.take();
-    let status = child.wait().map_err(|source| BenchError::Start { program: program.clone(), source })?;
-    let wall = start.elapsed();
+    let process = child.id();
+    let (status, wall) = std::thread::scope(|scope| {
+        scope.spawn(move || watch(process));
+        let status = child.wait();
+        (status, start.elapsed())
+    });
+    let status = status.map_err(|source| BenchError::Start { program: program.clone(), source })?;
     let cpu = children_cpu()?.saturating_sub(before);
     drop(input);
     if status.success() {
         return Ok(Cost { wall, cpu });
     }
     Err(BenchError::Ended { program, status, last_lines: last_lines(log), log: log.to_owned() })
+}
+
+/// Returns what some work costs that happens in child processes only.
+pub(crate) fn of_children<T>(work: impl FnOnce() -> Result<T, BenchError>) -> Result<(T, Cost), BenchError> {
+    let before = children_cpu()?;
+    let start = Instant::now();
+    let result = work()?;
+    let wall = start.elapsed();
+    Ok((result, Cost { wall, cpu: children_cpu()?.saturating_sub(before) }))
 }
 
 /// Returns the processor time of all children that this process has waited for.

@@ -121,7 +121,7 @@ pub(crate) fn files_below(directory: &Path) -> Result<Vec<PathBuf>, BenchError> 
 }
 
 /// Copies a file, or a directory with all below it.
-fn copy(from: &Path, to: &Path) -> Result<(), BenchError> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), BenchError> {
     transfer(from, to, |from, to| fs::copy(from, to).map(drop))
 }
 
