@@ -8,7 +8,6 @@
 //! What it is not: macros of packages that are not in a worker are left out on purpose. With all macro files of
 //! the tree some specs do not parse, and others say something else.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use rpm_writer::{FileEntry, Package, Payload};
@@ -106,7 +105,7 @@ fn files(tree: &AzureTree, rpm_macros: &str) -> Result<Vec<FileEntry>, BenchErro
     }
     for (ending, to, mode) in [(".attr", "fileattrs", 0o644), (".py", "", 0o755)] {
         let directory = tree.file(GENERATORS);
-        for (name, path) in listed(&directory)? {
+        for (name, path) in files_of(&directory)? {
             if name.ends_with(ending) {
                 files.push(entry(to, &name, mode, path));
             }
@@ -128,7 +127,7 @@ fn installed(tree: &AzureTree, rule: &Rule, start: &str, end: &str) -> Result<Ve
         "*" => name.starts_with(start),
         end => name.strip_prefix(start) == Some(end),
     };
-    let files: Vec<FileEntry> = listed(&directory)?
+    let files: Vec<FileEntry> = files_of(&directory)?
         .into_iter()
         .filter(|(name, _)| matches(name))
         .map(|(name, path)| entry(rule.to, &name, rule.mode, path))
@@ -148,17 +147,9 @@ fn entry(to: &str, name: &str, mode: u16, path: PathBuf) -> FileEntry {
 }
 
 /// Lists the files of a directory, sorted by name.
-fn listed(directory: &Path) -> Result<Vec<(String, PathBuf)>, BenchError> {
-    let fail = |error| BenchError::io("list", directory)(error);
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory).map_err(fail)? {
-        let path = entry.map_err(fail)?.path();
-        if path.is_file() {
-            files.push((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), path));
-        }
-    }
-    files.sort();
-    Ok(files)
+fn files_of(directory: &Path) -> Result<Vec<(String, PathBuf)>, BenchError> {
+    let named = |path: PathBuf| (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), path);
+    Ok(super::listed(directory)?.into_iter().filter(|path| path.is_file()).map(named).collect())
 }
 
 /// Returns rpm's macros without Debian's changes.
@@ -180,6 +171,8 @@ fn upstream(rpm_macros: &str) -> Result<String, BenchError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::super::testing::tree;
     use super::*;
 

@@ -11,7 +11,7 @@ pub(crate) mod macros;
 pub(crate) mod release;
 pub(crate) mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -55,20 +55,19 @@ impl AzureTree {
         self.root.join(relative)
     }
 
-    /// Returns every spec, sorted by path: `<directory>/<name>/<name>.spec`, one a directory.
+    /// Returns every spec, sorted by path; most are `<directory>/<name>/<name>.spec`, some directories hold several.
     ///
     /// Two names stand in two of the directories; the inputs differ in their paths.
     pub(crate) fn specs(&self) -> Result<Vec<SpecInput>, BenchError> {
         let mut specs = Vec::new();
         for directory in SPEC_DIRECTORIES.map(|name| self.root.join(name)) {
-            let fail = |error| BenchError::io("list", &directory)(error);
-            for entry in fs::read_dir(&directory).map_err(fail)? {
-                let source_dir = entry.map_err(fail)?.path();
-                let name = source_dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let path = source_dir.join(format!("{name}.spec"));
-                if path.is_file() {
-                    specs.push(SpecInput { name, path, source_dir });
-                }
+            for source_dir in listed(&directory)?.into_iter().filter(|path| path.is_dir()) {
+                let is_spec = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "spec");
+                specs.extend(listed(&source_dir)?.into_iter().filter(is_spec).map(|path| SpecInput {
+                    name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+                    path,
+                    source_dir: source_dir.clone(),
+                }));
             }
         }
         specs.sort_by(|a, b| a.path.cmp(&b.path));
@@ -80,15 +79,26 @@ impl AzureTree {
         for directory in SPEC_DIRECTORIES.map(|name| target.join(name)) {
             fs::create_dir_all(&directory).map_err(BenchError::io("create", &directory))?;
         }
-        for spec in specs {
-            let below = spec.source_dir.strip_prefix(&self.root).unwrap_or(&spec.source_dir);
-            crate::tree::copy(&spec.source_dir, &target.join(below))?;
+        let directories: BTreeSet<&PathBuf> = specs.iter().map(|spec| &spec.source_dir).collect();
+        for directory in directories {
+            let below = directory.strip_prefix(&self.root).unwrap_or(directory);
+            crate::tree::copy(directory, &target.join(below))?;
         }
         Ok(Self { root: target.to_owned() })
     }
 }
 
-/// Returns every so manieth spec, so that about `number` are left, spread over the whole list.
+/// Lists what is in a directory, sorted.
+fn listed(directory: &Path) -> Result<Vec<PathBuf>, BenchError> {
+    let fail = |error| BenchError::io("list", directory)(error);
+    let entries = fs::read_dir(directory).map_err(fail)?;
+    let mut paths =
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(fail)?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// Returns `number` of the specs, spread evenly over the list; all where there are not so many.
 pub(crate) fn sample(specs: Vec<SpecInput>, number: Option<usize>) -> Vec<SpecInput> {
     match number {
         Some(number) if number < specs.len() => {
@@ -142,13 +152,14 @@ mod tests {
             tree(&directory.path().join("a"), &[("SPECS/b", "1"), ("SPECS/a", "2"), ("SPECS-SIGNED/c", "3")]);
         fs::create_dir(from.file("SPECS/no-spec")).unwrap();
         fs::write(from.file("SPECS/a/a.patch"), "patch").unwrap();
+        fs::write(from.file("SPECS/a/a-2.spec"), "4").unwrap();
         let names =
             |tree: &AzureTree| tree.specs().unwrap().into_iter().map(|spec| spec.name).collect::<Vec<_>>();
-        assert_eq!(names(&from), ["c", "a", "b"]);
+        assert_eq!(names(&from), ["a-2", "a", "b", "c"]);
         let specs: Vec<SpecInput> =
             from.specs().unwrap().into_iter().filter(|spec| spec.name != "b").collect();
         let to = from.copy(&specs, &directory.path().join("b")).unwrap();
-        assert_eq!(names(&to), ["c", "a"]);
+        assert_eq!(names(&to), ["a-2", "a", "c"]);
         assert_eq!(fs::read_to_string(to.file("SPECS/a/a.patch")).unwrap(), "patch");
     }
 

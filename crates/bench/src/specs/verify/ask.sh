@@ -1,0 +1,23 @@
+# Puts every question about one spec to rpmspec, a process each: ask.sh INDEX DIRECTORY NAME
+# Reads /peer, writes /answers/INDEX.QUESTION; a question that rpmspec refuses leaves INDEX.QUESTION.failed.
+set -u
+index=$1 directory=$2 name=$3
+mapfile -d '' -t common </peer/arguments
+source_format=$(</peer/source.format)
+packages_format=$(</peer/packages.format)
+
+ask() {
+    local question=$1 check=$2
+    rpmspec "${common[@]}" -D "with_check $check" -D "_sourcedir $directory" "${@:3}" "$directory/$name.spec" \
+        >"/answers/$index.$question" 2>"/answers/$index.errors" </peer/numbers ||
+        mv "/answers/$index.errors" "/answers/$index.$question.failed"
+}
+
+cd "$directory" || exit
+for check in 0 1; do
+    ask "source-$check" "$check" -q --srpm --qf "$source_format"
+    ask "packages-$check" "$check" -q --builtrpms --qf "$packages_format"
+    ask "text-$check" "$check" --parse
+done
+ask sources-0 0 --shell
+rm -f "/answers/$index.errors"

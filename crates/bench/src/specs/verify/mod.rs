@@ -1,0 +1,246 @@
+//! `specs --verify`: every fact of every spec beside rpmspec's own account, and one reading beside another in
+//! random order.
+//!
+//! A fact in which rpmspec does not agree with itself in a second run is no difference: such specs ask the clock or
+//! make names of temporary files. They are found by asking twice, never by name.
+
+mod facts;
+mod oracle;
+mod sections;
+
+use std::path::PathBuf;
+
+use report::{Event, ExitStatus, Reporter, Stage};
+use specreader::{ParsedSpec, ReadOptions, ReleaseMacros, SpecFailure, SpecInput};
+
+use super::peer::Peer;
+use super::reading::with_engine;
+use super::{Prepared, note};
+use crate::Conclusion;
+use crate::azure;
+use crate::error::BenchError;
+use facts::{Difference, Facts};
+use oracle::{Account, Answer};
+
+/// How many specs rpmspec is asked about between two reports.
+const PART: usize = 64;
+
+type Read = Result<ParsedSpec, SpecFailure>;
+
+/// Compares and says what differs.
+pub(super) fn run(
+    prepared: &Prepared,
+    peer: &Peer<'_>,
+    seed: Option<u64>,
+    reporter: &dyn Reporter,
+) -> Result<Conclusion, BenchError> {
+    let specs = &prepared.specs;
+    let macros = ReleaseMacros::read([prepared.release_macros.as_path()])?;
+    let options = ReadOptions { source_headers: true, ..azure::options(macros) };
+    let seed = seed.unwrap_or_else(random);
+    let (first, second) = with_engine(&prepared.worker.manifest, &prepared.worker.layers, |engine| {
+        note(reporter, "reading all specs".to_owned());
+        let first = engine.read(specs, &options)?;
+        note(reporter, format!("reading all specs again, in another order (--seed={seed})"));
+        let order = shuffled(specs.len(), seed);
+        let mixed: Vec<SpecInput> = order.iter().map(|index| specs[*index].clone()).collect();
+        let mut second: Vec<(usize, Read)> = order.into_iter().zip(engine.read(&mixed, &options)?).collect();
+        second.sort_by_key(|(index, _)| *index);
+        Ok((first, second.into_iter().map(|(_, result)| result).collect::<Vec<_>>()))
+    })?;
+    let answers = ask_all(peer, specs, reporter)?;
+    let suspects: Vec<usize> = (0..specs.len())
+        .filter(|index| {
+            !compare(&first[*index], &answers[*index].account).is_empty() || first[*index] != second[*index]
+        })
+        .collect();
+    note(reporter, format!("asking again about {} specs that differ", suspects.len()));
+    let asked: Vec<&SpecInput> = suspects.iter().map(|index| &specs[*index]).collect();
+    let again = oracle::ask(peer, &asked)?;
+    let mut report = Report { tree: prepared.tree.root().to_owned(), seed, ..Report::new(specs, &answers) };
+    for (index, again) in suspects.into_iter().zip(again) {
+        report.add(&specs[index], (&first[index], &second[index]), (&answers[index].account, &again.account));
+    }
+    Ok(report.conclude())
+}
+
+/// Asks rpmspec about all specs, and says how far it is.
+fn ask_all(peer: &Peer<'_>, specs: &[SpecInput], reporter: &dyn Reporter) -> Result<Vec<Answer>, BenchError> {
+    let mut answers = Vec::with_capacity(specs.len());
+    reporter.event(&Event::StageStarted { stage: Stage::Read, total: Some(specs.len()) });
+    for part in specs.chunks(PART) {
+        answers.extend(oracle::ask(peer, &part.iter().collect::<Vec<_>>())?);
+        let detail = part.last().map(|spec| spec.name.clone()).unwrap_or_default();
+        reporter.event(&Event::StageProgress {
+            stage: Stage::Read,
+            done: answers.len(),
+            total: specs.len(),
+            detail,
+        });
+    }
+    Ok(answers)
+}
+
+/// Returns in what the engine's reading and rpmspec's account differ.
+fn compare(read: &Read, account: &Account) -> Vec<Difference> {
+    let readable = |ours: &str, theirs: &str| Difference {
+        fact: "readable".to_owned(),
+        ours: vec![ours.to_owned()],
+        theirs: vec![theirs.to_owned()],
+    };
+    match (read, account) {
+        (Ok(parsed), Ok(facts)) => facts::of_data(&parsed.data).differences(facts),
+        (Err(_), Err(_)) => Vec::new(),
+        (Ok(_), Err(complaint)) => vec![readable("yes", complaint)],
+        (Err(failure), Ok(_)) => vec![readable(&failure.to_string(), "yes")],
+    }
+}
+
+/// What was found.
+struct Report {
+    /// The directory that paths are told relative to.
+    tree: PathBuf,
+    seed: u64,
+    specs: usize,
+    /// Facts that were compared.
+    facts: usize,
+    /// Specs whose binary packages say something else when `%check` runs.
+    check_changes_packages: usize,
+    /// Specs that rpmspec itself cannot read.
+    unreadable: usize,
+    differences: Vec<String>,
+    /// Differences that rpmspec has with itself too.
+    volatile: Vec<String>,
+}
+
+impl Report {
+    fn new(specs: &[SpecInput], answers: &[Answer]) -> Self {
+        let good = answers.iter().filter_map(|answer| answer.account.as_ref().ok());
+        Self {
+            tree: PathBuf::new(),
+            seed: 0,
+            specs: specs.len(),
+            facts: good
+                .map(|facts| facts.0.values().map(std::collections::BTreeSet::len).sum::<usize>())
+                .sum(),
+            check_changes_packages: answers.iter().filter(|answer| answer.check_changes_packages).count(),
+            unreadable: answers.iter().filter(|answer| answer.account.is_err()).count(),
+            differences: Vec::new(),
+            volatile: Vec::new(),
+        }
+    }
+
+    /// Adds what differs of one spec: between two readings, and between the first and rpmspec, which was asked
+    /// twice.
+    fn add(&mut self, spec: &SpecInput, reads: (&Read, &Read), accounts: (&Account, &Account)) {
+        let unsteady: Vec<String> = match accounts {
+            (Ok(one), Ok(other)) => one.differences(other).into_iter().map(|found| found.fact).collect(),
+            _ => Vec::new(),
+        };
+        let path = spec.path.strip_prefix(&self.tree).unwrap_or(&spec.path).display();
+        for found in compare(reads.0, accounts.0) {
+            let lines = [("ours", &found.ours), ("rpmspec", &found.theirs)]
+                .into_iter()
+                .flat_map(|(side, values)| values.iter().map(move |value| format!("\n    {side}: {value}")))
+                .collect::<String>();
+            let text = format!("{path}: {}{lines}", found.fact);
+            if unsteady.contains(&found.fact) {
+                self.volatile.push(text)
+            } else {
+                self.differences.push(text)
+            }
+        }
+        for fact in order_differences(reads) {
+            let text = format!("{path}: {fact}: another order of specs gives another result");
+            if unsteady.contains(&fact) { self.volatile.push(text) } else { self.differences.push(text) }
+        }
+    }
+
+    fn conclude(self) -> Conclusion {
+        let mut text = String::new();
+        for difference in &self.differences {
+            text.push_str(&format!("{difference}\n"));
+        }
+        for volatile in &self.volatile {
+            text.push_str(&format!("not counted, rpmspec differs from itself: {volatile}\n"));
+        }
+        if self.unreadable > 0 {
+            text.push_str(&format!("{} specs are refused by rpmspec itself\n", self.unreadable));
+        }
+        if self.check_changes_packages > 0 {
+            text.push_str(&format!(
+                "in {} specs %check changes binary packages too; package data describes them without it\n",
+                self.check_changes_packages
+            ));
+        }
+        text.push_str(&format!(
+            "{} specs, {} facts compared with rpmspec, two readings in different order (--seed={}): {} differences",
+            self.specs,
+            self.facts,
+            self.seed,
+            self.differences.len()
+        ));
+        let status = if self.differences.is_empty() { ExitStatus::Done } else { ExitStatus::GoalsFailed };
+        Conclusion { status, text }
+    }
+}
+
+/// Returns the facts in which two readings differ; what is no fact is called by its part of the result.
+fn order_differences((one, other): (&Read, &Read)) -> Vec<String> {
+    match (one, other) {
+        (Ok(one), Ok(other)) if one != other => {
+            let facts = |parsed: &ParsedSpec| -> Facts { facts::of_data(&parsed.data) };
+            let found = facts(one).differences(&facts(other));
+            let mut names: Vec<String> = found.into_iter().map(|found| found.fact).collect();
+            if names.is_empty() {
+                let part = if one.data == other.data { "source header" } else { "order of values" };
+                names.push(part.to_owned());
+            }
+            names
+        }
+        (one, other) if one == other => Vec::new(),
+        _ => vec!["readable".to_owned()],
+    }
+}
+
+/// Returns the numbers below `count` in an order that the seed decides.
+fn shuffled(count: usize, seed: u64) -> Vec<usize> {
+    let mut state = seed;
+    let mut order: Vec<usize> = (0..count).collect();
+    for index in (1..count).rev() {
+        let other = usize::try_from(next(&mut state) % (index as u64 + 1)).unwrap_or(0);
+        order.swap(index, other);
+    }
+    order
+}
+
+/// The next number of the generator splitmix64.
+fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+fn random() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    // Small enough to be typed.
+    RandomState::new().hash_one(0) % 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_decides_the_order_and_every_number_stays() {
+        let order = shuffled(100, 7);
+        assert_eq!(order, shuffled(100, 7));
+        assert_ne!(order, shuffled(100, 8));
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..100).collect::<Vec<_>>());
+        assert_ne!(order, sorted);
+    }
+}
