@@ -55,6 +55,9 @@ pub(crate) enum BenchError {
     /// A command of the peer in its sandbox failed.
     #[error("`{command}` in the worker ended with {end}\n{last_lines}")]
     Peer { command: String, end: String, last_lines: String },
+    /// The engine works, but not as it is meant to be measured.
+    #[error("the engine does not work as it is to be measured: {notes}")]
+    EngineFellBack { notes: String },
     /// The reader did not do the work that was to be measured.
     #[error("{good} of {all} specs were read, {remembered} of them remembered instead of {expected}")]
     UnexpectedReading { good: usize, all: usize, remembered: usize, expected: usize },

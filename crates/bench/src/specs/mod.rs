@@ -119,7 +119,7 @@ pub(crate) fn prepare(
     let worker = AzureWorker::make(place, &original, &place.scratch.join("worker"))?;
     note(reporter, "reading all specs once for the release macros".to_owned());
     let release_macros = place.scratch.join("macros.releaseversions");
-    let text = release_text(&worker, &specs)?;
+    let text = release_text(&worker, &specs, reporter)?;
     fs::write(&release_macros, &text).map_err(BenchError::io("write", &release_macros))?;
     let packages = worker.manifest.core.packages().len();
     note(reporter, format!("{packages} packages in the worker, {} release macros", text.lines().count()));
@@ -131,9 +131,21 @@ pub(crate) fn note(reporter: &dyn Reporter, message: String) {
 }
 
 /// Returns the release macros of the specs, which are read for that without any.
-fn release_text(worker: &AzureWorker, specs: &[SpecInput]) -> Result<String, BenchError> {
+///
+/// Here it shows too whether the engine works as it should; the same worker is used for everything else.
+fn release_text(
+    worker: &AzureWorker,
+    specs: &[SpecInput],
+    reporter: &dyn Reporter,
+) -> Result<String, BenchError> {
     let options = azure::options(ReleaseMacros::default());
-    let results = with_engine(&worker.manifest, &worker.layers, |engine| Ok(engine.read(specs, &options)?))?;
+    let (results, notes) = with_engine(&worker.manifest, &worker.layers, |engine| {
+        let results = engine.read(specs, &options)?;
+        Ok((results, engine.notes()))
+    })?;
+    for note in notes {
+        reporter.event(&Event::Warning { message: note.to_string() });
+    }
     let mut bad = Vec::new();
     let mut good: Vec<(&SpecInput, SpecData)> = Vec::new();
     for (spec, result) in specs.iter().zip(results) {
@@ -227,6 +239,9 @@ impl Reader<'_> {
         })?;
         let all = self.prepared.specs.len();
         refuse(&summary.bad, all)?;
+        if !summary.notes.is_empty() {
+            return Err(BenchError::EngineFellBack { notes: summary.notes.join("; ") });
+        }
         if (summary.good, summary.remembered) == (all, remembered) {
             return Ok(cost);
         }

@@ -43,6 +43,8 @@ pub(crate) struct Summary {
     pub(crate) bad: Vec<String>,
     /// Specs that the engine was not asked about.
     pub(crate) remembered: usize,
+    /// What the engine could not do as well as it should.
+    pub(crate) notes: Vec<String>,
 }
 
 impl ReadArguments {
@@ -87,7 +89,8 @@ pub(crate) fn run(arguments: &ReadArguments) -> Result<(), BenchError> {
             .filter_map(|result| result.as_ref().err())
             .map(ToString::to_string)
             .collect();
-        Ok(Summary { good: reading.results.len() - bad.len(), bad, remembered: reading.remembered })
+        let notes = engine.notes().iter().map(ToString::to_string).collect();
+        Ok(Summary { good: reading.results.len() - bad.len(), bad, remembered: reading.remembered, notes })
     })?;
     let line = serde_json::to_string(&summary)
         .map_err(|error| BenchError::io("print", Path::new("standard output"))(error.into()))?;
