@@ -1,5 +1,6 @@
 //! `cargo xtask bench NAME`: prints a table and writes `target/bench/NAME.json`.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use clap::ValueEnum;
@@ -13,13 +14,19 @@ pub(crate) enum Benchmark {
     Worker,
     /// All of SPECS built twice in different directories; every RPM must be bit-identical
     Reproducible,
+    /// All specs of the Azure Linux tree (AZURE_TREE) read, beside rpmspec; --verify compares both
+    Specs,
+    /// Finding that nothing changed in the Azure Linux tree (AZURE_TREE)
+    Noop,
 }
 
-/// Runs a benchmark and returns its exit code.
-pub(crate) fn run(root: &Path, benchmark: Benchmark) -> Result<u8, Stop> {
+/// Runs a benchmark with its own options and returns its exit code.
+pub(crate) fn run(root: &Path, benchmark: Benchmark, options: &[OsString]) -> Result<u8, Stop> {
     host::ensure(host::Purpose::Build)?;
     host::ensure(host::Purpose::Test)?;
     let programs = cargo::build_programs(root)?;
     let name = benchmark.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-    Err(cargo::become_program(root, &programs.join("millwright-bench"), &[name.into()]))
+    let mut arguments = vec![OsString::from(name)];
+    arguments.extend_from_slice(options);
+    Err(cargo::become_program(root, &programs.join("millwright-bench"), &arguments))
 }

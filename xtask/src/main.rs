@@ -61,10 +61,13 @@ enum Command {
         /// Only tests whose name contains this
         filter: Option<String>,
     },
-    /// Measure against the peer command: worker, reproducible
+    /// Measure against the peer command: worker, reproducible, specs, noop
     Bench {
         /// Which benchmark
         name: bench::Benchmark,
+        /// Its options; `cargo xtask bench <NAME> -- --help` lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<OsString>,
     },
 }
 
@@ -92,7 +95,7 @@ fn main() -> ExitCode {
         Command::Rebuild { packages } => millwright(&root, "rebuild", &packages),
         Command::Millwright { arguments } => millwright_arguments(&root, &arguments),
         Command::Test { filter } => test::run(&root, filter.as_deref()),
-        Command::Bench { name } => bench::run(&root, name),
+        Command::Bench { name, options } => bench::run(&root, name, &options),
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -2,7 +2,8 @@
 //!
 //! What it is: `worker` times one trivial package in a fresh build root beside unpacking a worker archive,
 //! `dnf install` and rpmbuild in a chroot; `reproducible` builds all of `SPECS` twice under different
-//! circumstances and compares every package. Each prints a table and writes `target/bench/NAME.json`. What
+//! circumstances and compares every package; `specs` reads a whole distribution beside `rpmspec`, or compares what
+//! both say; `noop` times finding that nothing changed. Each prints a table and writes `target/bench/NAME.json`. What
 //! it is not: a test. A goal that is not met is told and is no failure; packages that differ are.
 
 mod azure;
@@ -10,6 +11,7 @@ mod error;
 mod figures;
 mod machine;
 mod measure;
+mod noop;
 mod reproducible;
 mod specs;
 mod tree;
@@ -28,7 +30,8 @@ use report::{ExitStatus, Failure, conclude};
 #[command(
     name = "millwright-bench",
     version,
-    after_help = "Exit codes: 0 measured, 1 packages differ, 3 the host lacks something, 4 a defect of Millwright"
+    after_help = "Exit codes: 0 measured, 1 something differs or cannot be read, 2 usage, 3 the host lacks something, 4 a \
+                  defect of Millwright"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -66,6 +69,17 @@ enum Benchmark {
         #[command(flatten)]
         specs: specs::SpecsArguments,
     },
+    /// What specreader and srpmpacker need to find that nothing changed in the Azure Linux tree
+    ///
+    /// Takes a checkout of that tree from --azure-tree or AZURE_TREE and changes nothing in it. Both programs do
+    /// their work once and are then measured with nothing to do: wall and processor time, processes started.
+    /// Sources that the tree does not hold are stood in for by files of a line.
+    Noop {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        noop: noop::NoopArguments,
+    },
     /// Reads specs once; what the other benchmarks start and watch
     #[command(hide = true)]
     Read(specs::reading::ReadArguments),
@@ -101,6 +115,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
             at(common, "reproducible", |place| reproducible::run(place, names))
         }
         Benchmark::Specs { common, specs } => at(common, "specs", |place| specs::run(place, specs, reporter)),
+        Benchmark::Noop { common, noop } => at(common, "noop", |place| noop::run(place, noop, reporter)),
         Benchmark::Read(arguments) => {
             specs::reading::run(arguments).map(|()| ExitStatus::Done).map_err(failure)
         }

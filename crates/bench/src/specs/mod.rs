@@ -10,7 +10,7 @@ pub(crate) mod reading;
 mod verify;
 pub(crate) mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,7 +19,7 @@ use buildroot::Sandbox;
 use clap::Args;
 use report::{Event, ExitStatus, Reporter};
 use rpm_model::SpecData;
-use specreader::{ReleaseMacros, SpecInput};
+use specreader::{EngineNote, ReleaseMacros, SpecInput};
 
 use crate::azure::{self, AzureTree, worker::AzureWorker};
 use crate::error::BenchError;
@@ -79,13 +79,23 @@ pub(crate) struct Prepared {
     pub(crate) release_macros: PathBuf,
 }
 
+/// Which specs of the tree are taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Selection {
+    /// Only so many, spread over the tree.
+    pub(crate) number: Option<usize>,
+    /// Of two of one name only the first.
+    pub(crate) unique_names: bool,
+}
+
 /// Runs the benchmark.
 pub(crate) fn run(
     place: &Place,
     arguments: &SpecsArguments,
     reporter: &dyn Reporter,
 ) -> Result<Conclusion, BenchError> {
-    let prepared = prepare(place, arguments.azure_tree.as_deref(), arguments.sample, reporter)?;
+    let selection = Selection { number: arguments.sample, unique_names: false };
+    let prepared = prepare(place, arguments.azure_tree.as_deref(), selection, reporter)?;
     let sandbox = Sandbox::discover()?;
     let peer = Peer {
         sandbox: &sandbox,
@@ -106,12 +116,14 @@ pub(crate) fn run(
 pub(crate) fn prepare(
     place: &Place,
     azure_tree: Option<&Path>,
-    number: Option<usize>,
+    selection: Selection,
     reporter: &dyn Reporter,
 ) -> Result<Prepared, BenchError> {
     let original = AzureTree::open(azure_tree)?;
     tree::prepare(place, With::Toolchain)?;
-    let specs = azure::sample(original.specs()?, number);
+    let mut specs = azure::sample(original.specs()?, selection.number);
+    let mut names = BTreeSet::new();
+    specs.retain(|spec| names.insert(spec.name.clone()) || !selection.unique_names);
     note(reporter, format!("copying {} specs and what lies beside them", specs.len()));
     let tree = original.copy(&specs, &place.scratch.join("tree"))?;
     let specs = tree.specs()?;
@@ -131,31 +143,44 @@ pub(crate) fn note(reporter: &dyn Reporter, message: String) {
 }
 
 /// Returns the release macros of the specs, which are read for that without any.
-///
-/// Here it shows too whether the engine works as it should; the same worker is used for everything else.
 fn release_text(
     worker: &AzureWorker,
     specs: &[SpecInput],
     reporter: &dyn Reporter,
 ) -> Result<String, BenchError> {
-    let options = azure::options(ReleaseMacros::default());
+    let (data, notes) = read(worker, specs, ReleaseMacros::default())?;
+    // The same worker is used for everything else, so whether the engine works as it should is told once.
+    for note in notes {
+        reporter.event(&Event::Warning { message: note.to_string() });
+    }
+    azure::release::text(specs.iter().zip(&data))
+}
+
+/// Reads all specs, past any cache.
+pub(crate) fn read_all(prepared: &Prepared) -> Result<Vec<SpecData>, BenchError> {
+    let macros = ReleaseMacros::read([prepared.release_macros.as_path()])?;
+    read(&prepared.worker, &prepared.specs, macros).map(|(data, _)| data)
+}
+
+fn read(
+    worker: &AzureWorker,
+    specs: &[SpecInput],
+    macros: ReleaseMacros,
+) -> Result<(Vec<SpecData>, Vec<EngineNote>), BenchError> {
+    let options = azure::options(macros);
     let (results, notes) = with_engine(&worker.manifest, &worker.layers, |engine| {
         let results = engine.read(specs, &options)?;
         Ok((results, engine.notes()))
     })?;
-    for note in notes {
-        reporter.event(&Event::Warning { message: note.to_string() });
-    }
-    let mut bad = Vec::new();
-    let mut good: Vec<(&SpecInput, SpecData)> = Vec::new();
-    for (spec, result) in specs.iter().zip(results) {
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for result in results {
         match result {
-            Ok(parsed) => good.push((spec, parsed.data)),
+            Ok(parsed) => good.push(parsed.data),
             Err(failure) => bad.push(failure.to_string()),
         }
     }
     refuse(&bad, specs.len())?;
-    azure::release::text(good.iter().map(|(spec, data)| (*spec, data)))
+    Ok((good, notes))
 }
 
 /// Every spec of the tree can be read; what comes from fewer would be no figure.
