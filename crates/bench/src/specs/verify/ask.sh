@@ -18,6 +18,7 @@ for check in 0 1; do
     ask "source-$check" "$check" -q --srpm --qf "$source_format"
     ask "packages-$check" "$check" -q --builtrpms --qf "$packages_format"
     ask "text-$check" "$check" --parse
+    ask "header-$check" "$check" -q --srpm --qf '[%{*:xml}]'
 done
 ask sources-0 0 --shell
 rm -f "/answers/$index.errors"

@@ -5,9 +5,11 @@
 //! make names of temporary files. They are found by asking twice, never by name.
 
 mod facts;
+mod header;
 mod oracle;
 mod sections;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use report::{Event, ExitStatus, Reporter, Stage};
@@ -57,7 +59,13 @@ pub(super) fn run(
     note(reporter, format!("asking again about {} specs that differ", suspects.len()));
     let asked: Vec<&SpecInput> = suspects.iter().map(|index| &specs[*index]).collect();
     let again = oracle::ask(peer, &asked)?;
-    let mut report = Report { tree: prepared.tree.root().to_owned(), seed, ..Report::new(specs, &answers) };
+    let headers = first.iter().filter_map(|read| read.as_ref().ok()?.source_headers.as_ref()).count();
+    let mut report = Report {
+        tree: prepared.tree.root().to_owned(),
+        seed,
+        headers: 2 * headers,
+        ..Report::new(specs, &answers)
+    };
     for (index, again) in suspects.into_iter().zip(again) {
         report.add(&specs[index], (&first[index], &second[index]), (&answers[index].account, &again.account));
     }
@@ -89,11 +97,32 @@ fn compare(read: &Read, account: &Account) -> Vec<Difference> {
         theirs: vec![theirs.to_owned()],
     };
     match (read, account) {
-        (Ok(parsed), Ok(facts)) => facts::of_data(&parsed.data).differences(facts),
+        (Ok(parsed), Ok(told)) => {
+            let (mut ours, mut theirs) = (facts::of_data(&parsed.data), told.facts.clone());
+            for (name, run_check, tags) in
+                [("header", false, &told.headers[0]), ("header with %check", true, &told.headers[1])]
+            {
+                if let Some(headers) = &parsed.source_headers {
+                    header::compare(name, headers.select(run_check), tags, &mut ours, &mut theirs);
+                }
+            }
+            ours.differences(&theirs)
+        }
         (Err(_), Err(_)) => Vec::new(),
         (Ok(_), Err(complaint)) => vec![readable("yes", complaint)],
         (Err(failure), Ok(_)) => vec![readable(&failure.to_string(), "yes")],
     }
+}
+
+/// Returns the facts in which rpmspec does not agree with itself.
+fn unsteady(accounts: (&Account, &Account)) -> BTreeSet<String> {
+    let (Ok(one), Ok(other)) = accounts else { return BTreeSet::new() };
+    let mut found: BTreeSet<String> =
+        one.facts.differences(&other.facts).into_iter().map(|found| found.fact).collect();
+    for (name, index) in [("header", 0), ("header with %check", 1)] {
+        found.extend(header::differences(name, &one.headers[index], &other.headers[index]));
+    }
+    found
 }
 
 /// What was found.
@@ -104,6 +133,8 @@ struct Report {
     specs: usize,
     /// Facts that were compared.
     facts: usize,
+    /// Headers of source packages that were compared.
+    headers: usize,
     /// Specs whose binary packages say something else when `%check` runs.
     check_changes_packages: usize,
     /// Specs that rpmspec itself cannot read.
@@ -120,9 +151,8 @@ impl Report {
             tree: PathBuf::new(),
             seed: 0,
             specs: specs.len(),
-            facts: good
-                .map(|facts| facts.0.values().map(std::collections::BTreeSet::len).sum::<usize>())
-                .sum(),
+            facts: good.map(|told| told.facts.0.values().map(BTreeSet::len).sum::<usize>()).sum(),
+            headers: 0,
             check_changes_packages: answers.iter().filter(|answer| answer.check_changes_packages).count(),
             unreadable: answers.iter().filter(|answer| answer.account.is_err()).count(),
             differences: Vec::new(),
@@ -133,10 +163,7 @@ impl Report {
     /// Adds what differs of one spec: between two readings, and between the first and rpmspec, which was asked
     /// twice.
     fn add(&mut self, spec: &SpecInput, reads: (&Read, &Read), accounts: (&Account, &Account)) {
-        let unsteady: Vec<String> = match accounts {
-            (Ok(one), Ok(other)) => one.differences(other).into_iter().map(|found| found.fact).collect(),
-            _ => Vec::new(),
-        };
+        let unsteady = unsteady(accounts);
         let path = spec.path.strip_prefix(&self.tree).unwrap_or(&spec.path).display();
         for found in compare(reads.0, accounts.0) {
             let lines = [("ours", &found.ours), ("rpmspec", &found.theirs)]
@@ -174,9 +201,11 @@ impl Report {
             ));
         }
         text.push_str(&format!(
-            "{} specs, {} facts compared with rpmspec, two readings in different order (--seed={}): {} differences",
+            "{} specs, {} facts and {} headers compared with rpmspec, two readings in different order (--seed={}): {} \
+             differences",
             self.specs,
             self.facts,
+            self.headers,
             self.seed,
             self.differences.len()
         ));

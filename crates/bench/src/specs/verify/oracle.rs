@@ -13,6 +13,7 @@ use specreader::SpecInput;
 
 use super::super::peer::{Peer, bind, defines};
 use super::facts::Facts;
+use super::header::{self, Tag};
 use super::sections;
 use crate::error::BenchError;
 
@@ -48,10 +49,16 @@ const GREATER: u64 = 1 << 2;
 const EQUAL: u64 = 1 << 3;
 
 /// rpmspec's account of a spec, or its complaint.
-pub(super) type Account = Result<Facts, String>;
+pub(super) type Account = Result<Told, String>;
 
-/// What rpmspec says of a spec's binary packages when `%check` is to run, where it differs; the engine's data has
-/// no place for it.
+/// What rpmspec tells of a spec.
+pub(super) struct Told {
+    pub(super) facts: Facts,
+    /// The source package's header, without and with `%check`.
+    pub(super) headers: [Vec<Tag>; 2],
+}
+
+/// What rpmspec said of a spec.
 pub(super) struct Answer {
     pub(super) account: Account,
     /// Whether `%check` changes what the binary packages say.
@@ -93,6 +100,18 @@ pub(super) fn ask(peer: &Peer<'_>, specs: &[&SpecInput]) -> Result<Vec<Answer>, 
     (0..specs.len()).map(|index| answer(&answers, index)).collect()
 }
 
+const QUESTIONS: [&str; 9] = [
+    "source-0",
+    "source-1",
+    "packages-0",
+    "packages-1",
+    "text-0",
+    "text-1",
+    "header-0",
+    "header-1",
+    "sources-0",
+];
+
 const RELEASE_INSIDE: &str = "/release/macros";
 
 fn common() -> Vec<String> {
@@ -111,7 +130,7 @@ fn open_to_all(directory: &Path) -> Result<(), BenchError> {
 
 fn answer(directory: &Path, index: usize) -> Result<Answer, BenchError> {
     let mut texts = BTreeMap::new();
-    for question in ["source-0", "source-1", "packages-0", "packages-1", "text-0", "text-1", "sources-0"] {
+    for question in QUESTIONS {
         let failed = directory.join(format!("{index}.{question}.failed"));
         if failed.exists() {
             let bytes = fs::read(&failed).map_err(BenchError::io("read", &failed))?;
@@ -123,10 +142,10 @@ fn answer(directory: &Path, index: usize) -> Result<Answer, BenchError> {
         texts.insert(question, String::from_utf8_lossy(&bytes).into_owned());
     }
     let text = |question: &str| texts.get(question).map(String::as_str).unwrap_or_default();
-    Ok(Answer {
-        check_changes_packages: text("packages-0") != text("packages-1"),
-        account: Ok(account(&text)),
-    })
+    let header =
+        |question: &str| header::read_xml(text(question)).map_err(|error| format!("{question}: {error}"));
+    let told = || Ok(Told { facts: account(&text), headers: [header("header-0")?, header("header-1")?] });
+    Ok(Answer { check_changes_packages: text("packages-0") != text("packages-1"), account: told() })
 }
 
 /// Puts the answers to all questions together.
