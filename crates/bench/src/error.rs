@@ -34,6 +34,9 @@ pub(crate) enum BenchError {
     /// The directory is no checkout of the expected tree, or of another version of it.
     #[error("`{path}` is not laid out as the Azure Linux 3.0 tree: it lacks `{missing}`")]
     NotAzureTree { path: PathBuf, missing: String },
+    /// No spec has the name that was asked for.
+    #[error("the tree has no spec called `{name}`")]
+    UnknownSpec { name: String },
     /// rpm's own macros are not those that Debian 12 ships.
     #[error("the worker's rpm macros are not those of Debian's rpm 4.18, from which the benchmark starts")]
     UnknownRpmMacros,

@@ -186,6 +186,7 @@ fn failure(error: BenchError) -> Failure {
             "clone the public repository microsoft/azurelinux at its branch 3.0 (a shallow clone will do) and name \
              the checkout in AZURE_TREE",
         ),
+        BenchError::UnknownSpec { .. } => Failure::new(ExitStatus::Usage, error),
         BenchError::BadSpecs { .. } | BenchError::UnexpectedReading { .. } => {
             Failure::new(ExitStatus::GoalsFailed, error)
         }

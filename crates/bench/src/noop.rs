@@ -45,7 +45,7 @@ pub(crate) fn run(
     arguments: &NoopArguments,
     reporter: &dyn Reporter,
 ) -> Result<Conclusion, BenchError> {
-    let selection = Selection { number: arguments.sample, unique_names: true };
+    let selection = Selection { names: &[], number: arguments.sample, unique_names: true };
     let prepared = prepare(place, arguments.azure_tree.as_deref(), selection, reporter)?;
     let made = stand_in(&prepared)?;
     note(reporter, format!("{made} sources that the tree lacks have a line in their place"));

@@ -52,22 +52,24 @@ const SAMPLED: usize = 10;
 pub(crate) struct SpecsArguments {
     /// A checkout of the Azure Linux 3.0 tree
     #[arg(long, value_name = "DIR", env = "AZURE_TREE")]
-    pub(crate) azure_tree: Option<PathBuf>,
+    azure_tree: Option<PathBuf>,
+    /// Only these specs [default: all]
+    names: Vec<String>,
     /// Only so many specs, spread over the tree
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) sample: Option<usize>,
+    #[arg(long, value_name = "NUMBER", conflicts_with = "names")]
+    sample: Option<usize>,
     /// How often ours is measured
     #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) runs: u32,
+    runs: u32,
     /// Measure Azure's six passes over all specs, not over every tenth
     #[arg(long)]
-    pub(crate) full: bool,
+    full: bool,
     /// Compare every fact of every spec with what rpmspec prints; measure nothing
     #[arg(long)]
-    pub(crate) verify: bool,
+    verify: bool,
     /// Order of the second reading of --verify [default: random, and told]
     #[arg(long, value_name = "NUMBER")]
-    pub(crate) seed: Option<u64>,
+    seed: Option<u64>,
 }
 
 /// Everything that reading the tree takes.
@@ -81,7 +83,9 @@ pub(crate) struct Prepared {
 
 /// Which specs of the tree are taken.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Selection {
+pub(crate) struct Selection<'a> {
+    /// Only those of these names; all where there are none.
+    pub(crate) names: &'a [String],
     /// Only so many, spread over the tree.
     pub(crate) number: Option<usize>,
     /// Of two of one name only the first.
@@ -94,7 +98,7 @@ pub(crate) fn run(
     arguments: &SpecsArguments,
     reporter: &dyn Reporter,
 ) -> Result<Conclusion, BenchError> {
-    let selection = Selection { number: arguments.sample, unique_names: false };
+    let selection = Selection { names: &arguments.names, number: arguments.sample, unique_names: false };
     let prepared = prepare(place, arguments.azure_tree.as_deref(), selection, reporter)?;
     let sandbox = Sandbox::discover()?;
     let peer = Peer {
@@ -116,7 +120,7 @@ pub(crate) fn run(
 pub(crate) fn prepare(
     place: &Place,
     azure_tree: Option<&Path>,
-    selection: Selection,
+    selection: Selection<'_>,
     reporter: &dyn Reporter,
 ) -> Result<Prepared, BenchError> {
     let original = AzureTree::open(azure_tree)?;
@@ -124,6 +128,10 @@ pub(crate) fn prepare(
     let mut specs = azure::sample(original.specs()?, selection.number);
     let mut names = BTreeSet::new();
     specs.retain(|spec| names.insert(spec.name.clone()) || !selection.unique_names);
+    if let Some(unknown) = selection.names.iter().find(|name| !names.contains(*name)) {
+        return Err(BenchError::UnknownSpec { name: unknown.clone() });
+    }
+    specs.retain(|spec| selection.names.is_empty() || selection.names.contains(&spec.name));
     note(reporter, format!("copying {} specs and what lies beside them", specs.len()));
     let tree = original.copy(&specs, &place.scratch.join("tree"))?;
     let specs = tree.specs()?;

@@ -19,6 +19,6 @@ for check in 0 1; do
     ask "packages-$check" "$check" -q --builtrpms --qf "$packages_format"
     ask "text-$check" "$check" --parse
     ask "header-$check" "$check" -q --srpm --qf '[%{*:xml}]'
+    ask "sources-$check" "$check" --shell
 done
-ask sources-0 0 --shell
 rm -f "/answers/$index.errors"

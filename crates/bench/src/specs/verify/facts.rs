@@ -71,6 +71,7 @@ fn add_source(facts: &mut Facts, source: &Value) {
         match key.as_str() {
             "kind" | "number" | "file" => {}
             "url" => parts.push(text("url").to_owned()),
+            "used" => parts.push(format!("used={}", text("used"))),
             _ if value == &Value::Bool(true) => parts.push(key.clone()),
             _ => parts.push(format!("{key}={value}")),
         }

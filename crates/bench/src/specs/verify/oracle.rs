@@ -100,7 +100,7 @@ pub(super) fn ask(peer: &Peer<'_>, specs: &[&SpecInput]) -> Result<Vec<Answer>, 
     (0..specs.len()).map(|index| answer(&answers, index)).collect()
 }
 
-const QUESTIONS: [&str; 9] = [
+const QUESTIONS: [&str; 10] = [
     "source-0",
     "source-1",
     "packages-0",
@@ -110,6 +110,7 @@ const QUESTIONS: [&str; 9] = [
     "header-0",
     "header-1",
     "sources-0",
+    "sources-1",
 ];
 
 const RELEASE_INSIDE: &str = "/release/macros";
@@ -151,11 +152,27 @@ fn answer(directory: &Path, index: usize) -> Result<Answer, BenchError> {
 /// Puts the answers to all questions together.
 fn account<'t>(text: &impl Fn(&str) -> &'t str) -> Facts {
     let mut facts = Facts::default();
-    add_source_package(&mut facts, text("source-0"), text("sources-0"));
+    for words in records(text("source-0")) {
+        match words[0] {
+            "package" => facts.add("source", &nevra(&words)),
+            "requires" => add_dependency(&mut facts, "build_requires", &words),
+            "conflicts" => add_dependency(&mut facts, "build_conflicts", &words),
+            "source" | "patch" | "nosource" | "nopatch" => {}
+            fact => facts.add(fact, &words[1..].join(" ")),
+        }
+    }
     for words in records(text("source-1")) {
         if words[0] == "requires" {
             add_dependency(&mut facts, "check_requires", &words);
         }
+    }
+    let without = sources(text("source-0"), text("sources-0"));
+    let with = sources(text("source-1"), text("sources-1"));
+    without.intersection(&with).for_each(|source| facts.add("sources", source));
+    for (only, used) in
+        [(without.difference(&with), "without-check"), (with.difference(&without), "with-check")]
+    {
+        only.for_each(|source| facts.add("sources", &format!("{source} used={used}")));
     }
     let (plain, checked) = (text("text-0"), text("text-1"));
     let has = |word| sections::has(plain, word) || sections::has(checked, word);
@@ -170,31 +187,29 @@ fn records(text: &str) -> impl Iterator<Item = Vec<&str>> {
     text.lines().map(|line| line.split('\t').collect::<Vec<_>>()).filter(|words| words.len() > 1)
 }
 
-fn add_source_package(facts: &mut Facts, answer: &str, numbers: &str) {
+/// Returns the sources and patches of one check mode, from the header and from the macros that name them.
+fn sources(answer: &str, numbers: &str) -> BTreeSet<String> {
     let (mut files, mut left_out) = (BTreeSet::new(), BTreeSet::new());
     for words in records(answer) {
         match words[0] {
-            "package" => facts.add("source", &nevra(&words)),
-            "requires" => add_dependency(facts, "build_requires", &words),
-            "conflicts" => add_dependency(facts, "build_conflicts", &words),
             kind @ ("source" | "patch") => drop(files.insert((kind, words[1]))),
             "nosource" => drop(left_out.insert(("source", words[1]))),
             "nopatch" => drop(left_out.insert(("patch", words[1]))),
-            fact => facts.add(fact, &words[1..].join(" ")),
+            _ => {}
         }
     }
+    let mut found = BTreeSet::new();
     for words in records(numbers) {
         let ["number", kind, number, url, path] = words[..] else { continue };
         let file = path.rsplit('/').next().unwrap_or(path);
         files.remove(&(kind, file));
         let url = if url.contains("://") { format!(" {url}") } else { String::new() };
         let left_out = if left_out.contains(&(kind, number)) { " left_out" } else { "" };
-        facts.add("sources", &format!("{kind} {number} {file}{url}{left_out}"));
+        found.insert(format!("{kind} {number} {file}{url}{left_out}"));
     }
     // What the header has and no macro names would be a source without a number.
-    for (kind, file) in files {
-        facts.add("sources", &format!("{kind} ? {file}"));
-    }
+    found.extend(files.into_iter().map(|(kind, file)| format!("{kind} ? {file}")));
+    found
 }
 
 fn add_packages(facts: &mut Facts, answer: &str, source: &str, text: &str) {
@@ -291,9 +306,11 @@ mod tests {
                         requires\tsh\t0\t\tmanual\nrequires\tuser\t0\t\tmanual\nlicense\tMIT\nsummary\tA b\n\
                         package\tz-devel\t1\t2\t3\tnoarch\nlicense\tGPL\n";
         let text = "%check\n%files\n/usr/bin/z\n%files devel\n%dir /usr/include\n";
+        let with_check = &source.replace("source\tz.pc\nnosource", "source\tz.pc\nsource\tt.tgz\nnosource");
         let facts = account(&|question: &str| match question {
-            "source-0" | "source-1" => source,
-            "sources-0" => numbers,
+            "source-0" => source,
+            "source-1" => with_check,
+            "sources-0" | "sources-1" => numbers,
             "packages-0" => packages,
             _ => text,
         });
@@ -306,6 +323,7 @@ mod tests {
             ("check_requires", "a >= 1.2"),
             ("sources", "source 0 z.tgz http://h/z.tgz"),
             ("sources", "source 4 z.pc left_out"),
+            ("sources", "source ? t.tgz used=with-check"),
             ("exclude_arch", "s390x"),
             ("license", "MIT"),
             ("summary", "A b"),
