@@ -12,7 +12,7 @@ mod sections;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use report::{Event, ExitStatus, Reporter, Stage};
+use report::{ExitStatus, Reporter};
 use specreader::{ParsedSpec, ReadOptions, ReleaseMacros, SpecFailure, SpecInput};
 
 use super::peer::Peer;
@@ -24,8 +24,11 @@ use crate::error::BenchError;
 use facts::{Difference, Facts};
 use oracle::{Account, Answer};
 
-/// How many specs rpmspec is asked about between two reports.
+/// How many specs rpmspec is asked about in one sandbox.
 const PART: usize = 64;
+
+/// After how many of these it is told how far it is.
+const PARTS_PER_NOTE: usize = 4;
 
 type Read = Result<ParsedSpec, SpecFailure>;
 
@@ -75,16 +78,11 @@ pub(super) fn run(
 /// Asks rpmspec about all specs, and says how far it is.
 fn ask_all(peer: &Peer<'_>, specs: &[SpecInput], reporter: &dyn Reporter) -> Result<Vec<Answer>, BenchError> {
     let mut answers = Vec::with_capacity(specs.len());
-    reporter.event(&Event::StageStarted { stage: Stage::Read, total: Some(specs.len()) });
-    for part in specs.chunks(PART) {
-        answers.extend(oracle::ask(peer, &part.iter().collect::<Vec<_>>())?);
-        let detail = part.last().map(|spec| spec.name.clone()).unwrap_or_default();
-        reporter.event(&Event::StageProgress {
-            stage: Stage::Read,
-            done: answers.len(),
-            total: specs.len(),
-            detail,
-        });
+    for (part, asked) in specs.chunks(PART).enumerate() {
+        if part % PARTS_PER_NOTE == 0 {
+            note(reporter, format!("asking rpmspec: {} of {} specs done", answers.len(), specs.len()));
+        }
+        answers.extend(oracle::ask(peer, &asked.iter().collect::<Vec<_>>())?);
     }
     Ok(answers)
 }
