@@ -88,8 +88,17 @@ pub(crate) fn of_children<T>(work: impl FnOnce() -> Result<T, BenchError>) -> Re
 
 /// Returns the processor time of all children that this process has waited for.
 fn children_cpu() -> Result<Duration, BenchError> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)
-        .map_err(|error| BenchError::io("read", Path::new("resource usage"))(error.into()))?;
+    cpu_of(UsageWho::RUSAGE_CHILDREN)
+}
+
+/// Returns the processor time of this process alone.
+pub(crate) fn own_cpu() -> Result<Duration, BenchError> {
+    cpu_of(UsageWho::RUSAGE_SELF)
+}
+
+fn cpu_of(who: UsageWho) -> Result<Duration, BenchError> {
+    let usage =
+        getrusage(who).map_err(|error| BenchError::io("read", Path::new("resource usage"))(error.into()))?;
     Ok(duration(usage.user_time()) + duration(usage.system_time()))
 }
 

@@ -202,6 +202,8 @@ fn refuse(bad: &[String], all: usize) -> Result<(), BenchError> {
 /// What was measured of ours.
 struct Ours {
     cold: Vec<Cost>,
+    /// Of each cold read, the processor seconds of the reading process without the helpers that parse.
+    own_cpu: Vec<f64>,
     one_changed: Vec<Cost>,
     unchanged: Vec<Cost>,
     /// Processes that were started when nothing was changed.
@@ -223,6 +225,7 @@ fn measure_ours(
     let cold = (0..runs)
         .map(|run| reader.measure(&cache(format!("cold-{run}")), 0))
         .collect::<Result<Vec<_>, _>>()?;
+    let (cold, own_cpu) = cold.into_iter().unzip();
     note(reporter, "ours, nothing remembered: its memory".to_owned());
     let memory = watch::peak_memory(&mut reader.command(&cache("memory".to_owned())), &reader.log())?;
     let warm = cache("cold-0".to_owned());
@@ -232,12 +235,14 @@ fn measure_ours(
         // Specs of all kinds and sizes, spread over the tree.
         let spec = &prepared.specs[(2 * run + 1) * all / (2 * runs.max(5) as usize) % all];
         change(&spec.path)?;
-        one_changed.push(reader.measure(&warm, all - 1)?);
+        one_changed.push(reader.measure(&warm, all - 1)?.0);
     }
     note(reporter, "ours, nothing changed".to_owned());
-    let unchanged = (0..runs.max(5)).map(|_| reader.measure(&warm, all)).collect::<Result<Vec<_>, _>>()?;
+    let unchanged = (0..runs.max(5))
+        .map(|_| Ok(reader.measure(&warm, all)?.0))
+        .collect::<Result<Vec<_>, BenchError>>()?;
     let processes = watch::started_processes(&reader.command(&warm), &place.scratch)?;
-    Ok(Ours { cold, one_changed, unchanged, processes, memory })
+    Ok(Ours { cold, own_cpu, one_changed, unchanged, processes, memory })
 }
 
 /// Starts the process that reads.
@@ -259,8 +264,9 @@ impl Reader<'_> {
         self.place.scratch.join("read.log")
     }
 
-    /// Reads all specs, of which so many must have been remembered.
-    fn measure(&self, cache: &Path, remembered: usize) -> Result<Cost, BenchError> {
+    /// Reads all specs, of which so many must have been remembered; returns what it cost, and the processor seconds
+    /// of the reading process alone.
+    fn measure(&self, cache: &Path, remembered: usize) -> Result<(Cost, f64), BenchError> {
         let log = self.log();
         let cost = measure::run(&mut self.command(cache), &log)?;
         let text = fs::read_to_string(&log).map_err(BenchError::io("read", &log))?;
@@ -276,7 +282,7 @@ impl Reader<'_> {
             return Err(BenchError::EngineFellBack { notes: summary.notes.join("; ") });
         }
         if (summary.good, summary.remembered) == (all, remembered) {
-            return Ok(cost);
+            return Ok((cost, summary.own_cpu));
         }
         Err(BenchError::UnexpectedReading {
             good: summary.good,
@@ -350,6 +356,7 @@ fn conclude(
             Metric::of("s", &values(&ours.cold, wall))
                 .map(|metric| metric.beside(&[wall(&peers.one)]).at_most(COLD_WALL)),
         ),
+        row("cold_cpu_own", "of it not in the helpers that parse, CPU", Metric::of("s", &ours.own_cpu)),
         row(
             "cold_cpu_beside_six",
             "the same, CPU, beside Azure's six passes",

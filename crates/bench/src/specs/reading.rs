@@ -13,6 +13,7 @@ use specreader::{CachedReader, EngineLimits, ReleaseMacros, SpecEngine, WorkerEn
 
 use crate::azure::{self, AzureTree, worker::AzureWorker};
 use crate::error::BenchError;
+use crate::measure::own_cpu;
 
 /// What is read, and with what.
 #[derive(Clone, Debug, Args)]
@@ -35,7 +36,7 @@ pub(crate) struct ReadArguments {
 }
 
 /// What came out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Summary {
     /// Good specs.
     pub(crate) good: usize,
@@ -45,6 +46,8 @@ pub(crate) struct Summary {
     pub(crate) remembered: usize,
     /// What the engine could not do as well as it should.
     pub(crate) notes: Vec<String>,
+    /// Processor seconds of the reading process alone, without the helpers that parse.
+    pub(crate) own_cpu: f64,
 }
 
 impl ReadArguments {
@@ -90,7 +93,8 @@ pub(crate) fn run(arguments: &ReadArguments) -> Result<(), BenchError> {
             .map(ToString::to_string)
             .collect();
         let notes = engine.notes().iter().map(ToString::to_string).collect();
-        Ok(Summary { good: reading.results.len() - bad.len(), bad, remembered: reading.remembered, notes })
+        let (good, own_cpu) = (reading.results.len() - bad.len(), own_cpu()?.as_secs_f64());
+        Ok(Summary { good, bad, remembered: reading.remembered, notes, own_cpu })
     })?;
     let line = serde_json::to_string(&summary)
         .map_err(|error| BenchError::io("print", Path::new("standard output"))(error.into()))?;
