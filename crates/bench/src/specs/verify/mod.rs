@@ -53,7 +53,7 @@ pub(super) fn run(
         second.sort_by_key(|(index, _)| *index);
         Ok((first, second.into_iter().map(|(_, result)| result).collect::<Vec<_>>()))
     })?;
-    let answers = ask_all(peer, specs, reporter)?;
+    let answers = ask_all(peer, specs, &first, reporter)?;
     let suspects: Vec<usize> = (0..specs.len())
         .filter(|index| {
             !compare(&first[*index], &answers[*index].account).is_empty() || first[*index] != second[*index]
@@ -76,13 +76,22 @@ pub(super) fn run(
 }
 
 /// Asks rpmspec about all specs, and says how far it is.
-fn ask_all(peer: &Peer<'_>, specs: &[SpecInput], reporter: &dyn Reporter) -> Result<Vec<Answer>, BenchError> {
-    let mut answers = Vec::with_capacity(specs.len());
+fn ask_all(
+    peer: &Peer<'_>,
+    specs: &[SpecInput],
+    reads: &[Read],
+    reporter: &dyn Reporter,
+) -> Result<Vec<Answer>, BenchError> {
+    let (mut answers, mut differing) = (Vec::with_capacity(specs.len()), 0);
     for (part, asked) in specs.chunks(PART).enumerate() {
         if part % PARTS_PER_NOTE == 0 {
-            note(reporter, format!("asking rpmspec: {} of {} specs done", answers.len(), specs.len()));
+            let (done, all) = (answers.len(), specs.len());
+            note(reporter, format!("asking rpmspec: {done} of {all} specs done, {differing} differ so far"));
         }
+        let start = answers.len();
         answers.extend(oracle::ask(peer, &asked.iter().collect::<Vec<_>>())?);
+        let pairs = reads[start..].iter().zip(&answers[start..]);
+        differing += pairs.filter(|(read, answer)| !compare(read, &answer.account).is_empty()).count();
     }
     Ok(answers)
 }
