@@ -1,8 +1,9 @@
 //! The ways in which writing a package can fail; nothing here prints or chooses a wording for the user.
 
+use crate::source_package::SourceRefusal;
 use std::path::PathBuf;
 
-/// An error of [`crate::Payload::pack`] or [`crate::Package::to_bytes`].
+/// An error of [`crate::Payload::pack`], [`crate::Package::to_bytes`] or [`crate::SourcePackage::write`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
@@ -35,9 +36,21 @@ pub enum WriteError {
         #[source]
         source: std::io::Error,
     },
-    /// Compressing the payload failed.
+    /// Compressing the payload, or writing what comes out, failed.
     #[error("cannot compress the payload")]
     Compress(#[source] std::io::Error),
+    /// A file has other bytes than those that were verified.
+    #[error("`{}` changed while it was packed", source_path.display())]
+    Changed {
+        /// The file on the host.
+        source_path: PathBuf,
+    },
+    /// The output cannot be written or read again.
+    #[error("cannot write the package")]
+    Output(#[source] std::io::Error),
+    /// This source package is not written here.
+    #[error(transparent)]
+    Refused(SourceRefusal),
     /// A file, or the package, exceeds the 32-bit sizes of the format written here.
     #[error("`{what}` has {size} bytes, more than an RPM v4 header with 32-bit sizes can say")]
     TooLarge {

@@ -18,6 +18,26 @@ enum Value {
     Binary(Vec<u8>),
     Texts(Vec<String>),
     Translated(String),
+    Encoded(EncodedValue),
+}
+
+/// A value in the bytes of another header's store.
+pub(crate) struct EncodedValue {
+    /// The type's number.
+    pub(crate) kind: u32,
+    /// Number of elements as the index says it.
+    pub(crate) count: u32,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Returns the multiple at which values of a type begin in the store.
+pub(crate) fn alignment_of(kind: u32) -> usize {
+    match kind {
+        3 => 2,
+        4 => 4,
+        5 => 8,
+        _ => 1,
+    }
 }
 
 impl Value {
@@ -29,14 +49,7 @@ impl Value {
             Self::Binary(_) => 7,
             Self::Texts(_) => 8,
             Self::Translated(_) => 9,
-        }
-    }
-
-    fn alignment(&self) -> usize {
-        match self {
-            Self::Int16(_) => 2,
-            Self::Int32(_) => 4,
-            _ => 1,
+            Self::Encoded(value) => value.kind,
         }
     }
 
@@ -47,6 +60,7 @@ impl Value {
             Self::Text(_) | Self::Translated(_) => 1,
             Self::Binary(bytes) => bytes.len(),
             Self::Texts(texts) => texts.len(),
+            Self::Encoded(value) => value.count as usize,
         }
     }
 
@@ -54,7 +68,7 @@ impl Value {
         match self {
             Self::Int16(values) => values.iter().for_each(|v| store.extend_from_slice(&v.to_be_bytes())),
             Self::Int32(values) => values.iter().for_each(|v| store.extend_from_slice(&v.to_be_bytes())),
-            Self::Binary(bytes) => store.extend_from_slice(bytes),
+            Self::Binary(bytes) | Self::Encoded(EncodedValue { bytes, .. }) => store.extend_from_slice(bytes),
             Self::Text(text) | Self::Translated(text) => append_text(store, text),
             Self::Texts(texts) => texts.iter().for_each(|text| append_text(store, text)),
         }
@@ -109,13 +123,18 @@ impl Header {
         self.entries.insert(tag, Value::Binary(bytes));
     }
 
+    /// Sets a value whose bytes are known.
+    pub(crate) fn encoded(&mut self, tag: u32, value: EncodedValue) {
+        self.entries.insert(tag, Value::Encoded(value));
+    }
+
     /// Returns the encoded header: magic, index (region first), store (region trailer last).
     pub(crate) fn encode(&self) -> Vec<u8> {
         let index_length = self.entries.len() + 1;
         let mut index = Vec::with_capacity(index_length * Self::INDEX_ENTRY);
         let mut store = Vec::new();
         for (tag, value) in &self.entries {
-            store.resize(store.len().next_multiple_of(value.alignment()), 0);
+            store.resize(store.len().next_multiple_of(alignment_of(value.type_number())), 0);
             push_entry(&mut index, *tag, value.type_number(), store.len() as u32, value.count() as u32);
             value.append_to(&mut store);
         }

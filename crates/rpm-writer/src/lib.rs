@@ -5,6 +5,9 @@
 //! signature header, main header and payload together. Equal input gives equal bytes: nothing here reads a
 //! clock, a host name or the environment, and every list is sorted before it is encoded.
 //!
+//! A source package is written from the header that rpm's own parse of the spec leaves ([`SourcePackage`]), and
+//! is then what `rpmbuild -bs` would write.
+//!
 //! What it is not: a builder (no dependency generators, no scriptlets run, no policy), a reader (that is the
 //! `rpm` crate), or a signer (digests only).
 //!
@@ -24,19 +27,26 @@
 //! # Ok::<(), rpm_writer::WriteError>(())
 //! ```
 
+mod compression;
 mod cpio;
 mod dependency;
 mod error;
+mod exported;
 mod file;
 mod header;
+mod lead;
 mod main_header;
 mod package;
 mod payload;
 mod signature;
+mod source_features;
+mod source_package;
 mod tag;
 
+pub use compression::{Compression, CompressionError, ZstdThreads};
 pub use dependency::{Dependency, Sense};
 pub use error::WriteError;
 pub use file::{Content, FileEntry, FileFlags, FileKind};
 pub use package::{BuildStamp, ChangelogEntry, Package, PackageKind, Phase, Scriptlet};
 pub use payload::{FileRecord, Payload};
+pub use source_package::{SourceFacts, SourceFile, SourcePackage, SourceRefusal, WrittenPackage};

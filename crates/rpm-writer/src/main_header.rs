@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::collections::HashMap;
 
 /// `PGPHASHALGO_SHA256`.
-const SHA256: u32 = 8;
+pub(crate) const SHA256: u32 = 8;
 
 /// The version of rpm whose format is written; readers use it only to show it.
 const FORMAT_OF_RPM: &str = "4.18.0";
@@ -151,7 +151,8 @@ fn add_scriptlets(header: &mut Header, package: &Package) {
     }
 }
 
-fn add_files(header: &mut Header, records: &[FileRecord]) {
+/// Adds the records of files; the owner of several names of a file is its inode.
+pub(crate) fn add_files(header: &mut Header, records: &[FileRecord]) {
     if records.is_empty() {
         return;
     }

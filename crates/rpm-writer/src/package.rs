@@ -2,9 +2,11 @@
 
 use crate::dependency::Dependency;
 use crate::error::WriteError;
-use crate::header::Header;
+use crate::lead::{self, LeadKind};
+use crate::main_header;
 use crate::payload::Payload;
-use crate::{main_header, signature};
+use crate::signature::{self, Signed};
+use md5::{Digest, Md5};
 
 /// Binary or source package.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,12 +182,18 @@ impl Package {
     pub fn to_bytes(&self, payload: &Payload) -> Result<Vec<u8>, WriteError> {
         self.check_fields()?;
         let header = main_header::encode(self, payload)?;
-        let signature = signature::encode(&header, payload)?;
+        let md5 = Md5::new().chain_update(&header).chain_update(&payload.bytes).finalize().into();
+        let signature = signature::encode(&Signed {
+            header: &header,
+            md5,
+            payload_size: payload.bytes.len() as u64,
+            archive_size: payload.archive_size,
+            room: 0,
+        })?;
         let lead = self.lead();
         let mut bytes = Vec::with_capacity(lead.len() + signature.len() + header.len() + payload.bytes.len());
         bytes.extend_from_slice(&lead);
         bytes.extend_from_slice(&signature);
-        bytes.resize(bytes.len().next_multiple_of(Header::ALIGNMENT), 0);
         bytes.extend_from_slice(&header);
         bytes.extend_from_slice(&payload.bytes);
         Ok(bytes)
@@ -207,29 +215,11 @@ impl Package {
         Ok(())
     }
 
-    /// The 96-byte lead: obsolete, but `file` and rpm itself look at its magic and its type.
-    fn lead(&self) -> [u8; 96] {
-        const HEADER_STYLE_SIGNATURE: u16 = 5;
-        const LINUX: u16 = 1;
-        let kind: u16 = match self.kind {
-            PackageKind::Binary { .. } => 0,
-            PackageKind::Source { .. } => 1,
+    fn lead(&self) -> [u8; lead::SIZE] {
+        let kind = match self.kind {
+            PackageKind::Binary { .. } => LeadKind::Binary,
+            PackageKind::Source { .. } => LeadKind::Source,
         };
-        // Numbers of rpmrc's arch_canon; anything unknown is written as 255, which rpm ignores.
-        let arch: u16 = match self.arch.as_str() {
-            "x86_64" | "i386" | "i686" => 1,
-            "aarch64" => 19,
-            _ => 255,
-        };
-        let mut lead = [0; 96];
-        lead[..6].copy_from_slice(&[0xed, 0xab, 0xee, 0xdb, 3, 0]);
-        lead[6..8].copy_from_slice(&kind.to_be_bytes());
-        lead[8..10].copy_from_slice(&arch.to_be_bytes());
-        let name = format!("{}-{}-{}", self.name, self.version, self.release);
-        let shown = name.len().min(65);
-        lead[10..10 + shown].copy_from_slice(&name.as_bytes()[..shown]);
-        lead[76..78].copy_from_slice(&LINUX.to_be_bytes());
-        lead[78..80].copy_from_slice(&HEADER_STYLE_SIGNATURE.to_be_bytes());
-        lead
+        lead::encode(kind, &self.arch, &format!("{}-{}-{}", self.name, self.version, self.release))
     }
 }

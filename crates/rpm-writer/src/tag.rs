@@ -8,6 +8,7 @@ pub(crate) const SIGNATURE_SHA256: u32 = 273;
 pub(crate) const SIGNATURE_SIZE: u32 = 1000;
 pub(crate) const SIGNATURE_MD5: u32 = 1004;
 pub(crate) const SIGNATURE_PAYLOAD_SIZE: u32 = 1007;
+pub(crate) const SIGNATURE_RESERVED_SPACE: u32 = 1008;
 
 pub(crate) const NAME: u32 = 1000;
 pub(crate) const VERSION: u32 = 1001;
@@ -37,10 +38,13 @@ pub(crate) const FILE_USER_NAME: u32 = 1039;
 pub(crate) const FILE_GROUP_NAME: u32 = 1040;
 pub(crate) const SOURCE_RPM: u32 = 1044;
 pub(crate) const FILE_VERIFY_FLAGS: u32 = 1045;
+pub(crate) const NO_SOURCE: u32 = 1051;
+pub(crate) const NO_PATCH: u32 = 1052;
 pub(crate) const RPM_VERSION: u32 = 1064;
 pub(crate) const CHANGELOG_TIME: u32 = 1080;
 pub(crate) const CHANGELOG_NAME: u32 = 1081;
 pub(crate) const CHANGELOG_TEXT: u32 = 1082;
+pub(crate) const COOKIE: u32 = 1094;
 pub(crate) const FILE_DEVICES: u32 = 1095;
 pub(crate) const FILE_INODES: u32 = 1096;
 pub(crate) const FILE_LANGS: u32 = 1097;
@@ -56,6 +60,7 @@ pub(crate) const ENCODING: u32 = 5062;
 pub(crate) const PAYLOAD_DIGEST: u32 = 5092;
 pub(crate) const PAYLOAD_DIGEST_ALGORITHM: u32 = 5093;
 pub(crate) const PAYLOAD_DIGEST_UNCOMPRESSED: u32 = 5097;
+pub(crate) const SPEC: u32 = 5099;
 
 /// Tags of one kind of dependency: (name, flags, version).
 pub(crate) type DependencyTags = (u32, u32, u32);

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::command::{common_arguments, private_directory, writable_directory, write};
 use crate::complaint;
@@ -18,8 +18,9 @@ use crate::job::is_package_name;
 use crate::runner::{Run, RunEnd, RunOutcome, Runner};
 use crate::{release, text, visible};
 
-/// The time of every file handed to rpm, in seconds since 1970: the year 2100. rpm moves times that lie
-/// after the package's date back to it and leaves earlier ones, so a late one becomes the date exactly.
+/// The time of the files handed to rpm where rpm chooses the date, in seconds since 1970: the year 2100. rpm
+/// moves times that lie after the package's date back to it and leaves earlier ones, so a late one becomes the
+/// date exactly. A date that is imposed is the files' time from the start, because rpm takes 0 for none.
 const LATE: u64 = 4_102_444_800;
 /// Packing compresses sources, which may be large.
 const TIME_LIMIT: Duration = Duration::from_secs(1800);
@@ -41,16 +42,18 @@ pub(crate) fn pack(
     };
     let (specs, sources, query) = (directory("specs")?, directory("sources")?, directory("query")?);
     let output = writable_directory(scratch.path(), "srpms")?;
-    copy(&request.spec, &specs.join(format!("{name}.spec")))?;
+    let date = fixed_date(request)?;
+    let time = UNIX_EPOCH + Duration::from_secs(date.unwrap_or(LATE));
+    copy(&request.spec, &specs.join(format!("{name}.spec")), time)?;
     for (file, path) in &request.sources {
-        copy(path, &sources.join(file))?;
+        copy(path, &sources.join(file), time)?;
     }
     let arguments = arguments(&root, &name, &query, request)?;
     for tree in [&specs, &sources, &query] {
         visible::open_up(tree).map_err(|source| EngineError::io("change the mode of", tree, source))?;
     }
     let mut environment = BTreeMap::new();
-    if let Some(seconds) = fixed_date(request)? {
+    if let Some(seconds) = date {
         environment.insert("SOURCE_DATE_EPOCH".to_owned(), seconds.to_string());
     }
     let run = Run {
@@ -157,12 +160,12 @@ fn arguments(
     Ok(arguments)
 }
 
-fn copy(from: &Path, to: &Path) -> Result<(), PackError> {
+fn copy(from: &Path, to: &Path, time: SystemTime) -> Result<(), PackError> {
     let copy = || -> io::Result<()> {
         fs::copy(from, to)?;
         // A copy of a read-only file could not be opened for its time to be set.
         fs::set_permissions(to, fs::Permissions::from_mode(0o644))?;
-        File::options().write(true).open(to)?.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(LATE))
+        File::options().write(true).open(to)?.set_modified(time)
     };
     copy().map_err(|source| PackError::Source { path: from.to_owned(), source })
 }
