@@ -92,6 +92,7 @@ functions! {
     rpmSpecPkgIterNext: fn(Opaque) -> Opaque;
     rpmSpecPkgIterFree: fn(Opaque) -> Opaque;
     rpmSpecPkgHeader: fn(Opaque) -> Opaque;
+    headerPutString: fn(Opaque, c_int, *const c_char) -> c_int;
     headerFormat: fn(Opaque, *const c_char, *mut *const c_char) -> *mut c_char;
     headerExport: fn(Opaque, *mut c_uint) -> Opaque;
 }
@@ -204,6 +205,14 @@ pub(crate) struct Spec<'l> {
     spec: Opaque,
 }
 
+/// Numbers of header tags, by rpm's headers.
+#[derive(Clone, Copy)]
+pub(crate) enum Tag {
+    RpmVersion = 1064,
+    /// The parsed text.
+    Spec = 5099,
+}
+
 /// A header of a parsed spec.
 pub(crate) struct Header<'s> {
     library: &'s Library,
@@ -258,6 +267,14 @@ impl Header<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Sets a text that only `rpmbuild -bs` would set; a text with a NUL inside, which no header can hold, is
+    /// not set.
+    pub(crate) fn put(&self, tag: Tag, text: &[u8]) {
+        let Ok(text) = CString::new(text) else { return };
+        // SAFETY: header and text are valid; the text is copied.
+        unsafe { (self.library.headerPutString)(self.header, tag as c_int, text.as_ptr()) };
     }
 
     /// Returns the header in rpm's exported form.

@@ -14,7 +14,7 @@ use nix::unistd::{ForkResult, Pid, setpgid};
 use spec_wire::{ParseLimits, Parsed, Question, Setup};
 
 use crate::confine::Confinement;
-use crate::librpm::{Library, MacroLevel, c_text};
+use crate::librpm::{Library, MacroLevel, Tag, c_text};
 use crate::memo::Memo;
 use crate::shell;
 
@@ -117,7 +117,14 @@ fn parse(session: &Session<'_>, question: &Question, answer: &mut [u8]) -> i32 {
     if let Err(message) = formatted {
         return fail(&format!("rpm cannot fill in a query format: {message}"));
     }
-    let source_header = if question.source_header { header.export() } else { Vec::new() };
+    let source_header = if question.source_header {
+        // `rpmbuild -bs` sets these two from what nobody outside rpm knows; after the formats have been filled in.
+        header.put(Tag::RpmVersion, library.version().as_bytes());
+        header.put(Tag::Spec, spec.text());
+        header.export()
+    } else {
+        Vec::new()
+    };
     let parsed =
         Parsed { source: &source, packages: &packages, text: spec.text(), source_header: &source_header };
     let Some((length, space)) = answer.split_first_chunk_mut::<8>() else { return BROKEN };

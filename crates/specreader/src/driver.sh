@@ -17,6 +17,7 @@ ask() {
     local release=$query/release-$1 load=()
     [ -e "$release" ] && load=(--load="$release")
     timeout --kill-after=1 "$seconds" rpmspec "${common[@]}" "${load[@]}" \
+        --define "_topdir $root/build" \
         --define "_sourcedir $root/build/SOURCES/$1" --define "_specdir $root/build/SPECS/$1" \
         "${@:3}" "$root/build/SPECS/$1/$1.spec" </dev/null >"$answer.out" 2>"$answer.err"
     local status=$?

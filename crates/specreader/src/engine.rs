@@ -122,8 +122,8 @@ pub struct ParsedSpec {
     pub source_headers: Option<SourceHeaders>,
 }
 
-/// The header of a source package as rpm's parse leaves it: everything that the spec says, nothing of files,
-/// host or time.
+/// The header of a source package as rpm's parse leaves it, with rpm's version and the parsed text: everything
+/// that the spec says, nothing of files, host or time.
 ///
 /// In rpm's exported form: number of entries and length of the data as two big-endian 32-bit numbers, the
 /// entries, the data; no magic.
@@ -148,8 +148,8 @@ impl SourceHeaders {
 /// One SRPM to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackRequest {
-    /// The spec file.
-    pub spec: PathBuf,
+    /// The spec; of the files beside it and in its source directory those are there that it may read.
+    pub spec: SpecInput,
     /// Every source and patch: the base name the spec knows it by → the file. Files are only read.
     pub sources: BTreeMap<String, PathBuf>,
     /// An existing directory; the SRPM appears in it by rename, complete or not at all.

@@ -298,6 +298,7 @@ impl<L: Launcher> Reader<'_, L> {
             links: place.links.clone(),
             macros: job.release.clone(),
             defines: vec![
+                format!("_topdir {BUILD}"),
                 format!("_sourcedir {}", directories.1),
                 format!("_specdir {}", directories.0),
                 format!("with_check {}", u8::from(check)),

@@ -1,7 +1,11 @@
 //! Writes one SRPM with `rpmbuild -bs`.
 //!
-//! The spec and its sources are copied to where rpm always finds them, owned by root as far as the package
-//! says, and with a time that rpm cuts down to the package's own date; so neither host nor moment show.
+//! The spec, its sources and what its macros can see are copied to where rpm always finds them, which is also
+//! where specs are read, as the SRPM carries the parsed text with these paths; owned by root as far as the
+//! package says, and with a time that rpm cuts down to the package's own date; so neither host nor moment show.
+//!
+//! This is the way for what is not written natively (see `srpmpacker`), and the standard that native writing is
+//! compared with.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,7 +18,7 @@ use crate::command::{common_arguments, private_directory, writable_directory, wr
 use crate::complaint;
 use crate::engine::{EngineError, PackError, PackRequest, ReadOptions, SourceDate};
 use crate::failure::{FailureKind, SpecFailure};
-use crate::job::is_package_name;
+use crate::job::{Job, failure};
 use crate::runner::{Run, RunEnd, RunOutcome, Runner};
 use crate::{release, text, visible};
 
@@ -31,26 +35,35 @@ pub(crate) fn pack(
     scratch: &Path,
     request: &PackRequest,
 ) -> Result<PathBuf, PackError> {
-    let name = spec_name(request)?;
+    let spec_failure = |kind| failure(&request.spec, kind);
+    let options = read_options(request);
+    let job = Job::new(0, &request.spec, &options, u64::MAX).map_err(spec_failure)?;
+    let name = request.spec.name.as_str();
     let scratch = private_directory(scratch)?;
     let root = runner.root(scratch.path());
-    let directory = |name: &str| {
-        let path = scratch.path().join(name);
-        fs::create_dir(&path)
-            .map(|()| path.clone())
-            .map_err(|source| EngineError::io("create", &path, source))
-    };
-    let (specs, sources, query) = (directory("specs")?, directory("sources")?, directory("query")?);
+    let path = |name: &str| scratch.path().join(name);
+    for directory in ["SPECS", "SOURCES", "query"] {
+        let directory = path(directory);
+        fs::create_dir(&directory).map_err(|source| EngineError::io("create", &directory, source))?;
+    }
     let output = writable_directory(scratch.path(), "srpms")?;
+    let large = job
+        .stage(scratch.path())
+        .map_err(|source| PackError::Source { path: request.spec.path.clone(), source })?;
     let date = fixed_date(request)?;
     let time = UNIX_EPOCH + Duration::from_secs(date.unwrap_or(LATE));
-    copy(&request.spec, &specs.join(format!("{name}.spec")), time)?;
+    let (specs, sources) = (path("SPECS").join(name), path("SOURCES").join(name));
+    copy(&request.spec.path, &specs.join(format!("{name}.spec")), time)?;
     for (file, path) in &request.sources {
         copy(path, &sources.join(file), time)?;
     }
-    let arguments = arguments(&root, &name, &query, request)?;
-    for tree in [&specs, &sources, &query] {
-        visible::open_up(tree).map_err(|source| EngineError::io("change the mode of", tree, source))?;
+    // What is packed has been copied; other large files are only seen.
+    let seen = large.into_iter().filter(|(place, _)| {
+        place.strip_prefix(&format!("SOURCES/{name}/")).is_none_or(|file| !request.sources.contains_key(file))
+    });
+    let arguments = arguments(&root, &job, &path("query"), &options)?;
+    for tree in ["SPECS", "SOURCES", "query"].map(path) {
+        visible::open_up(&tree).map_err(|source| EngineError::io("change the mode of", &tree, source))?;
     }
     let mut environment = BTreeMap::new();
     if let Some(seconds) = date {
@@ -58,23 +71,24 @@ pub(crate) fn pack(
     }
     let run = Run {
         arguments,
-        inputs: BTreeMap::from([
-            ("/build/SPECS".to_owned(), specs),
-            ("/build/SOURCES".to_owned(), sources),
-            ("/build/query".to_owned(), query),
-        ]),
+        inputs: ["SPECS", "SOURCES", "query"]
+            .map(|place| (place.to_owned(), path(place)))
+            .into_iter()
+            .chain(seen)
+            .map(|(place, from)| (format!("/build/{place}"), from))
+            .collect(),
         outputs: BTreeMap::from([("/build/SRPMS".to_owned(), output.clone())]),
         environment,
         time_limit: TIME_LIMIT,
     };
     let outcome = runner.run(scratch.path(), &run)?;
     match failure_kind(runner, &outcome)? {
-        None => publish(&name, &output, &request.output),
+        None => publish(name, &output, &request.output),
         Some(kind) => {
-            let directory = format!("{root}/build/SPECS");
+            let directory = format!("{root}/build/SPECS/{name}");
             let spec = format!("{directory}/{name}.spec");
             let diagnostics = complaint::diagnostics(&outcome.stderr, &directory, &spec);
-            Err(SpecFailure { name, spec_path: request.spec.clone(), kind, diagnostics }.into())
+            Err(SpecFailure { diagnostics, ..spec_failure(kind) }.into())
         }
     }
 }
@@ -96,16 +110,13 @@ fn failure_kind(runner: &impl Runner, outcome: &RunOutcome) -> Result<Option<Fai
     })
 }
 
-fn spec_name(request: &PackRequest) -> Result<String, SpecFailure> {
-    let stem = request.spec.file_name().and_then(|file| file.to_str()).and_then(|f| f.strip_suffix(".spec"));
-    match stem.filter(|name| is_package_name(name)) {
-        Some(name) => Ok(name.to_owned()),
-        None => Err(SpecFailure {
-            name: request.spec.display().to_string(),
-            spec_path: request.spec.clone(),
-            kind: FailureKind::BadName,
-            diagnostics: Vec::new(),
-        }),
+fn read_options(request: &PackRequest) -> ReadOptions {
+    ReadOptions {
+        arch: request.arch.clone(),
+        defines: request.defines.clone(),
+        macro_files: request.macro_files.clone(),
+        release_macros: request.release_macros.clone(),
+        source_headers: false,
     }
 }
 
@@ -114,8 +125,8 @@ fn fixed_date(request: &PackRequest) -> Result<Option<u64>, PackError> {
     match request.source_date {
         SourceDate::Fixed(seconds) => Ok(Some(seconds)),
         SourceDate::Changelog => {
-            let text = fs::read(&request.spec)
-                .map_err(|source| PackError::Source { path: request.spec.clone(), source })?;
+            let path = &request.spec.path;
+            let text = fs::read(path).map_err(|source| PackError::Source { path: path.clone(), source })?;
             // Without an entry rpm would take the present time.
             Ok((!text::has_changelog_entry(&String::from_utf8_lossy(&text))).then_some(0))
         }
@@ -124,31 +135,30 @@ fn fixed_date(request: &PackRequest) -> Result<Option<u64>, PackError> {
 
 fn arguments(
     root: &str,
-    name: &str,
+    job: &Job<'_>,
     query: &Path,
-    request: &PackRequest,
+    options: &ReadOptions,
 ) -> Result<Vec<String>, EngineError> {
-    let options = ReadOptions {
-        arch: request.arch.clone(),
-        defines: request.defines.clone(),
-        macro_files: request.macro_files.clone(),
-        release_macros: request.release_macros.clone(),
-        source_headers: false,
-    };
-    let mut arguments = vec!["rpmbuild".to_owned(), "-bs".to_owned(), "--nodeps".to_owned()];
-    arguments.extend(common_arguments(root, query, &options)?);
-    let text = fs::read(&request.spec).map_err(|source| EngineError::io("read", &request.spec, source))?;
-    let release = release::macro_file(&request.release_macros.definitions_for(&text));
+    let name = &job.input.name;
+    // Relative %include lines are relative to the spec.
+    let in_directory = ["bash", "-c", "cd \"$1\" && exec \"${@:2}\"", "pack"];
+    let mut arguments: Vec<String> = in_directory.map(str::to_owned).into();
+    arguments.push(format!("{root}/build/SPECS/{name}"));
+    arguments.extend(["rpmbuild", "-bs", "--nodeps"].map(str::to_owned));
+    arguments.extend(common_arguments(root, query, options)?);
+    let release = release::macro_file(&job.release);
     if !release.is_empty() {
         write(&query.join("release"), release.as_bytes())?;
         arguments.push(format!("--load={root}/build/query/release"));
     }
     for define in [
         format!("_topdir {root}/build"),
-        format!("_specdir {root}/build/SPECS"),
-        format!("_sourcedir {root}/build/SOURCES"),
+        format!("_specdir {root}/build/SPECS/{name}"),
+        format!("_sourcedir {root}/build/SOURCES/{name}"),
         format!("_srcrpmdir {root}/build/SRPMS"),
         "_srcdefattr (-,root,root)".to_owned(),
+        // SHA-256.
+        "_source_filedigest_algorithm 8".to_owned(),
         "_buildhost millwright".to_owned(),
         "source_date_epoch_from_changelog 1".to_owned(),
         "use_source_date_epoch_as_buildtime 1".to_owned(),
@@ -156,7 +166,7 @@ fn arguments(
     ] {
         arguments.extend(["--define".to_owned(), define]);
     }
-    arguments.push(format!("{root}/build/SPECS/{name}.spec"));
+    arguments.push(format!("{root}/build/SPECS/{name}/{name}.spec"));
     Ok(arguments)
 }
 

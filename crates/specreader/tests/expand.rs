@@ -46,7 +46,7 @@ impl Workshop {
         fs::write(&spec, text).unwrap();
         fs::write(specs.join("data"), source).unwrap();
         let request = PackRequest {
-            spec,
+            spec: specreader::SpecInput { name: name.to_owned(), path: spec, source_dir: specs.clone() },
             sources: BTreeMap::from([("data".to_owned(), specs.join("data"))]),
             output,
             arch: "x86_64".to_owned(),

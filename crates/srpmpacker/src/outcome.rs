@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use rpm_model::ContentDigest;
+use rpm_writer::SourceRefusal;
 use serde::Serialize;
 use sources::{HydrationFailure, SignatureUpdate};
 use specreader::SpecFailure;
@@ -108,6 +109,8 @@ pub enum SpecOutcome {
         sha256: ContentDigest,
         /// Why.
         reason: PackReason,
+        /// What wrote it.
+        writer: SrpmWriter,
     },
     /// The SRPM that is there was made of the same content.
     Current {
@@ -158,6 +161,56 @@ impl fmt::Display for PackReason {
             Self::Packer => f.write_str("the packer changed"),
             Self::Missing => f.write_str("the SRPM is gone"),
             Self::Altered => f.write_str("the SRPM was altered"),
+        }
+    }
+}
+
+/// What wrote an SRPM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum SrpmWriter {
+    /// Millwright, in process, from the header of the reading.
+    Native,
+    /// `rpmbuild -bs`.
+    Rpmbuild {
+        /// Why.
+        reason: FallbackReason,
+    },
+}
+
+/// Why an SRPM is left to `rpmbuild`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum FallbackReason {
+    /// The engine gave no header of the source package.
+    NoHeader,
+    /// The header, or what it says, is not written natively.
+    Refused {
+        /// Why.
+        refusal: SourceRefusal,
+    },
+    /// `_source_payload` is defined as something that is not written natively.
+    Compression {
+        /// Its value.
+        setting: String,
+    },
+    /// The package is too large for the sizes that are written natively.
+    TooLarge {
+        /// Bytes.
+        size: u64,
+    },
+    /// A source has the spec's own file name.
+    SpecAmongSources,
+}
+
+impl fmt::Display for FallbackReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoHeader => f.write_str("the engine gives no header"),
+            Self::Refused { refusal } => refusal.fmt(f),
+            Self::Compression { setting } => write!(f, "`_source_payload` is `{setting}`"),
+            Self::TooLarge { size } => write!(f, "{size} bytes are too many"),
+            Self::SpecAmongSources => f.write_str("a source has the spec's own file name"),
         }
     }
 }

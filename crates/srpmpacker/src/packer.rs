@@ -17,6 +17,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 use report::{Event, Reporter, Stage};
 use rpm_model::{ContentDigest, SpecData};
+use rpm_writer::Compression;
 use sources::{
     HydratedFile, Place, RemotePlaces, RemotePlacesError, SignatureMode, SourceStore, SpecHydration,
     SpecSources,
@@ -29,7 +30,10 @@ use specreader::{
 use crate::discover::Discovery;
 use crate::fetch::fetch;
 use crate::inputs;
-use crate::outcome::{PackFailure, PackReason, PackReport, SkipReason, SpecOutcome, SpecReport};
+use crate::native::{self, Content, NativeSrpm, NotNative};
+use crate::outcome::{
+    FallbackReason, PackFailure, PackReason, PackReport, SkipReason, SpecOutcome, SpecReport, SrpmWriter,
+};
 use crate::progress::Steps;
 use crate::record::{PackInputs, Records, SrpmRecord, SrpmState};
 
@@ -160,6 +164,8 @@ impl Packer<'_> {
         let start = Instant::now();
         self.tell(&Event::StageStarted { stage: Stage::Read, total: Some(specs.len()) });
         let looked = self.reader.look(specs, &self.options.read, &discovery.listings)?;
+        // Before they are read: what is packed later must be the text that was read, or one is told.
+        let texts: Vec<_> = specs.par_iter().map(|spec| self.reader.files().of(&spec.path)).collect();
         let progress = |done, total| {
             let detail = String::new();
             self.tell(&Event::StageProgress { stage: Stage::Read, done, total, detail });
@@ -173,8 +179,8 @@ impl Packer<'_> {
         });
         let conflicts = conflicts(specs, &reading, &self.options.read.arch);
         let Reading { results, keys, .. } = reading;
-        let read: Vec<_> = specs.iter().zip(results).zip(keys).collect();
-        let looks = read.into_par_iter().map(|((spec, data), key)| match (data, key) {
+        let read: Vec<_> = specs.iter().zip(texts).zip(results).zip(keys).collect();
+        let looks = read.into_par_iter().map(|(((spec, text), data), key)| match (data, key) {
             (Err(failure), _) => Look::failed(spec, PackFailure::Spec { failure }),
             (Ok(data), key) => match (skip_reason(&data, &self.options.read.arch), key) {
                 (Some(reason), _) => Look::Ended(SpecReport::of(spec, SpecOutcome::Skipped { reason })),
@@ -189,7 +195,10 @@ impl Packer<'_> {
                             srpm: srpm.clone(),
                         },
                     ),
-                    None => self.look(spec, &data, key),
+                    None => match text {
+                        Ok(text) => self.look(spec, text, &data, key),
+                        Err(error) => Look::failed(spec, PackFailure::environment(&spec.name, &error)),
+                    },
                 },
             },
         });
@@ -200,11 +209,13 @@ impl Packer<'_> {
     }
 
     /// Compares what the SRPM would be made of with its record.
-    fn look<'s>(&self, spec: &'s SpecInput, data: &SpecData, reading: ContentDigest) -> Look<'s> {
-        let text = match self.reader.files().of(&spec.path) {
-            Ok(text) => text,
-            Err(error) => return Look::failed(spec, PackFailure::environment(&spec.name, &error)),
-        };
+    fn look<'s>(
+        &self,
+        spec: &'s SpecInput,
+        text: ContentDigest,
+        data: &SpecData,
+        reading: ContentDigest,
+    ) -> Look<'s> {
         let wanted = inputs::wanted(spec, data, self.options.run_check);
         let mut record = self.records.read(&spec.name);
         let before = record.clone();
@@ -291,37 +302,77 @@ impl Packer<'_> {
             Ok(reason) => reason,
             Err(record) => return Ok(self.current(record)),
         };
+        let (srpm, record, writer) = self.write(job, files, made_of)?;
+        self.records.write(name, &record).map_err(|error| PackFailure::environment(name, &error))?;
+        Ok(SpecOutcome::Packed { srpm, sha256: record.sha256, reason, writer })
+    }
+
+    /// Writes an SRPM natively, or has it written by rpm.
+    fn write(
+        &self,
+        job: &Job<'_>,
+        files: &[HydratedFile],
+        made_of: PackInputs,
+    ) -> Result<(PathBuf, SrpmRecord, SrpmWriter), PackFailure> {
+        let name = &job.spec.name;
+        let environment = |error: &dyn std::error::Error| PackFailure::environment(name, error);
+        let content = Content { name, spec: &job.spec.path, text: &job.text, files };
+        let compression = native::payload_of(&content, &self.options.read.defines);
+        let reason = match compression.clone().map_err(NotNative::Fallback) {
+            Ok(compression) => self.write_natively(job, &content, compression),
+            Err(reason) => Err(reason),
+        };
+        let reason = match reason {
+            Ok(NativeSrpm { path, sha256, metadata }) => {
+                let record = SrpmRecord::known(made_of, &path, &metadata, sha256);
+                return Ok((path, record, SrpmWriter::Native));
+            }
+            Err(NotNative::Failed(failure)) => return Err(failure),
+            Err(NotNative::Fallback(reason)) => reason,
+        };
         let request = PackRequest {
-            spec: job.spec.path.clone(),
+            spec: job.spec.clone(),
             sources: files.iter().map(|file| (file.file.clone(), file.path.clone())).collect(),
             output: self.options.output.clone(),
             arch: self.options.read.arch.clone(),
-            defines: self.defines(),
+            defines: self.defines(compression.ok()),
             macro_files: self.options.read.macro_files.clone(),
             release_macros: self.options.read.release_macros.clone(),
             source_date: SourceDate::Changelog,
         };
         let srpm = self.options.engine.pack(&request).map_err(|error| match error {
             PackError::Spec(failure) => PackFailure::Pack { failure },
-            error => PackFailure::environment(name, &error),
+            error => environment(&error),
         })?;
         if !self.unchanged(job, files) {
+            // It is of nobody knows what, and has no record by which it would be found again.
+            fs::remove_file(&srpm).map_err(|error| environment(&error))?;
             return Err(PackFailure::ChangedMeanwhile { spec: name.clone() });
         }
-        let record = SrpmRecord::of(made_of, &srpm);
-        let record = record.map_err(|error| PackFailure::environment(name, &error))?;
-        self.records.write(name, &record).map_err(|error| PackFailure::environment(name, &error))?;
-        Ok(SpecOutcome::Packed { srpm, sha256: record.sha256, reason })
+        let record = SrpmRecord::of(made_of, &srpm).map_err(|error| environment(&error))?;
+        Ok((srpm, record, SrpmWriter::Rpmbuild { reason }))
     }
 
-    /// Returns the definitions that SRPMs are written under; what the caller defines wins.
-    fn defines(&self) -> BTreeMap<String, String> {
+    fn write_natively(
+        &self,
+        job: &Job<'_>,
+        content: &Content<'_>,
+        compression: Compression,
+    ) -> Result<NativeSrpm, NotNative> {
+        let header = self
+            .reader
+            .source_header(&job.reading, self.options.run_check)
+            .map_err(|error| NotNative::Failed(PackFailure::environment(&job.spec.name, &error)))?;
+        let header = header.ok_or(NotNative::Fallback(FallbackReason::NoHeader))?;
+        native::write(content, &header, compression, &self.options.read.arch, &self.options.output)
+    }
+
+    /// Returns the definitions that rpmbuild writes SRPMs under; what the caller defines wins.
+    fn defines(&self, compression: Option<Compression>) -> BTreeMap<String, String> {
         let with_check = u8::from(self.options.run_check).to_string();
-        let mut defines = BTreeMap::from([
-            ("with_check".to_owned(), with_check),
-            // Sources are compressed already; rpm's default, gzip at its slowest, costs ten times as much.
-            ("_source_payload".to_owned(), "w3.zstdio".to_owned()),
-        ]);
+        let mut defines = BTreeMap::from([("with_check".to_owned(), with_check)]);
+        let compression = compression.map(|compression| compression.to_string());
+        defines.extend(compression.map(|setting| (native::SOURCE_PAYLOAD.to_owned(), setting)));
         defines.extend(self.options.read.defines.clone());
         defines
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sources::hash_file;
 
 /// Raised when the way SRPMs are made changes, so that all are made again.
-const PACKER: u32 = 1;
+const PACKER: u32 = 2;
 
 /// Everything that decides the bytes of an SRPM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,9 +98,19 @@ impl SrpmRecord {
     /// When the SRPM cannot be read.
     pub fn of(inputs: PackInputs, srpm: &Path) -> io::Result<Self> {
         // The stamp first: a change in between makes it stale, never falsely right.
-        let stamp = Stamp::of(&fs::metadata(srpm)?);
+        let metadata = fs::metadata(srpm)?;
+        Ok(Self::known(inputs, srpm, &metadata, hash_file(srpm)?))
+    }
+
+    /// Returns the record of an SRPM whose hash is known, of the time when it was as `metadata` says.
+    pub(crate) fn known(
+        inputs: PackInputs,
+        srpm: &Path,
+        metadata: &fs::Metadata,
+        sha256: ContentDigest,
+    ) -> Self {
         let name = srpm.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { key: inputs.key(), inputs, srpm: name, sha256: hash_file(srpm)?, stamp })
+        Self { key: inputs.key(), inputs, srpm: name, sha256, stamp: Stamp::of(metadata) }
     }
 
     /// Looks at the SRPM in a directory; hashes it only when its stamp differs, and then takes the new stamp

@@ -51,7 +51,7 @@ impl SpecEngine for Fake {
     }
 
     fn pack(&self, request: &PackRequest) -> Result<PathBuf, PackError> {
-        Ok(request.spec.clone())
+        Ok(request.spec.path.clone())
     }
 }
 

@@ -45,17 +45,17 @@ impl SpecEngine for Fake {
     }
 
     fn pack(&self, request: &PackRequest) -> Result<PathBuf, PackError> {
-        let name = request.spec.file_stem().unwrap().to_string_lossy().into_owned();
+        let name = request.spec.name.clone();
         self.asked.lock().unwrap().push(format!("pack {name}"));
-        let data = parse(&name, &request.spec)?;
-        let mut content = fs::read(&request.spec).unwrap();
+        let data = parse(&name, &request.spec.path)?;
+        let mut content = fs::read(&request.spec.path).unwrap();
         for (file, path) in &request.sources {
             content.extend(file.as_bytes());
             content.extend(fs::read(path).unwrap());
         }
         if content.windows(8).any(|text| text == b"unpacked") {
             return Err(PackError::Source {
-                path: request.spec.clone(),
+                path: request.spec.path.clone(),
                 source: std::io::ErrorKind::StorageFull.into(),
             });
         }
