@@ -18,6 +18,8 @@ pub(crate) enum Benchmark {
     Specs,
     /// Finding that nothing changed in the Azure Linux tree (AZURE_TREE)
     Noop,
+    /// SRPMs of the Azure Linux tree (AZURE_TREE) written natively, beside rpmbuild -bs
+    Pack,
 }
 
 /// Runs a benchmark with its own options and returns its exit code.

@@ -29,10 +29,11 @@ const BUILD: [Need; 4] = [
     Need { file: "/etc/ssl/certs/ca-certificates.crt", package: "ca-certificates" },
 ];
 
-const TEST: [Need; 9] = [
+const TEST: [Need; 10] = [
     Need { file: "/usr/bin/rpm", package: "rpm" },
     Need { file: "/usr/bin/createrepo_c", package: "createrepo-c" },
     Need { file: "/usr/bin/dnf", package: "dnf" },
+    Need { file: "/usr/lib/python3/dist-packages/dnf-plugins/builddep.py", package: "dnf-plugins-core" },
     Need { file: "/usr/bin/dot", package: "graphviz" },
     Need { file: "/usr/bin/strace", package: "strace" },
     Need { file: "/usr/bin/git", package: "git" },

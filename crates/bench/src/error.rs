@@ -70,6 +70,15 @@ pub(crate) enum BenchError {
     /// The sandbox did not run.
     #[error("cannot run the empty sandbox: {0}")]
     Sandbox(String),
+    /// A spec was not packed as it is to be measured.
+    #[error("{spec} was not written natively: {outcome}")]
+    NotNative { spec: String, outcome: String },
+    /// Nothing could be packed.
+    #[error("the packer does not work")]
+    Packer(#[from] srpmpacker::PackerError),
+    /// The store of sources could not be opened.
+    #[error("the store of sources does not work")]
+    Store(#[from] sources::StoreError),
     /// Both ways must give the same packages, or they did not do the same work.
     #[error("{package}: ours made {ours:?}, the peer {peer:?}")]
     DifferentWork { package: String, ours: Vec<String>, peer: Vec<String> },

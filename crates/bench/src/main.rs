@@ -12,6 +12,7 @@ mod figures;
 mod machine;
 mod measure;
 mod noop;
+mod pack;
 mod reproducible;
 mod specs;
 mod tree;
@@ -80,6 +81,17 @@ enum Benchmark {
         #[command(flatten)]
         noop: noop::NoopArguments,
     },
+    /// SRPMs of the Azure Linux tree written natively, beside rpmbuild -bs
+    ///
+    /// Takes a checkout of that tree from --azure-tree or AZURE_TREE and changes nothing in it. Packs the specs whose
+    /// sources all lie in the tree, compares every SRPM with rpmbuild's byte by byte, packs one large source on one
+    /// processor and on two, and checks all signature files of the tree.
+    Pack {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        pack: pack::PackArguments,
+    },
     /// Reads specs once; what the other benchmarks start and watch
     #[command(hide = true)]
     Read(specs::reading::ReadArguments),
@@ -116,6 +128,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         }
         Benchmark::Specs { common, specs } => at(common, "specs", |place| specs::run(place, specs, reporter)),
         Benchmark::Noop { common, noop } => at(common, "noop", |place| noop::run(place, noop, reporter)),
+        Benchmark::Pack { common, pack } => at(common, "pack", |place| pack::run(place, pack, reporter)),
         Benchmark::Read(arguments) => {
             specs::reading::run(arguments).map(|()| ExitStatus::Done).map_err(failure)
         }

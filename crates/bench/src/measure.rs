@@ -86,6 +86,17 @@ pub(crate) fn of_children<T>(work: impl FnOnce() -> Result<T, BenchError>) -> Re
     Ok((result, Cost { wall, cpu: children_cpu()?.saturating_sub(before) }))
 }
 
+/// Returns what some work costs that happens in this process only.
+pub(crate) fn of_this_process<T>(
+    work: impl FnOnce() -> Result<T, BenchError>,
+) -> Result<(T, Cost), BenchError> {
+    let before = cpu_of(UsageWho::RUSAGE_SELF)?;
+    let start = Instant::now();
+    let result = work()?;
+    let wall = start.elapsed();
+    Ok((result, Cost { wall, cpu: cpu_of(UsageWho::RUSAGE_SELF)?.saturating_sub(before) }))
+}
+
 /// Returns the processor time of all children that this process has waited for.
 fn children_cpu() -> Result<Duration, BenchError> {
     cpu_of(UsageWho::RUSAGE_CHILDREN)

@@ -158,6 +158,13 @@ impl Compression {
     }
 }
 
+/// Returns the version of the zstd library that compresses, for example `1.5.7`.
+///
+/// Another version may give other bytes of the same content.
+pub fn zstd_version() -> &'static str {
+    zstd::zstd_safe::version_string()
+}
+
 /// Compresses what is written to it.
 pub(crate) enum Encoder<W: Write> {
     None(BufWriter<W>),

@@ -43,7 +43,7 @@ mod source_features;
 mod source_package;
 mod tag;
 
-pub use compression::{Compression, CompressionError, ZstdThreads};
+pub use compression::{Compression, CompressionError, ZstdThreads, zstd_version};
 pub use dependency::{Dependency, Sense};
 pub use error::WriteError;
 pub use file::{Content, FileEntry, FileFlags, FileKind};

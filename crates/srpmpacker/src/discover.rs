@@ -96,7 +96,9 @@ pub fn discover(
         .filter(|(name, _)| wanted.is_empty() || wanted.contains(name))
         .map(|(name, path)| {
             let directory = path.parent().unwrap_or(Path::new("."));
-            let source_dir = if nested { directory.join("SOURCES") } else { directory.to_owned() };
+            // A spec without sources has no directory for them either.
+            let below = directory.join("SOURCES");
+            let source_dir = if nested && below.is_dir() { below } else { directory.to_owned() };
             SpecInput { name, path, source_dir }
         })
         .collect();
@@ -151,8 +153,10 @@ mod tests {
         assert_eq!(names(&found), ["a-1.2", "b", "top"]);
         assert!(found.complete);
         assert_eq!(found.specs[1].source_dir, tree.path().join("b"));
-        let nested = discover(&[tree.path().to_owned()], &["b".to_owned()], true).unwrap();
+        fs::create_dir(tree.path().join("b/SOURCES")).unwrap();
+        let nested = discover(&[tree.path().to_owned()], &["b".to_owned(), "top".to_owned()], true).unwrap();
         assert_eq!(nested.specs[0].source_dir, tree.path().join("b/SOURCES"));
+        assert_eq!(nested.specs[1].source_dir, tree.path());
         assert!(!nested.complete);
     }
 

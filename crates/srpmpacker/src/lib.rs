@@ -8,6 +8,7 @@
 //! no time stamp to decide anything.
 
 mod discover;
+mod failure_text;
 mod fetch;
 mod inputs;
 mod native;

@@ -151,16 +151,11 @@ fn print_changes(report: &PackReport) -> std::io::Result<()> {
 /// All failures as one message; the advice that several share is given once.
 fn conclusion(report: &PackReport) -> Result<ExitStatus, Failure> {
     let failures: Vec<&PackFailure> = report.failures().collect();
-    if failures.is_empty() {
-        return Ok(ExitStatus::Done);
-    }
+    let Some(text) = report.failure_text() else { return Ok(ExitStatus::Done) };
     let environment = failures.iter().any(|failure| failure.is_of_host());
     let status = if environment { ExitStatus::Environment } else { ExitStatus::GoalsFailed };
-    let list: Vec<String> = failures.iter().map(|failure| format!("  {failure}")).collect();
     let mut hints: Vec<&str> = failures.iter().filter_map(|failure| failure.hint()).collect();
     hints.sort_unstable();
     hints.dedup();
-    let text =
-        format!("{} of {} specs failed\n{}", report.counts().failed, report.specs.len(), list.join("\n"));
     Err(hints.into_iter().fold(Failure::new(status, text), Failure::hint))
 }

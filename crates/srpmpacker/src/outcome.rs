@@ -1,5 +1,6 @@
 //! What became of every spec: typed, serialisable, and in words.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -35,6 +36,17 @@ impl PackReport {
             SpecOutcome::Failed { failures } => failures.as_slice(),
             _ => &[],
         })
+    }
+
+    /// Returns why SRPMs were left to rpmbuild, and how many for each reason; sorted by the reason's words.
+    pub fn left_to_rpmbuild(&self) -> BTreeMap<String, usize> {
+        let mut reasons = BTreeMap::new();
+        for spec in &self.specs {
+            if let SpecOutcome::Packed { writer: SrpmWriter::Rpmbuild { reason }, .. } = &spec.outcome {
+                *reasons.entry(reason.to_string()).or_default() += 1;
+            }
+        }
+        reasons
     }
 
     /// Returns how many specs were packed, are current, were skipped and failed.

@@ -143,6 +143,10 @@ pub fn pack(discovery: &Discovery, options: &PackOptions<'_>) -> Result<PackRepo
     ended.sort_by(|a, b| a.spec.cmp(&b.spec));
     let mut report = PackReport { specs: ended, removed: Vec::new() };
     steps.finish(report.counts().to_string());
+    for (reason, number) in report.left_to_rpmbuild() {
+        let noun = if number == 1 { "SRPM was" } else { "SRPMs were" };
+        packer.tell(&Event::Note { message: format!("{number} {noun} left to rpmbuild: {reason}") });
+    }
     report.removed = packer.prune(discovery, &report, before)?;
     Ok(report)
 }
@@ -171,6 +175,9 @@ impl Packer<'_> {
             self.tell(&Event::StageProgress { stage: Stage::Read, done, total, detail });
         };
         let reading = self.reader.read_looked(looked, &progress)?;
+        for note in self.options.engine.notes() {
+            self.tell(&Event::Warning { message: note.to_string() });
+        }
         let summary = format!("{} specs, {} unchanged", specs.len(), reading.remembered);
         self.tell(&Event::StageFinished {
             stage: Stage::Read,

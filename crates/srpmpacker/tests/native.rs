@@ -230,3 +230,86 @@ fn run(command: &mut Command) -> Output {
     assert!(output.status.success(), "{command:?}: {out}{err}");
     output
 }
+
+/// Says so and returns false where a program is not installed.
+fn has(program: &str, arguments: &[&str]) -> bool {
+    let found = Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success());
+    if !found {
+        eprintln!("skipped: there is no `{program} {}`", arguments.join(" "));
+    }
+    found
+}
+
+#[test]
+fn real_programs_take_the_packages() {
+    with_worker(|engine| {
+        let tree = Tree::new();
+        let text: &[u8] = b"a source that is long enough for rpm to believe in it\n";
+        let end = format!(
+            "/usr/share/real\n\n%install\ninstall -Dm644 %{{SOURCE0}} %{{buildroot}}/usr/share/real\n{LOG}"
+        );
+        tree.spec(
+            "real",
+            "BuildArch: noarch\nSource0: real.txt\nBuildRequires: make",
+            &end,
+            &[("real.txt", text)],
+        );
+        for payload in ["w3.zstdio", "w3T0.zstdio", "w9.gzdio", "w2.xzdio", "w.ufdio"] {
+            let report = tree.pack(engine, payload, payload, false);
+            let srpm = packed(&report)["real"].0;
+            if has("rpm", &["--version"]) {
+                accepted_by_rpm(&tree, srpm, text);
+            }
+            if has("rpmbuild", &["--version"]) {
+                let top = tree.path(&format!("top-{payload}"));
+                run(Command::new("rpmbuild")
+                    .args(["--rebuild", "--nodeps", "--define"])
+                    .arg(format!("_topdir {}", top.display()))
+                    .arg(srpm));
+                assert!(top.join("RPMS/noarch").read_dir().unwrap().count() == 1);
+            }
+            if payload == "w3.zstdio" && has("dnf", &["--releasever=1", "builddep", "--help"]) {
+                accepted_by_dnf(&tree, srpm);
+            }
+        }
+    });
+}
+
+fn accepted_by_rpm(tree: &Tree, srpm: &Path, source: &[u8]) {
+    let verdict = run(Command::new("rpm").arg("-K").arg(srpm));
+    assert!(String::from_utf8_lossy(&verdict.stdout).contains("digests OK"), "{verdict:?}");
+    let told = run(Command::new("rpm").args(["-qip"]).arg(srpm));
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("Source RPM  : (none)") && told.contains("Build Host  : millwright"), "{told}");
+    let root = tree.path("installed");
+    let define = format!("_topdir {}", root.display());
+    run(Command::new("rpm").args(["-i", "--define", &define]).arg(srpm));
+    assert_eq!(fs::read(root.join("SOURCES/real.txt")).unwrap(), source);
+    assert_eq!(
+        fs::read(root.join("SPECS/real.spec")).unwrap(),
+        fs::read(tree.path("SPECS/real/real.spec")).unwrap()
+    );
+    fs::remove_dir_all(root).unwrap();
+}
+
+/// dnf finds what the package needs to be built in the repository of this workspace's toolchain.
+fn accepted_by_dnf(tree: &Tree, srpm: &Path) {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+    let repository = workspace.join("build/toolchain_rpms");
+    if !repository.join("repodata/repomd.xml").is_file() {
+        eprintln!("skipped: there is no {}", repository.display());
+        return;
+    }
+    let output = Command::new("dnf")
+        .arg(format!("--repofrompath=toolchain,{}", repository.display()))
+        .args(["--repo=toolchain", "--nogpgcheck", "--releasever=1", "builddep", "--assumeno"])
+        .arg(format!("--installroot={}", tree.path("root").display()))
+        .arg(format!("--setopt=cachedir={}", tree.path("dnf").display()))
+        .arg(srpm)
+        .output()
+        .unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    // It ends with 1 because nobody said yes.
+    assert!(out.lines().any(|line| line.trim_start().starts_with("make ")), "{out}{err}");
+    assert!(err.contains("Operation aborted") || out.contains("Operation aborted"), "{out}{err}");
+}

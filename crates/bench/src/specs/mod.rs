@@ -5,7 +5,7 @@
 //! the six that Azure's specreader starts per spec, in the root of the same worker ([`peer`]).
 //! `--verify` compares instead of measuring ([`verify`]).
 
-mod peer;
+pub(crate) mod peer;
 pub(crate) mod reading;
 mod verify;
 pub(crate) mod watch;

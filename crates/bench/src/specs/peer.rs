@@ -18,7 +18,7 @@ pub(crate) const TREE_INSIDE: &str = "/specs";
 /// Where the peer's own files are seen inside.
 const FILES_INSIDE: &str = "/peer";
 /// Where the Azure toolkit puts the release macros, so that every start of rpm reads them.
-const RELEASE_MACROS: &str = "/usr/lib/rpm/macros.d/macros.releaseversions";
+pub(crate) const RELEASE_MACROS: &str = "/usr/lib/rpm/macros.d/macros.releaseversions";
 /// How many processes run at once.
 const PROCESSES: &str = "-P2";
 /// How many lines of complaints are told.

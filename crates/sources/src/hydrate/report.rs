@@ -106,6 +106,12 @@ impl HydrationFailure {
             .any(|reason| matches!(reason, FetchFailure::Local { .. } | FetchFailure::NoAptRoot { .. }))
     }
 
+    /// Returns whether a place has the file with other bytes than those that are listed.
+    pub fn found_other_bytes(&self) -> bool {
+        let wrong = |asked: &Asked| matches!(asked.answer, Answer::WrongHash { .. });
+        matches!(self, Self::Nowhere { asked, .. } if asked.iter().any(wrong))
+    }
+
     /// Returns why places that were asked could not say.
     fn refusals(&self) -> impl Iterator<Item = &FetchFailure> {
         let asked = match self {
@@ -162,6 +168,13 @@ impl fmt::Display for HydrationFailure {
                 write!(f, "{spec}: no place has `{file}`")?;
                 if let Some(expected) = expected {
                     write!(f, " with sha256 {expected}")?;
+                }
+                if *offline && asked.iter().all(|asked| asked.answer == Answer::NotFound) {
+                    // The places are the same for every file, and there may be thousands of them.
+                    return write!(
+                        f,
+                        "\n    neither beside the spec nor in the store; the network was not asked (offline)"
+                    );
                 }
                 for Asked { place, answer } in asked {
                     write!(f, "\n    {place}: {answer}")?;

@@ -59,7 +59,7 @@ impl SpecEngine for Fake {
                 source: std::io::ErrorKind::StorageFull.into(),
             });
         }
-        if let Some(touched) = content.windows(5).any(|text| text == b"edit!").then_some(&request.spec) {
+        if let Some(touched) = content.windows(5).any(|text| text == b"edit!").then_some(&request.spec.path) {
             fs::write(touched, "2\n").unwrap();
         }
         let path = request.output.join(data.source.file_name());
@@ -382,5 +382,6 @@ fn spec_that_changes_while_it_is_packed_is_not_recorded() {
     let report = setting.pack();
     let failures: Vec<&PackFailure> = report.failures().collect();
     assert!(matches!(failures[..], [PackFailure::ChangedMeanwhile { .. }]), "{failures:?}");
-    setting.check(&["a: packed, new"], &["a-1-1.src.rpm", "a-2-1.src.rpm"]);
+    // What was made of nobody knows what is gone.
+    setting.check(&["a: packed, new"], &["a-2-1.src.rpm"]);
 }
