@@ -97,6 +97,11 @@ pub(crate) fn of_this_process<T>(
     Ok((result, Cost { wall, cpu: cpu_of(UsageWho::RUSAGE_SELF)?.saturating_sub(before) }))
 }
 
+/// Returns the processor time of this process.
+pub(crate) fn cpu_of_this_process() -> Result<Duration, BenchError> {
+    cpu_of(UsageWho::RUSAGE_SELF)
+}
+
 /// Returns the processor time of all children that this process has waited for.
 fn children_cpu() -> Result<Duration, BenchError> {
     cpu_of(UsageWho::RUSAGE_CHILDREN)

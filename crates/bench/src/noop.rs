@@ -113,7 +113,7 @@ fn stand_in(prepared: &Prepared) -> Result<usize, BenchError> {
 }
 
 /// Returns the release macros together with the definition that the toolkit's tools add themselves.
-fn macro_file(place: &Place, prepared: &Prepared) -> Result<PathBuf, BenchError> {
+pub(crate) fn macro_file(place: &Place, prepared: &Prepared) -> Result<PathBuf, BenchError> {
     let from = &prepared.release_macros;
     let text = fs::read_to_string(from).map_err(BenchError::io("read", from))?;
     let path = place.scratch.join("macros");

@@ -11,6 +11,7 @@ use sources::{SignatureFile, hash_file};
 use crate::Place;
 use crate::azure::{ARCH, AzureTree, DIST_TAG};
 use crate::error::BenchError;
+use crate::noop::macro_file;
 use crate::specs::Prepared;
 
 /// What is in the signature files of a tree.
@@ -71,9 +72,18 @@ fn count(tree: &AzureTree) -> Result<Counts, BenchError> {
 
 impl Counts {
     fn add(&mut self, file: &SignatureFile, path: &Path) {
+        let directory = path.parent().unwrap_or(Path::new("."));
+        // As the packer looks for them: beside the spec, else deeper.
+        let deeper = crate::tree::files_below(directory).unwrap_or_default();
         for (name, digest) in file.entries() {
             self.entries += 1;
-            match hash_file(&path.with_file_name(name)) {
+            let beside = directory.join(name);
+            let place = if beside.is_file() {
+                Some(&beside)
+            } else {
+                deeper.iter().find(|path| path.file_name().is_some_and(|file| file == name))
+            };
+            match place.map_or(Err(std::io::ErrorKind::NotFound.into()), |path| hash_file(path)) {
                 Ok(found) if found == *digest => self.right += 1,
                 Ok(_) => self.wrong.push(path.with_file_name(name).display().to_string()),
                 Err(_) => self.absent += 1,
@@ -92,7 +102,7 @@ fn enforce(place: &Place, prepared: &Prepared) -> Result<String, BenchError> {
     command.arg(format!("--build-dir={}", place.scratch.join("enforced-build").display()));
     command.arg(format!("--worker-tar={}", prepared.worker.path.display()));
     command.arg(format!("--layers={}", prepared.worker.layers.display()));
-    command.arg(format!("--versions-macro-file={}", prepared.release_macros.display()));
+    command.arg(format!("--versions-macro-file={}", macro_file(place, prepared)?.display()));
     command.args([format!("--dist-tag={DIST_TAG}"), format!("--arch={ARCH}")]);
     command.args(["--offline", "--signature-handling=enforce", "--quiet"]);
     let status = command

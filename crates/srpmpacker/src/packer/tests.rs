@@ -376,6 +376,21 @@ fn skip_takes_what_is_there_and_notices_changes() {
 }
 
 #[test]
+fn sources_may_lie_deeper_than_the_spec() {
+    let setting = Setting::new();
+    setting.write("a/a.spec", "1\nsource login\nsource top\npatch p\n");
+    setting.write("a/pam.d/login", "deep");
+    setting.write("a/top", "beside");
+    setting.write("a/pam.d/top", "not this one");
+    setting.write("a/x/y/p", "patch");
+    setting.sign("a", &[("login", "deep"), ("top", "beside")]);
+    setting.check(&["a: packed, new"], &["a-1-1.src.rpm"]);
+    setting.check(&["a: current"], &["a-1-1.src.rpm"]);
+    setting.write("a/pam.d/login", "other");
+    assert_eq!(setting.pack().failures().count(), 1);
+}
+
+#[test]
 fn spec_that_changes_while_it_is_packed_is_not_recorded() {
     let setting = Setting::new();
     setting.write("a/a.spec", "1\nedit!\n");
