@@ -54,7 +54,7 @@ pub(crate) enum NotNative {
     /// rpmbuild may do it.
     Fallback(FallbackReason),
     /// Nobody may.
-    Failed(PackFailure),
+    Failed(Box<PackFailure>),
 }
 
 /// Returns how the payload is compressed: by the caller's definition, else by the size of the content.
@@ -98,8 +98,9 @@ pub(crate) fn write(
         arch: arch.to_owned(),
         compression,
     };
-    let host =
-        |error: &dyn std::error::Error| NotNative::Failed(PackFailure::environment(content.name, error));
+    let host = |error: &dyn std::error::Error| {
+        NotNative::Failed(Box::new(PackFailure::environment(content.name, error)))
+    };
     let mut beside =
         tempfile::Builder::new().prefix(".srpm-").tempfile_in(output).map_err(|error| host(&error))?;
     let written =
@@ -107,7 +108,7 @@ pub(crate) fn write(
             WriteError::Refused(refusal) => refused(refusal),
             WriteError::TooLarge { size, .. } => NotNative::Fallback(FallbackReason::TooLarge { size }),
             WriteError::Changed { .. } => {
-                NotNative::Failed(PackFailure::ChangedMeanwhile { spec: content.name.to_owned() })
+                NotNative::Failed(Box::new(PackFailure::ChangedMeanwhile { spec: content.name.to_owned() }))
             }
             error => host(&error),
         })?;

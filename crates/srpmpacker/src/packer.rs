@@ -334,7 +334,7 @@ impl Packer<'_> {
                 let record = SrpmRecord::known(made_of, &path, &metadata, sha256);
                 return Ok((path, record, SrpmWriter::Native));
             }
-            Err(NotNative::Failed(failure)) => return Err(failure),
+            Err(NotNative::Failed(failure)) => return Err(*failure),
             Err(NotNative::Fallback(reason)) => reason,
         };
         let request = PackRequest {
@@ -369,7 +369,7 @@ impl Packer<'_> {
         let header = self
             .reader
             .source_header(&job.reading, self.options.run_check)
-            .map_err(|error| NotNative::Failed(PackFailure::environment(&job.spec.name, &error)))?;
+            .map_err(|error| NotNative::Failed(Box::new(PackFailure::environment(&job.spec.name, &error))))?;
         let header = header.ok_or(NotNative::Fallback(FallbackReason::NoHeader))?;
         native::write(content, &header, compression, &self.options.read.arch, &self.options.output)
     }

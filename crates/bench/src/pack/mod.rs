@@ -57,7 +57,7 @@ pub(crate) fn run(
     arguments: &PackArguments,
     reporter: &dyn Reporter,
 ) -> Result<Conclusion, BenchError> {
-    let selection = Selection { number: None, unique_names: true };
+    let selection = Selection { number: None, unique_names: true, names: &[] };
     let prepared = prepare(place, arguments.azure_tree.as_deref(), selection, reporter)?;
     let local = local_specs(&prepared)?;
     note(reporter, format!("{} specs have all their sources in the tree", local.len()));
@@ -231,7 +231,8 @@ impl Packer<'_> {
             repack: true,
             reporter,
         };
-        let discovery = Discovery { specs: specs.to_vec(), shadowed: Vec::new(), complete: false };
+        let discovery =
+            Discovery { specs: specs.to_vec(), shadowed: Vec::new(), complete: false, listings: Vec::new() };
         let report = pack(&discovery, &options)?;
         for spec in &report.specs {
             match &spec.outcome {
