@@ -27,7 +27,7 @@ impl Place {
         };
         let specs: Vec<serde_json::Value> = specs.iter().map(spec).collect();
         let document = serde_json::json!({
-            "schema": 1, "arch": "x86_64", "macros": "0".repeat(64), "specs": specs, "bad": [],
+            "schema": rpm_model::PackagesDocument::SCHEMA, "arch": "x86_64", "macros": "0".repeat(64), "specs": specs, "bad": [],
         });
         let place = Self { directory: tempfile::tempdir().unwrap() };
         fs::write(place.path("packages.json"), document.to_string()).unwrap();

@@ -47,7 +47,7 @@ impl Tree {
     pub(crate) fn parse(text: &str) -> Self {
         let macros = ContentDigest::of_bytes(b"");
         let document = PackagesDocument {
-            schema: 1,
+            schema: PackagesDocument::SCHEMA,
             arch: "x86_64".to_owned(),
             macros,
             specs: Vec::new(),
