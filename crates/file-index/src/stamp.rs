@@ -6,10 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// A little more than the longest tick (10 ms) of the clock that Linux takes times with nanoseconds from.
-const TICK: Duration = Duration::from_millis(12);
-
-/// The same of file systems that keep whole seconds (FAT: even ones).
+/// The longest tick of file systems that keep whole seconds (FAT: even ones).
 const COARSE_TICK: Duration = Duration::from_secs(2);
 
 /// Where a file stood when it was looked at: equal stamps, same bytes, if the stamp was
@@ -54,10 +51,16 @@ impl Stamp {
     /// changes within one of its ticks, of equal length and with our look in between, are one.
     pub fn is_settled(&self, looked: SystemTime) -> bool {
         let newest = self.modified.max(self.changed);
-        let tick = if newest.1 == 0 { COARSE_TICK } else { TICK };
+        let tick = if newest.1 == 0 { COARSE_TICK } else { tick() };
         let Ok(seconds) = u64::try_from(newest.0) else { return true };
         UNIX_EPOCH + Duration::new(seconds, newest.1) + tick < looked
     }
+}
+
+/// Returns twice the tick of the clock that Linux takes times with nanoseconds from: 2 to 20 ms.
+fn tick() -> Duration {
+    let tick = rustix::time::clock_getres(rustix::time::ClockId::RealtimeCoarse);
+    Duration::new(u64::try_from(tick.tv_sec).unwrap_or(0), u32::try_from(tick.tv_nsec).unwrap_or(0)) * 2
 }
 
 #[cfg(test)]
@@ -71,7 +74,7 @@ mod tests {
         let cases = [
             (stamp((90, 1), (90, 1)), true),
             (stamp((90, 1), (100, 470_000_000)), true),
-            (stamp((90, 1), (100, 490_000_000)), false),
+            (stamp((90, 1), (100, 499_900_000)), false),
             (stamp((90, 1), (100, 600_000_000)), false),
             (stamp((200, 1), (90, 1)), false),
             (stamp((99, 0), (99, 0)), false),

@@ -138,7 +138,8 @@ impl<'a> CachedReader<'a> {
         self.read_looked(self.look(specs, options, &[])?, &|_, _| ())
     }
 
-    /// Looks at specs without reading them.
+    /// Looks at specs without reading them. Who does not read them afterwards calls
+    /// [`keep_memory`](Self::keep_memory).
     ///
     /// `listings` are of directories that were listed a moment ago; what they hold is not listed again.
     ///
@@ -152,7 +153,7 @@ impl<'a> CachedReader<'a> {
         listings: &[Directory],
     ) -> Result<Look<'s>, EngineError> {
         let identity = self.identity(options)?;
-        let keys = self.keys(&identity, specs, options, listings)?;
+        let keys = self.keys(&identity, specs, options, listings);
         Ok(Look { specs, options, identity, keys })
     }
 
@@ -173,15 +174,20 @@ impl<'a> CachedReader<'a> {
         let mut missing: Vec<usize> = (0..specs.len()).filter(|index| found[*index].is_none()).collect();
         progress(specs.len() - missing.len(), specs.len());
         // While the engine waits for its processes, this one opens up what is remembered.
-        let (read, ()) = rayon::join(
+        let (read, kept) = rayon::join(
             || self.read_missing(specs, options, &identity, &mut keys, &missing),
-            || found.par_iter_mut().for_each(open),
+            || {
+                found.par_iter_mut().for_each(open);
+                self.keep_memory()
+            },
         );
+        kept?;
         put(&mut found, &missing, read?);
         // What is whole but cannot be understood was kept by another version.
         let foreign: Vec<usize> = (0..specs.len()).filter(|index| found[*index].is_none()).collect();
         put(&mut found, &foreign, self.read_missing(specs, options, &identity, &mut keys, &foreign)?);
         missing.extend(foreign);
+        self.keep_memory()?;
         let remembered = specs.len() - missing.len();
         progress(specs.len(), specs.len());
         if let Some(recent) = &recent
@@ -228,7 +234,7 @@ impl<'a> CachedReader<'a> {
             return Err(EngineError::Protocol { name: spec.name.clone(), message });
         }
         // What the engine read is remembered only if it is what was looked at.
-        let after = self.keys(identity, &asked, options, &[])?;
+        let after = self.keys(identity, &asked, options, &[]);
         for (index, after) in missing.iter().zip(after) {
             keys[*index] = keys[*index].take().filter(|before| after.as_ref() == Some(before));
         }
@@ -257,19 +263,28 @@ impl<'a> CachedReader<'a> {
         headers::read(&self.store.header_path(key), run_check)
     }
 
-    /// Makes the keys of specs and keeps what was learned on the way.
+    /// Makes the keys of specs.
     fn keys(
         &self,
         identity: &ContentDigest,
         specs: &[SpecInput],
         options: &ReadOptions,
         listings: &[Directory],
-    ) -> Result<Vec<Option<ContentDigest>>, EngineError> {
+    ) -> Vec<Option<ContentDigest>> {
         let texts = self.texts(options);
         let maker = KeyMaker { identity, options, files: &self.files, texts: &texts };
-        let keys = maker.keys(specs, listings);
-        texts.save().and_then(|()| self.files.save()).map_err(|error| self.failed(error))?;
-        Ok(keys)
+        maker.keys(specs, listings)
+    }
+
+    /// Keeps what was learned about files and texts; done by every reading.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error where the cache cannot be written.
+    pub fn keep_memory(&self) -> Result<(), EngineError> {
+        let texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = texts.values().try_for_each(|texts| texts.save()).and_then(|()| self.files.save());
+        kept.map_err(|error| self.failed(error))
     }
 
     fn texts(&self, options: &ReadOptions) -> Arc<TextIndex> {

@@ -79,6 +79,7 @@ fn read(
     let reader = CachedReader::new(engine, cache);
     let look = reader.look(specs, options, std::slice::from_ref(listing)).map_err(environment)?;
     if let Some(present) = documents.current(&look) {
+        reader.keep_memory().map_err(environment)?;
         return Ok((present, 0));
     }
     let identity = look.identity().clone();

@@ -210,8 +210,7 @@ impl Packer<'_> {
             },
         });
         let looks = looks.collect();
-        let memory = self.reader.directory();
-        self.reader.files().save().map_err(failed("write", memory))?;
+        self.reader.keep_memory()?;
         Ok(looks)
     }
 
