@@ -26,7 +26,7 @@ use crate::keys::KeyMaker;
 use crate::store::{Entry, HeaderState, RecentEntries, Store};
 use crate::texts::TextIndex;
 
-/// A reading of fewer specs takes each result from its own file and leaves those of the last reading alone.
+/// A reading of fewer specs leaves the file of the last reading alone, and fewer new results get files of their own.
 const FEW: usize = 64;
 
 /// The file of the last reading is made anew when more than one in this many results is not in it.
@@ -67,6 +67,11 @@ pub struct Reading {
 }
 
 impl Look<'_> {
+    /// Returns the key of each spec; see [`Reading::keys`].
+    pub fn keys(&self) -> &[Option<ContentDigest>] {
+        &self.keys
+    }
+
     /// Returns the identity of everything but the specs that decides what is read.
     pub fn identity(&self) -> &ContentDigest {
         &self.identity
@@ -164,9 +169,12 @@ impl<'a> CachedReader<'a> {
     /// Returns an error where the engine cannot work or the cache cannot be written.
     pub fn read_looked(&self, look: Look<'_>, progress: ReadProgress<'_>) -> Result<Reading, EngineError> {
         let Look { specs, options, identity, mut keys } = look;
-        let recent = (specs.len() >= FEW).then(|| self.store.recent(&identity));
+        let many = specs.len() >= FEW;
+        let lacks_file = |key: &ContentDigest| !self.store.has_result(key);
+        let wants_recent = many || keys.iter().flatten().any(lacks_file);
+        let recent = wants_recent.then(|| self.store.recent(&identity));
         let recent_entries = recent.as_ref().map(|recent| recent.entries()).unwrap_or_default();
-        let kept_headers = (options.source_headers && specs.len() >= FEW).then(|| self.store.headers());
+        let kept_headers = (options.source_headers && many).then(|| self.store.headers());
         let mut found: Vec<Option<Found<'_>>> = keys
             .par_iter()
             .map(|key| self.recall(key.as_ref()?, options, &recent_entries, kept_headers.as_ref()))
@@ -190,9 +198,10 @@ impl<'a> CachedReader<'a> {
         self.keep_memory()?;
         let remembered = specs.len() - missing.len();
         progress(specs.len(), specs.len());
+        let apart = found.iter().flatten().filter(|found| !found.is_recent).count();
         if let Some(recent) = &recent
-            && found.iter().flatten().filter(|found| !found.is_recent).count()
-                > self.tolerated(&recent_entries)
+            && many
+            && (apart >= FEW || apart > recent_entries.len() / APART)
         {
             let entries = keys.iter().zip(&found).filter_map(|(key, found)| {
                 let found = found.as_ref()?;
@@ -239,15 +248,12 @@ impl<'a> CachedReader<'a> {
             keys[*index] = keys[*index].take().filter(|before| after.as_ref() == Some(before));
         }
         let read: Vec<_> = missing.iter().zip(results).collect();
-        let remember = |(index, result): (&usize, _)| self.remember(keys[*index].as_ref(), result, options);
+        let own_files = missing.len() < FEW;
+        let remember =
+            |(index, result): (&usize, _)| self.remember(keys[*index].as_ref(), result, options, own_files);
         let read = read.into_par_iter().map(remember).collect::<Result<Vec<_>, EngineError>>()?;
         self.store.drop_old(missing.iter().filter_map(|index| keys[*index].as_ref()));
         Ok(read)
-    }
-
-    /// Returns how many results may stand apart from the file of the last reading before it is made anew.
-    fn tolerated(&self, recent: &RecentEntries<'_>) -> usize {
-        recent.len() / APART
     }
 
     /// Returns the source package's header that belongs to a key of [`Reading::keys`], as rpm exports it; with
@@ -328,6 +334,7 @@ impl<'a> CachedReader<'a> {
         key: Option<&ContentDigest>,
         result: Result<ParsedSpec, SpecFailure>,
         options: &ReadOptions,
+        own_file: bool,
     ) -> Result<Found<'r>, EngineError> {
         let headers = result.as_ref().ok().and_then(|parsed| parsed.source_headers.as_ref());
         let header = match headers {
@@ -351,7 +358,9 @@ impl<'a> CachedReader<'a> {
         let entry = Entry { header, outcome };
         let keep = || {
             let json = entry.to_json()?;
-            self.store.keep_result(key, &json)?;
+            if own_file {
+                self.store.keep_result(key, &json)?;
+            }
             Ok(json)
         };
         let json = keep().map_err(|error| self.failed(error))?;

@@ -2,9 +2,12 @@
 //!
 //! | path | what |
 //! | --- | --- |
-//! | `results/ab/cdef…` | one result: sealed JSON |
-//! | `headers/ab/cdef…` | the source package's header that belongs to it (`headers.rs`) |
 //! | `recent-<identity>` | the results that were last read under these options, so that an unchanged tree takes one read |
+//! | `results/ab/cdef…` | one result that came after it: sealed JSON |
+//! | `headers/ab/cdef…` | the source package's header that belongs to a result (`headers.rs`) |
+//!
+//! Results that come many at a time have no files of their own: to make thousands costs the system more than to
+//! parse as many specs.
 //!
 //! Everything is written under another name and renamed, so processes that use one directory at the same time
 //! and processes that are killed leave whole files. What is damaged all the same is no result.
@@ -127,6 +130,11 @@ impl Store {
     /// Returns the JSON of one result.
     pub(crate) fn result(&self, key: &ContentDigest) -> Option<Sealed> {
         read_sealed(&self.shelf("results", key).join(&key.as_str()[2..]), RESULT)
+    }
+
+    /// Returns whether a result has a file of its own.
+    pub(crate) fn has_result(&self, key: &ContentDigest) -> bool {
+        self.shelf("results", key).join(&key.as_str()[2..]).exists()
     }
 
     /// Keeps one result.

@@ -407,8 +407,8 @@ impl Packer<'_> {
             !matches!(file.place, Some(Place::Tree { .. }))
                 || sources::hash_file(&file.path).is_ok_and(|sha256| sha256 == file.sha256)
         };
-        let again = self.reader.read(std::slice::from_ref(job.spec), &self.options.read);
-        again.is_ok_and(|again| again.keys.first().cloned().flatten().as_ref() == Some(&job.reading))
+        let again = self.reader.look(std::slice::from_ref(job.spec), &self.options.read, &[]);
+        again.is_ok_and(|again| again.keys().first().and_then(Option::as_ref) == Some(&job.reading))
             && files.iter().all(same)
     }
 
