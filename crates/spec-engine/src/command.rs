@@ -68,8 +68,8 @@ const VOLATILE: [&str; 56] = [
 ];
 
 /// Programs and variables whose answer depends on the working directory.
-const LOCAL: [&str; 14] =
-    [".", "..", "OLDPWD", "PWD", "bzr", "dirs", "du", "find", "git", "hg", "ls", "pwd", "svn", "tree"];
+const LOCAL: [&str; 12] =
+    ["OLDPWD", "PWD", "bzr", "dirs", "du", "find", "git", "hg", "ls", "pwd", "svn", "tree"];
 
 /// Redirections that leave nothing behind.
 const HARMLESS: [&str; 8] = [
@@ -121,7 +121,16 @@ fn names_files(command: &str) -> bool {
         // `[ -f x ]` is a test, `[a-z]` is a pattern.
         !command[index + 1..].starts_with([' ', '[']) && !command[..index].ends_with('[')
     };
-    command.contains(['*', '?']) || command.match_indices('[').any(bracket) || command.contains("./")
+    let path_from_here = |(index, _): (usize, &str)| {
+        let before = command[..index].trim_end_matches('.').chars().next_back();
+        // As in `./x` and `--file=../x`, but not in `s/\./x/`.
+        before.is_none_or(|c| c.is_whitespace() || "\"'`=:(<>;&|,{".contains(c))
+    };
+    let mut operands = command.split(|c: char| c.is_whitespace() || ";|&()<>\"'`".contains(c));
+    command.contains(['*', '?'])
+        || command.match_indices('[').any(bracket)
+        || command.match_indices("./").any(path_from_here)
+        || operands.any(|operand| matches!(operand, "." | ".."))
 }
 
 /// Returns whether a command mentions a file, or a module that is in the file.
@@ -146,7 +155,7 @@ mod tests {
             "perl -V:version",
             "/usr/bin/make --version -O",
             "getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1",
-            "echo 1.2.3 | cut -d. -f1 | sed 's/x/y/'",
+            "echo 1.2.3 | cut -d. -f1 | sed 's/x/y/;s/\\./_/'",
             "c=0123456; echo ${c:0:7}",
             "[ -f /etc/os-release ] && . /etc/os-release && echo $ID",
             "if [[ $x == y ]]; then echo z; fi",

@@ -77,8 +77,8 @@ fn enter(session: &Session<'_>, question: &Question, words: &File) -> Result<(),
             .enter(&question.readable)
             .map_err(|error| format!("cannot confine the parse: {error}"))?;
     }
-    shell::enter(question.neighbours.clone(), words);
-    Ok(())
+    shell::enter(question.neighbours.clone(), words)
+        .map_err(|error| format!("cannot tell the working directory: {error}"))
 }
 
 fn limit(limits: ParseLimits) -> nix::Result<()> {

@@ -21,11 +21,10 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use spec_wire::{End, Message, Question};
 
 use crate::parse::{self, Session};
+use crate::shell::{TEMPORARY, has_litter};
 
 /// Questions that are read ahead of the children.
 const READ_AHEAD: usize = 64;
-/// Where specs leave temporary files.
-const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
 /// How often a process that flees is hunted before the sandbox's own end is left to deal with it.
 const HUNTS: usize = 100;
 
@@ -78,8 +77,8 @@ pub(crate) fn serve(session: &Session<'_>, questions: File, answers: &mut File) 
         }
         wait(&slots, &mut questions)?;
         for index in 0..slots.len() {
-            if slots[index].finish(session, answers)? {
-                littered |= has_litter();
+            if let Some(left_files) = slots[index].finish(session, answers)? {
+                littered |= left_files;
                 hunt(&slots);
             }
         }
@@ -175,9 +174,10 @@ impl Slot {
         }
     }
 
-    /// Ends a child that is over its time, and answers for one that has ended; returns whether it did.
-    fn finish(&mut self, session: &Session<'_>, answers: &mut File) -> io::Result<bool> {
-        let Some(child) = &self.running else { return Ok(false) };
+    /// Ends a child that is over its time, and answers for one that has ended; `None` where none has, else
+    /// whether there are temporary files.
+    fn finish(&mut self, session: &Session<'_>, answers: &mut File) -> io::Result<Option<bool>> {
+        let Some(child) = &self.running else { return Ok(None) };
         let late = Instant::now() >= child.deadline;
         if late {
             // Fails only when it has just ended.
@@ -186,7 +186,7 @@ impl Slot {
         }
         let flags = if late { WaitPidFlag::empty() } else { WaitPidFlag::WNOHANG };
         let status = match waitpid(child.pid, Some(flags)) {
-            Ok(WaitStatus::StillAlive) => return Ok(false),
+            Ok(WaitStatus::StillAlive) => return Ok(None),
             status => status?,
         };
         // What it started and did not wait for.
@@ -203,7 +203,8 @@ impl Slot {
         };
         let parsed = end == End::Parsed;
         let words = self.words(session.setup.limits.words_bytes)?;
-        spec_wire::send(answers, &Message::Answer { id: child.id, end, words })?;
+        let littered = has_litter();
+        spec_wire::send(answers, &Message::Answer { id: child.id, end, words, littered })?;
         if parsed {
             let (length, answer) = self.answer.split_at(8);
             let length = u64::from_ne_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|index| length[index]));
@@ -211,7 +212,7 @@ impl Slot {
             spec_wire::send_bytes(answers, &answer[..length])?;
         }
         self.running = None;
-        Ok(true)
+        Ok(Some(littered))
     }
 
     fn words(&self, most: u64) -> io::Result<Vec<u8>> {
@@ -239,10 +240,6 @@ fn hunt(slots: &[Slot]) {
             let _ = waitpid(stray, None);
         }
     }
-}
-
-fn has_litter() -> bool {
-    TEMPORARY.iter().any(|place| fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_some()))
 }
 
 /// Removes what specs left in temporary directories; what cannot be removed stays.

@@ -3,6 +3,8 @@
 //! The program exports both names (`build.rs`), so librpmio, loaded later, binds to them. A command for reading
 //! runs to its end as `sh -c` with this process's environment and directory, exactly as the C library runs it,
 //! and its output is handed over as a stream in memory; what may be remembered is remembered ([`crate::memo`]).
+//! Nothing is, in either direction, once a spec has changed what commands find around them: when there are temporary
+//! files, or the working directory or the file mode mask is another than at the start of the parse.
 //! Everything else goes on to the C library. Whether rpm really comes here is found out once, at the start, by
 //! [`crate::parse::probe`]; until [`remember`] is called every command goes on to the C library.
 
@@ -13,6 +15,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -34,12 +37,52 @@ thread_local! {
 /// What commands of this process are run with.
 struct Shell {
     memo: &'static Memo,
-    /// Names of the files in the working directory.
-    neighbours: Vec<String>,
+    /// Where the parse runs.
+    place: Place,
     /// The process's standard error, to be read back; commands append to it.
     words: Option<File>,
     /// Streams that were handed out: the stream, its content, how the command ended.
     streams: Vec<(*mut FILE, Vec<u8>, c_int)>,
+}
+
+/// Where specs leave temporary files.
+pub(crate) const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
+
+/// Returns whether there are temporary files.
+pub(crate) fn has_litter() -> bool {
+    TEMPORARY.iter().any(|place| std::fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_some()))
+}
+
+/// What commands find around them when a parse starts.
+#[derive(Default)]
+struct Place {
+    directory: PathBuf,
+    /// Names of the files in the directory.
+    neighbours: Vec<String>,
+    mask: libc::mode_t,
+}
+
+impl Place {
+    fn here(neighbours: Vec<String>) -> io::Result<Self> {
+        Ok(Self { directory: std::env::current_dir()?, neighbours, mask: mask() })
+    }
+
+    /// Returns whether commands find here what they found at the start.
+    fn is_as_it_was(&self) -> bool {
+        !has_litter()
+            && mask() == self.mask
+            && std::env::current_dir().is_ok_and(|directory| directory == self.directory)
+    }
+}
+
+/// Returns the file mode mask.
+fn mask() -> libc::mode_t {
+    // SAFETY: sets the mask and sets it back; there is no other thread to see it in between.
+    unsafe {
+        let mask = libc::umask(0o022);
+        libc::umask(mask);
+        mask
+    }
 }
 
 /// Returns how many commands rpm has asked this program to run.
@@ -49,35 +92,62 @@ pub(crate) fn calls() -> u32 {
 
 /// Begins to answer from a memo, or stops it.
 pub(crate) fn remember(memo: Option<&'static Memo>) {
-    let shell = |memo| Shell { memo, neighbours: Vec::new(), words: None, streams: Vec::new() };
+    let shell = |memo| Shell {
+        memo,
+        place: Place::here(Vec::new()).unwrap_or_default(),
+        words: None,
+        streams: Vec::new(),
+    };
     SHELL.set(memo.map(shell));
 }
 
 /// Says where a parse runs: the names of the files around it, and the file behind its standard error.
-pub(crate) fn enter(neighbours: Vec<String>, words: File) {
+pub(crate) fn enter(neighbours: Vec<String>, words: File) -> io::Result<()> {
     SHELL.with_borrow_mut(|shell| {
         if let Some(shell) = shell {
-            shell.neighbours = neighbours;
+            shell.place = Place::here(neighbours)?;
             shell.words = Some(words);
         }
-    });
+        Ok(())
+    })
 }
 
 impl Shell {
     fn output(&self, command: &OsStr) -> io::Result<Output> {
-        let memory = command.to_str().map_or(Memory::Never, |text| memory(text, &self.neighbours));
-        if memory == Memory::Never {
+        let memory = command.to_str().map_or(Memory::Never, |text| memory(text, &self.place.neighbours));
+        if memory == Memory::Never || !self.place.is_as_it_was() {
             return self.run(command);
         }
-        let key = key(command, memory)?;
+        let key = self.key(command, memory);
         if let Some(known) = self.memo.get(&key) {
             // The words were part of what the command did.
             let _ = io::Write::write_all(&mut io::stderr(), &known.words);
             return Ok(known);
         }
         let output = self.run(command)?;
-        self.memo.put(&key, &output);
+        // A command that changed what others find is run for each spec.
+        if self.place.is_as_it_was() {
+            self.memo.put(&key, &output);
+        }
         Ok(output)
+    }
+
+    /// Everything that the output depends on.
+    fn key(&self, command: &OsStr, memory: Memory) -> Vec<u8> {
+        let mut key = command.as_bytes().to_vec();
+        let mut variables: Vec<_> = std::env::vars_os().collect();
+        variables.sort();
+        for (name, value) in variables {
+            key.push(0);
+            key.extend(name.as_bytes());
+            key.push(b'=');
+            key.extend(value.as_bytes());
+        }
+        if memory == Memory::Local {
+            key.extend([0, 0]);
+            key.extend(self.place.directory.as_os_str().as_bytes());
+        }
+        key
     }
 
     fn run(&self, command: &OsStr) -> io::Result<Output> {
@@ -127,24 +197,6 @@ impl Shell {
         drop(content);
         Some(status)
     }
-}
-
-/// Everything that the output depends on.
-fn key(command: &OsStr, memory: Memory) -> io::Result<Vec<u8>> {
-    let mut key = command.as_bytes().to_vec();
-    let mut variables: Vec<_> = std::env::vars_os().collect();
-    variables.sort();
-    for (name, value) in variables {
-        key.push(0);
-        key.extend(name.as_bytes());
-        key.push(b'=');
-        key.extend(value.as_bytes());
-    }
-    if memory == Memory::Local {
-        key.extend([0, 0]);
-        key.extend(std::env::current_dir()?.as_os_str().as_bytes());
-    }
-    Ok(key)
 }
 
 /// Finds the C library's own function.

@@ -95,6 +95,8 @@ pub enum Message {
         /// What it wrote to standard error.
         #[serde(with = "serde_bytes")]
         words: Vec<u8>,
+        /// Whether there were temporary files when it ended: its own, or those of a parse beside it.
+        littered: bool,
     },
 }
 
@@ -222,7 +224,12 @@ mod tests {
     #[test]
     fn values_arrive_as_they_were_sent() {
         let setup = Setup { target: "x86_64".to_owned(), parallel: 2, ..Setup::default() };
-        let answer = Message::Answer { id: 7, end: End::Crashed("signal 11".to_owned()), words: vec![1, 2] };
+        let answer = Message::Answer {
+            id: 7,
+            end: End::Crashed("signal 11".to_owned()),
+            words: vec![1, 2],
+            littered: true,
+        };
         let mut pipe = Vec::new();
         send(&mut pipe, &setup).unwrap();
         send(&mut pipe, &answer).unwrap();

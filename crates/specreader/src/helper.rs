@@ -6,7 +6,7 @@
 //! cannot be had (a link among its files, files not for everyone, an old kernel) is copied first.
 //!
 //! Parses run beside each other, and one that is killed or dies may have hurt those beside it, for example by
-//! leaving them no processes or memory. So what ran beside it is asked again without it, and what was running
+//! leaving them no processes or memory; one that makes temporary files may have been read by them. So what ran beside it is asked again without it, and what was running
 //! when the helper itself died is asked again alone. No result stands that may owe something to a neighbour.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -118,9 +118,10 @@ pub(crate) fn read(
                 again.push(job);
             }
         }
-        // What was hurt by another and looks bad itself gets no chance to hurt others.
-        let (bad, good): (Vec<_>, Vec<_>) =
-            again.into_iter().partition(|job| results.found[job.index].as_ref().is_some_and(was_killed));
+        // What was hurt by another and may hurt others itself gets no chance to.
+        let (bad, good): (Vec<_>, Vec<_>) = again.into_iter().partition(|job| {
+            outcome.littered.contains(&job.index) || results.found[job.index].as_ref().is_some_and(was_killed)
+        });
         alone.extend(suspects);
         alone.extend(bad);
         rounds.extend((!good.is_empty()).then_some(good));
@@ -187,6 +188,7 @@ impl Results<'_> {
 struct RoundEnd {
     unfinished: BTreeSet<usize>,
     disturbed: BTreeSet<usize>,
+    littered: BTreeSet<usize>,
 }
 
 struct Reader<'a, L> {
@@ -214,6 +216,7 @@ impl<L: Launcher> Reader<'_, L> {
             return Ok(RoundEnd {
                 unfinished: index(session.unfinished),
                 disturbed: index(session.disturbed),
+                littered: index(session.littered),
             });
         }
     }

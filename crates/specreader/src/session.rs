@@ -19,8 +19,10 @@ pub(crate) struct SessionEnd {
     pub(crate) unable: Option<String>,
     /// Parses that had begun and not ended when the helper died.
     pub(crate) unfinished: BTreeSet<u32>,
-    /// Parses during which another one went wrong, so that what they say may be wrong, too.
+    /// Parses during which another one went wrong or had temporary files, so that what they say may be wrong, too.
     pub(crate) disturbed: BTreeSet<u32>,
+    /// Parses at whose end there were temporary files.
+    pub(crate) littered: BTreeSet<u32>,
 }
 
 /// How one parse ended, with what it said.
@@ -87,8 +89,9 @@ fn listen(
             }
             Message::Unable(why) => end.unable = Some(why),
             Message::Started { id } => disturbance.started(id),
-            Message::Answer { id, end: how, words } => {
-                disturbance.ended(id, went_wrong(&how));
+            Message::Answer { id, end: how, words, littered } => {
+                disturbance.ended(id, littered || went_wrong(&how));
+                end.littered.extend(littered.then_some(id));
                 if how == End::Parsed {
                     if !receive(&mut reader, &mut frame)? {
                         disturbance.started(id);
@@ -176,7 +179,7 @@ mod tests {
     }
 
     fn answer(id: u32, end: End) -> Message {
-        Message::Answer { id, end, words: Vec::new() }
+        Message::Answer { id, end, words: Vec::new(), littered: false }
     }
 
     #[test]
@@ -213,6 +216,9 @@ mod tests {
         let (end, taken) = play(&said, false);
         assert_eq!(taken, [1, 3, 2, 4, 5]);
         assert_eq!(end.disturbed, BTreeSet::from([3, 4]));
+        let litters = Message::Answer { id: 2, end: End::Parsed, words: Vec::new(), littered: true };
+        let (end, _) = play(&[start(1), start(2), litters, answer(1, End::Parsed)], false);
+        assert_eq!((end.disturbed, end.littered), (BTreeSet::from([1]), BTreeSet::from([2])));
     }
 
     #[test]

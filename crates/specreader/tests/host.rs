@@ -393,7 +393,11 @@ fn pack(engine: &HostEngine, spec: &Path, output: &Path) -> Result<PathBuf, Pack
     fs::create_dir_all(output).unwrap();
     let directory = spec.parent().unwrap();
     engine.pack(&PackRequest {
-        spec: spec.to_owned(),
+        spec: SpecInput {
+            name: spec.file_stem().unwrap().to_str().unwrap().to_owned(),
+            path: spec.to_owned(),
+            source_dir: directory.to_owned(),
+        },
         sources: ["good-1.2.tar.gz", "extra.txt", "fix.patch"]
             .into_iter()
             .map(|file| (file.to_owned(), directory.join(file)))

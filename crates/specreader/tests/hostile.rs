@@ -100,6 +100,18 @@ fn what_one_spec_prepares_no_other_sees() {
         ),
         ("lua", "%{lua: prepared = 'Requires: harm'}", "%{lua: if prepared then print(prepared) end}"),
         ("macro", "%{lua: rpm.define('prepared Requires: harm')}", "%{?prepared}"),
+        ("file", "%(echo 'Requires: harm' > /tmp/prepared)", "%(cat /tmp/prepared 2>/dev/null)"),
+        ("mask", "%{lua: posix.umask('rwx------')}", "%(umask | grep -q 77 && echo 'Requires: harm')"),
+        (
+            "place",
+            "%(echo 'Requires: harm' > /tmp/moved)%{lua: posix.chdir('/tmp')}",
+            "%(cat moved 2>/dev/null)",
+        ),
+        (
+            "link",
+            "%{lua: posix.symlink('/etc/passwd', '/tmp/link')}",
+            "%(test -e /tmp/link && echo 'Requires: harm')",
+        ),
     ];
     let pair = |(case, prepare, ask): (&str, &str, &str)| {
         let (first, second) = (format!("{case}-first"), format!("{case}-second"));

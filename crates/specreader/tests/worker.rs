@@ -15,7 +15,7 @@ use std::fs;
 
 use rpm_model::ContentDigest;
 use site::{Site, options};
-use specreader::{CachedReader, FailureKind, PackRequest, ReleaseMacros, SourceDate, SpecEngine};
+use specreader::{CachedReader, FailureKind, PackRequest, ReleaseMacros, SourceDate, SpecEngine, SpecInput};
 
 const SPEC: &str = "\
 Name: good
@@ -88,7 +88,7 @@ fn an_srpm_depends_on_content_alone() {
         let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(directory.len() as u64);
         fs::File::options().write(true).open(&data).unwrap().set_modified(old).unwrap();
         let request = PackRequest {
-            spec: copy,
+            spec: SpecInput { name: "good".to_owned(), path: copy, source_dir: output.clone() },
             sources: BTreeMap::from([("data.txt".to_owned(), data)]),
             output: output.clone(),
             arch: "x86_64".to_owned(),
