@@ -72,6 +72,9 @@ fn enter(session: &Session<'_>, question: &Question, words: &File) -> Result<(),
     limit(session.setup.limits).map_err(|error| format!("cannot set limits: {error}"))?;
     std::env::set_current_dir(&question.working_directory)
         .map_err(|error| format!("cannot enter {}: {error}", question.working_directory))?;
+    // The directory is a link into a tree; commands are to see the fixed name, as a shell that went there would.
+    // SAFETY: this process has one thread.
+    unsafe { std::env::set_var("PWD", &question.working_directory) };
     if let Some(confinement) = session.confinement {
         confinement
             .enter(&question.readable)

@@ -136,6 +136,8 @@ impl Shell {
     fn key(&self, command: &OsStr, memory: Memory) -> Vec<u8> {
         let mut key = command.as_bytes().to_vec();
         let mut variables: Vec<_> = std::env::vars_os().collect();
+        // What looks at the directory is local, and then the directory counts.
+        variables.retain(|(name, _)| memory == Memory::Local || name != "PWD");
         variables.sort();
         for (name, value) in variables {
             key.push(0);

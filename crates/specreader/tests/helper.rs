@@ -81,6 +81,7 @@ fn the_helper_reads_what_rpmspec_reads() {
         ("shell", "Requires: %(echo a | tr a b) %(echo error >&2; echo c; exit 3) %(true)"),
         ("environment", "%{lua:posix.setenv('X', 'changed')}\nRequires: env-%(echo \"${X-unset}\")"),
         ("environment2", "Requires: env-%(echo \"${X-unset}\")"),
+        ("place", "Requires: %(pwd) %(basename \"$PWD\") %(cd .. && echo gone)"),
         ("popen", "Requires: %{lua:local p = io.popen('echo lua'); print(p:read('a')); p:close()}"),
         ("noarch", "BuildArch: noarch\n%package -n other\nSummary: y\n%description -n other\ny"),
         ("rich", "Requires: (a if b else c)\nRecommends: d\nSuggests: e\nEnhances: f\nSupplements: g"),
