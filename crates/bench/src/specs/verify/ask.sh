@@ -1,14 +1,14 @@
-# Puts every question about one spec to rpmspec, a process each: ask.sh INDEX DIRECTORY NAME
+# Puts every question about one spec to rpmspec, a process each: ask.sh INDEX NAME
 # Reads /peer, writes /answers/INDEX.QUESTION; a question that rpmspec refuses leaves INDEX.QUESTION.failed.
 set -u
-index=$1 directory=$2 name=$3
+index=$1 name=$2 directory=/build/SPECS/$2
 mapfile -d '' -t common </peer/arguments
 source_format=$(</peer/source.format)
 packages_format=$(</peer/packages.format)
 
 ask() {
     local question=$1 check=$2
-    rpmspec "${common[@]}" -D "with_check $check" -D "_sourcedir $directory" "${@:3}" "$directory/$name.spec" \
+    rpmspec "${common[@]}" -D "with_check $check" -D "_topdir /build" -D "_sourcedir /build/SOURCES/$name" "${@:3}" "$directory/$name.spec" \
         >"/answers/$index.$question" 2>"/answers/$index.errors" </peer/numbers ||
         mv "/answers/$index.errors" "/answers/$index.$question.failed"
 }

@@ -11,11 +11,26 @@ use super::facts::Facts;
 /// What stands for values that are not compared.
 const BINARY: &str = "(binary)";
 
+/// The version of rpm and the spec's expanded text, which rpm puts into the header only when it packs, and the
+/// engine's header has already.
+const PACKED: [usize; 2] = [1064, SPEC];
+const SPEC: usize = 5099;
+
 /// The values of one tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tag {
+    /// Zero where only the name is known.
+    number: usize,
     name: String,
     values: Vec<String>,
+}
+
+/// rpmspec's account of a header.
+#[derive(Clone, Copy)]
+pub(super) struct Told<'t> {
+    pub(super) tags: &'t [Tag],
+    /// The spec's expanded text.
+    pub(super) text: &'t str,
 }
 
 /// Adds the differences between an exported header and rpmspec's account to the facts of both sides; equal headers
@@ -23,13 +38,19 @@ pub(super) struct Tag {
 pub(super) fn compare(
     name: &str,
     blob: &[u8],
-    theirs: &[Tag],
+    theirs: Told<'_>,
     ours_facts: &mut Facts,
     their_facts: &mut Facts,
 ) {
-    match decode(blob) {
-        Some(ours) => pair(name, &ours, theirs, ours_facts, their_facts),
-        None => ours_facts.add(name, "malformed"),
+    let Some(ours) = decode(blob) else {
+        ours_facts.add(name, "malformed");
+        return;
+    };
+    let (packed, ours): (Vec<Tag>, Vec<Tag>) = ours.into_iter().partition(|tag| PACKED.contains(&tag.number));
+    pair(name, &ours, theirs.tags, ours_facts, their_facts);
+    for tag in packed.iter().filter(|tag| tag.number == SPEC && tag.values != [theirs.text]) {
+        ours_facts.add(format!("{name}/Spec"), &tag.values.join(", "));
+        their_facts.add(format!("{name}/Spec"), theirs.text);
     }
 }
 
@@ -67,7 +88,11 @@ fn decode(blob: &[u8]) -> Option<Vec<Tag>> {
             let entry = 8 + index * 16;
             let (tag, kind, offset, items) =
                 (number(entry)?, number(entry + 4)?, number(entry + 8)?, number(entry + 12)?);
-            Some(Tag { name: format!("tag {tag}"), values: values(data.get(offset..)?, kind, items)? })
+            Some(Tag {
+                number: tag,
+                name: format!("tag {tag}"),
+                values: values(data.get(offset..)?, kind, items)?,
+            })
         })
         .collect()
 }
@@ -104,7 +129,7 @@ pub(super) fn read_xml(text: &str) -> Result<Vec<Tag>, quick_xml::Error> {
             Event::Start(start) if start.name().as_ref() == "rpmTag" => {
                 let name = start.attributes().flatten().find(|attribute| attribute.key.as_ref() == "name");
                 let name = name.map(|attribute| attribute.value.into_owned());
-                tags.push(Tag { name: name.unwrap_or_default(), values: Vec::new() });
+                tags.push(Tag { number: 0, name: name.unwrap_or_default(), values: Vec::new() });
             }
             Event::Start(start) if is_value(start.name().as_ref()) => value = Some(String::new()),
             Event::Empty(empty) if is_value(empty.name().as_ref()) => {
@@ -161,13 +186,30 @@ mod tests {
 
     fn found(blob: &[u8], xml: &str) -> Vec<String> {
         let (mut ours, mut theirs) = (Facts::default(), Facts::default());
-        super::compare("header", blob, &read_xml(xml).unwrap(), &mut ours, &mut theirs);
+        let tags = read_xml(xml).unwrap();
+        super::compare("header", blob, Told { tags: &tags, text: "%prep\n" }, &mut ours, &mut theirs);
         ours.differences(&theirs).into_iter().map(|found| found.fact).collect()
     }
 
     #[test]
     fn equal_headers_have_no_differences() {
         assert!(found(&blob(), XML).is_empty());
+    }
+
+    #[test]
+    fn the_text_is_compared_with_that_of_the_parse() {
+        let with_text = |text: &str| {
+            let mut blob = blob();
+            let data = blob.split_off(8 + 3 * 16);
+            blob.extend([5099, 6, data.len() as u32, 1].into_iter().flat_map(u32::to_be_bytes));
+            blob.extend(data);
+            blob.extend(text.as_bytes());
+            blob.push(0);
+            blob[3] = 4;
+            blob
+        };
+        assert!(found(&with_text("%prep\n"), XML).is_empty());
+        assert_eq!(found(&with_text("%build\n"), XML), ["header/Spec"]);
     }
 
     #[test]

@@ -106,11 +106,10 @@ fn compare(read: &Read, account: &Account) -> Vec<Difference> {
     match (read, account) {
         (Ok(parsed), Ok(told)) => {
             let (mut ours, mut theirs) = (facts::of_data(&parsed.data), told.facts.clone());
-            for (name, run_check, tags) in
-                [("header", false, &told.headers[0]), ("header with %check", true, &told.headers[1])]
-            {
+            for (name, run_check, index) in [("header", false, 0), ("header with %check", true, 1)] {
+                let theirs_told = header::Told { tags: &told.headers[index], text: &told.texts[index] };
                 if let Some(headers) = &parsed.source_headers {
-                    header::compare(name, headers.select(run_check), tags, &mut ours, &mut theirs);
+                    header::compare(name, headers.select(run_check), theirs_told, &mut ours, &mut theirs);
                 }
             }
             ours.differences(&theirs)
@@ -128,6 +127,9 @@ fn unsteady(accounts: (&Account, &Account)) -> BTreeSet<String> {
         one.facts.differences(&other.facts).into_iter().map(|found| found.fact).collect();
     for (name, index) in [("header", 0), ("header with %check", 1)] {
         found.extend(header::differences(name, &one.headers[index], &other.headers[index]));
+        if one.texts[index] != other.texts[index] {
+            found.insert(format!("{name}/Spec"));
+        }
     }
     found
 }
@@ -173,9 +175,14 @@ impl Report {
         let unsteady = unsteady(accounts);
         let path = spec.path.strip_prefix(&self.tree).unwrap_or(&spec.path).display();
         for found in compare(reads.0, accounts.0) {
+            let start = match (found.ours.as_slice(), found.theirs.as_slice()) {
+                ([ours], [theirs]) => equal_start(ours, theirs),
+                _ => 0,
+            };
             let lines = [("ours", &found.ours), ("rpmspec", &found.theirs)]
                 .into_iter()
-                .flat_map(|(side, values)| values.iter().map(move |value| format!("\n    {side}: {value}")))
+                .flat_map(|(side, values)| values.iter().map(move |value| (side, value)))
+                .map(|(side, value)| format!("\n    {side}: {}", excerpt(value, start)))
                 .collect::<String>();
             let text = format!("{path}: {}{lines}", found.fact);
             if unsteady.contains(&found.fact) {
@@ -219,6 +226,24 @@ impl Report {
         let status = if self.differences.is_empty() { ExitStatus::Done } else { ExitStatus::GoalsFailed };
         Conclusion { status, text }
     }
+}
+
+/// How many characters of a long value are told.
+const EXCERPT: usize = 200;
+
+/// Returns how many characters two texts have in common at their beginning.
+fn equal_start(one: &str, other: &str) -> usize {
+    one.chars().zip(other.chars()).take_while(|(a, b)| a == b).count()
+}
+
+/// Returns the part of a value in which it begins to differ; all of a short one.
+fn excerpt(value: &str, start: usize) -> String {
+    if value.chars().count() <= EXCERPT {
+        return value.to_owned();
+    }
+    let skipped = start.saturating_sub(EXCERPT / 4);
+    let part: String = value.chars().skip(skipped).take(EXCERPT).collect();
+    format!("{}{part}...", if skipped > 0 { "..." } else { "" })
 }
 
 /// Returns the facts in which two readings differ; what is no fact is called by its part of the result.
@@ -268,6 +293,15 @@ fn random() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_values_are_told_where_they_differ() {
+        let (one, other) = (format!("{}a{}", "x".repeat(500), "y".repeat(500)), "x".repeat(600));
+        let start = equal_start(&one, &other);
+        assert_eq!(start, 500);
+        assert_eq!(excerpt(&one, start), format!("...{}a{}...", "x".repeat(50), "y".repeat(149)));
+        assert_eq!(excerpt("short", 3), "short");
+    }
 
     #[test]
     fn a_seed_decides_the_order_and_every_number_stays() {

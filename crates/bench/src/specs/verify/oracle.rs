@@ -56,6 +56,8 @@ pub(super) struct Told {
     pub(super) facts: Facts,
     /// The source package's header, without and with `%check`.
     pub(super) headers: [Vec<Tag>; 2],
+    /// The expanded text, without and with `%check`.
+    pub(super) texts: [String; 2],
 }
 
 /// What rpmspec said of a spec.
@@ -65,21 +67,38 @@ pub(super) struct Answer {
     pub(super) check_changes_packages: bool,
 }
 
-/// Asks about specs, all of them in one sandbox.
+/// Asks about specs; the answers stand in their order. Those of one name have one place inside, so they are asked
+/// about one after the other.
 pub(super) fn ask(peer: &Peer<'_>, specs: &[&SpecInput]) -> Result<Vec<Answer>, BenchError> {
-    if specs.is_empty() {
-        return Ok(Vec::new());
+    let mut answers: BTreeMap<usize, Answer> = BTreeMap::new();
+    let mut open: Vec<usize> = (0..specs.len()).collect();
+    while !open.is_empty() {
+        let mut names = BTreeSet::new();
+        let (now, later): (Vec<usize>, Vec<usize>) =
+            open.into_iter().partition(|index| names.insert(&specs[*index].name));
+        let asked: Vec<&SpecInput> = now.iter().map(|index| specs[*index]).collect();
+        answers.extend(now.into_iter().zip(ask_together(peer, &asked)?));
+        open = later;
     }
+    Ok(answers.into_values().collect())
+}
+
+/// Asks about specs of different names, all of them in one sandbox.
+fn ask_together(peer: &Peer<'_>, specs: &[&SpecInput]) -> Result<Vec<Answer>, BenchError> {
     let (files, answers) = (peer.scratch.join("peer"), peer.scratch.join("answers"));
     crate::tree::empty_directory(&files)?;
     crate::tree::empty_directory(&answers)?;
     open_to_all(&answers)?;
     let arguments: String = common().into_iter().map(|argument| argument + "\0").collect();
-    let list: String = specs
-        .iter()
-        .enumerate()
-        .map(|(index, spec)| format!("{index} {} {}\n", peer.inside(spec).display(), spec.name))
-        .collect();
+    let list: String =
+        specs.iter().enumerate().map(|(index, spec)| format!("{index} {}\n", spec.name)).collect();
+    let places = peer.scratch.join("places");
+    crate::tree::empty_directory(&places)?;
+    for spec in specs {
+        for place in ["SPECS", "SOURCES"] {
+            link(&places.join(place), &spec.name, &peer.inside(spec))?;
+        }
+    }
     for (name, text) in [
         ("ask.sh", SCRIPT),
         ("arguments", &arguments),
@@ -95,9 +114,18 @@ pub(super) fn ask(peer: &Peer<'_>, specs: &[&SpecInput]) -> Result<Vec<Answer>, 
     let mut spec = peer.spec(command.map(str::to_owned).to_vec());
     spec.binds.push(bind(&files, "/peer", true));
     spec.binds.push(bind(peer.release_macros, RELEASE_INSIDE, true));
+    spec.binds.push(bind(&places, "/build", true));
     spec.binds.push(bind(&answers, "/answers", false));
     peer.run(&spec, &peer.scratch.join("verify.log"))?;
     (0..specs.len()).map(|index| answer(&answers, index)).collect()
+}
+
+/// Makes a link that leads to where a spec's directory is seen inside. Paths under `/build` are those under which
+/// the engine reads a spec; a few specs print them, for example by macros in their changelogs.
+fn link(directory: &Path, name: &str, inside: &Path) -> Result<(), BenchError> {
+    fs::create_dir_all(directory).map_err(BenchError::io("create", directory))?;
+    let path = directory.join(name);
+    std::os::unix::fs::symlink(inside, &path).map_err(BenchError::io("link", &path))
 }
 
 const QUESTIONS: [&str; 10] = [
@@ -154,7 +182,13 @@ fn answer(directory: &Path, index: usize) -> Result<Answer, BenchError> {
     };
     let header =
         |question: &str| header::read_xml(text(question)).map_err(|error| format!("{question}: {error}"));
-    let told = || Ok(Told { facts: account(&text), headers: [header("header-0")?, header("header-1")?] });
+    let told = || {
+        Ok(Told {
+            facts: account(&text),
+            headers: [header("header-0")?, header("header-1")?],
+            texts: [text("text-0").to_owned(), text("text-1").to_owned()],
+        })
+    };
     Ok(Answer { check_changes_packages: text("packages-0") != text("packages-1"), account: told() })
 }
 
