@@ -8,7 +8,7 @@ packages_format=$(</peer/packages.format)
 
 ask() {
     local question=$1 check=$2
-    rpmspec "${common[@]}" -D "with_check $check" -D "_topdir /build" -D "_sourcedir /build/SOURCES/$name" "${@:3}" "$directory/$name.spec" \
+    rpmspec "${common[@]}" -D "with_check $check" -D "_topdir /build" -D "_specdir $directory" -D "_sourcedir /build/SOURCES/$name" "${@:3}" "$directory/$name.spec" \
         >"/answers/$index.$question" 2>"/answers/$index.errors" </peer/numbers ||
         mv "/answers/$index.errors" "/answers/$index.$question.failed"
 }
