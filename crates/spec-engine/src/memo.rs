@@ -2,14 +2,16 @@
 //!
 //! A block of shared memory that every child of the engine inherits; commands that a spec runs do not, for they
 //! are other programs. Entries are only ever added. A child that is killed while it adds one leaves a gap that
-//! readers skip; no lock is held, so nobody ever waits for the dead.
+//! readers skip. A child may claim a command while it runs it; others that want the same output wait for it, but
+//! neither for the dead nor for long.
 //!
 //! Layout: a table of positions (0: not there yet) and an arena. An entry is, in native byte order, hash (u64),
 //! exit status (i32), three lengths (u32) of key, output and words, and their bytes.
 
 use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
@@ -20,6 +22,13 @@ const ARENA: usize = 16 << 20;
 /// Longer outputs are not remembered.
 const LONGEST: usize = 1 << 16;
 
+/// Commands that may be claimed at once.
+const CLAIMS: usize = 64;
+/// After this long a child runs a claimed command itself.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often a waiting child looks.
+const GLANCE: Duration = Duration::from_micros(500);
+
 const FIXED: usize = 8 + 4 + 3 * 4;
 
 #[repr(C)]
@@ -27,6 +36,8 @@ struct Head {
     entries: AtomicU32,
     used: AtomicU32,
     table: [AtomicU32; ENTRIES],
+    /// Low half of a command's hash and the process that runs it; 0: none.
+    claims: [AtomicU64; CLAIMS],
 }
 
 /// What a command left behind.
@@ -38,6 +49,23 @@ pub(crate) struct Output {
     pub(crate) output: Vec<u8>,
     /// Standard error.
     pub(crate) words: Vec<u8>,
+}
+
+/// Who runs a command.
+pub(crate) enum Turn<'m> {
+    /// Nobody has to: this is what it left behind.
+    Known(Output),
+    /// The caller; others wait until the claim, if there is one, is dropped.
+    Mine(Option<Claim<'m>>),
+}
+
+/// A command that its holder runs.
+pub(crate) struct Claim<'m>(&'m AtomicU64);
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Release);
+    }
 }
 
 /// The shared memory.
@@ -62,8 +90,32 @@ impl Memo {
         }
     }
 
+    /// Returns what is remembered under a key, or the claim to run the command; waits while another child runs it.
+    pub(crate) fn turn(&self, key: &[u8]) -> Turn<'_> {
+        let hash = hash(key);
+        let slot = &self.head.claims[hash as usize % CLAIMS];
+        let ours = hash << 32 | u64::from(std::process::id());
+        let begun = Instant::now();
+        loop {
+            let holder = slot.load(Ordering::Acquire);
+            // After the look at the claim: it is given back when the output is there.
+            if let Some(output) = self.get(key) {
+                return Turn::Known(output);
+            }
+            if holder == 0 || !is_alive(holder) {
+                if slot.compare_exchange(holder, ours, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                    return Turn::Mine(Some(Claim(slot)));
+                }
+            } else if holder >> 32 != ours >> 32 || begun.elapsed() > PATIENCE {
+                return Turn::Mine(None);
+            } else {
+                std::thread::sleep(GLANCE);
+            }
+        }
+    }
+
     /// Returns what is remembered under a key.
-    pub(crate) fn get(&self, key: &[u8]) -> Option<Output> {
+    fn get(&self, key: &[u8]) -> Option<Output> {
         let hash = hash(key);
         let entries = (self.head.entries.load(Ordering::Acquire) as usize).min(ENTRIES);
         self.head.table[..entries].iter().find_map(|position| {
@@ -132,6 +184,13 @@ impl Memo {
     }
 }
 
+/// Returns whether the process that holds a claim is there.
+fn is_alive(holder: u64) -> bool {
+    let pid = nix::unistd::Pid::from_raw((holder as u32).cast_signed());
+    // One that may not be signalled is there, too.
+    nix::sys::signal::kill(pid, None) != Err(nix::errno::Errno::ESRCH)
+}
+
 /// FNV-1a: keys are compared whole, the hash only saves comparing.
 fn hash(key: &[u8]) -> u64 {
     key.iter()
@@ -174,6 +233,30 @@ mod tests {
             memo.put(format!("{number}").as_bytes(), &output(&"y".repeat(30_000)));
         }
         assert!(memo.get(b"1").is_some() && memo.get(b"399").is_none());
+    }
+
+    #[test]
+    fn one_runs_a_command_and_the_others_wait() {
+        let memo = Memo::new().unwrap();
+        let Turn::Mine(claim @ Some(_)) = memo.turn(b"a") else { unreachable!("nobody has it") };
+        // SAFETY: the child only touches the memo and ends without unwinding.
+        match unsafe { nix::unistd::fork() }.unwrap() {
+            nix::unistd::ForkResult::Child => {
+                let known = matches!(memo.turn(b"a"), Turn::Known(_));
+                // A claim that dies with its holder.
+                std::mem::forget(memo.turn(b"left"));
+                // SAFETY: ends the child at once.
+                unsafe { nix::libc::_exit(i32::from(!known)) }
+            }
+            nix::unistd::ForkResult::Parent { child } => {
+                std::thread::sleep(GLANCE * 4);
+                memo.put(b"a", &output("1"));
+                drop(claim);
+                let end = nix::sys::wait::waitpid(child, None).unwrap();
+                assert_eq!(end, nix::sys::wait::WaitStatus::Exited(child, 0));
+                assert!(matches!(memo.turn(b"left"), Turn::Mine(Some(_))));
+            }
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::libc::{self, FILE};
 
 use crate::command::{Memory, memory};
-use crate::memo::{Memo, Output};
+use crate::memo::{Memo, Output, Turn};
 
 /// A command that prints more than this has gone astray, in bytes.
 const LONGEST_OUTPUT: u64 = 32 << 20;
@@ -119,11 +119,14 @@ impl Shell {
             return self.run(command);
         }
         let key = self.key(command, memory);
-        if let Some(known) = self.memo.get(&key) {
-            // The words were part of what the command did.
-            let _ = io::Write::write_all(&mut io::stderr(), &known.words);
-            return Ok(known);
-        }
+        let _claim = match self.memo.turn(&key) {
+            Turn::Known(known) => {
+                // The words were part of what the command did.
+                let _ = io::Write::write_all(&mut io::stderr(), &known.words);
+                return Ok(known);
+            }
+            Turn::Mine(claim) => claim,
+        };
         let output = self.run(command)?;
         // A command that changed what others find is run for each spec.
         if self.place.is_as_it_was() {
