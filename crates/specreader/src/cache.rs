@@ -13,13 +13,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use file_index::{Directory, FileIndex};
 use rayon::prelude::*;
 use rpm_model::{ContentDigest, ContentHasher, SpecData};
 
-use crate::engine::{EngineError, ParsedSpec, ReadOptions, SpecEngine, SpecInput};
+use crate::engine::{Done, EngineError, ParsedSpec, ReadOptions, SpecEngine, SpecInput};
 use crate::failure::SpecFailure;
 use crate::headers;
 use crate::keys::KeyMaker;
@@ -180,10 +181,13 @@ impl<'a> CachedReader<'a> {
             .map(|key| self.recall(key.as_ref()?, options, &recent_entries, kept_headers.as_ref()))
             .collect();
         let mut missing: Vec<usize> = (0..specs.len()).filter(|index| found[*index].is_none()).collect();
+        let done = AtomicUsize::new(specs.len() - missing.len());
         progress(specs.len() - missing.len(), specs.len());
+        // What is read a second time counts once.
+        let tell = || progress((done.fetch_add(1, Ordering::Relaxed) + 1).min(specs.len()), specs.len());
         // While the engine waits for its processes, this one opens up what is remembered.
         let (read, kept) = rayon::join(
-            || self.read_missing(specs, options, &identity, &mut keys, &missing),
+            || self.read_missing(specs, options, &identity, &mut keys, &missing, &tell),
             || {
                 found.par_iter_mut().for_each(open);
                 self.keep_memory()
@@ -193,7 +197,7 @@ impl<'a> CachedReader<'a> {
         put(&mut found, &missing, read?);
         // What is whole but cannot be understood was kept by another version.
         let foreign: Vec<usize> = (0..specs.len()).filter(|index| found[*index].is_none()).collect();
-        put(&mut found, &foreign, self.read_missing(specs, options, &identity, &mut keys, &foreign)?);
+        put(&mut found, &foreign, self.read_missing(specs, options, &identity, &mut keys, &foreign, &|| ())?);
         missing.extend(foreign);
         self.keep_memory()?;
         let remembered = specs.len() - missing.len();
@@ -232,12 +236,13 @@ impl<'a> CachedReader<'a> {
         identity: &ContentDigest,
         keys: &mut [Option<ContentDigest>],
         missing: &[usize],
+        done: Done<'_>,
     ) -> Result<Vec<Found<'r>>, EngineError> {
         if missing.is_empty() {
             return Ok(Vec::new());
         }
         let asked: Vec<SpecInput> = missing.iter().map(|index| specs[*index].clone()).collect();
-        let results = self.engine.read(&asked, options)?;
+        let results = self.engine.read_telling(&asked, options, done)?;
         if let Some(spec) = asked.get(results.len()) {
             let message = "the engine returned fewer results than specs".to_owned();
             return Err(EngineError::Protocol { name: spec.name.clone(), message });

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::assemble::{self, Answers};
 use crate::complaint;
-use crate::engine::{EngineError, PackError, PackRequest, ParsedSpec, ReadOptions, SpecInput};
+use crate::engine::{Done, EngineError, PackError, PackRequest, ParsedSpec, ReadOptions, SpecInput};
 use crate::failure::{FailureKind, SpecFailure};
 use crate::job::{Job, failure};
 use crate::query;
@@ -74,6 +74,7 @@ impl<R: Runner> CommandEngine<R> {
         &self,
         specs: &[SpecInput],
         options: &ReadOptions,
+        done: Done<'_>,
     ) -> Result<Vec<Result<ParsedSpec, SpecFailure>>, EngineError> {
         let mut results: Vec<Option<Result<ParsedSpec, SpecFailure>>> = specs.iter().map(|_| None).collect();
         let mut jobs = Vec::new();
@@ -84,13 +85,13 @@ impl<R: Runner> CommandEngine<R> {
             }
         }
         let mut left = Vec::new();
-        for (job, answer) in self.read_all(&chunks(jobs, self.limits.workers), options)? {
+        for (job, answer) in self.read_all(&chunks(jobs, self.limits.workers), options, done)? {
             match answer {
                 Some(result) => results[job.index] = Some(result),
                 None => left.push(vec![job]),
             }
         }
-        for (job, answer) in self.read_all(&left, options)? {
+        for (job, answer) in self.read_all(&left, options, &|| ())? {
             let crashed = || {
                 let how = "it brought its sandbox down".to_owned();
                 Err(failure(job.input, FailureKind::Crashed { how }))
@@ -111,6 +112,7 @@ impl<R: Runner> CommandEngine<R> {
         &self,
         chunks: &[Vec<Job<'a>>],
         options: &ReadOptions,
+        tell: Done<'_>,
     ) -> Result<Vec<Answered<'a>>, EngineError> {
         let next = AtomicUsize::new(0);
         let done = Mutex::new(Ok(Vec::new()));
@@ -119,6 +121,7 @@ impl<R: Runner> CommandEngine<R> {
                 scope.spawn(|| {
                     while let Some(chunk) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let answers = self.read_chunk(chunk, options);
+                        chunk.iter().for_each(|_| tell());
                         let mut done = done.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                         match (&mut *done, answers) {
                             (Ok(all), Ok(answers)) => all.extend(answers),

@@ -16,6 +16,9 @@ use rpm_model::{ContentDigest, SpecData};
 use crate::failure::SpecFailure;
 use crate::release::ReleaseMacros;
 
+/// Called when a spec has been read.
+pub type Done<'d> = &'d (dyn Fn() + Sync);
+
 /// Parses specs and writes SRPMs as rpm does under one fixed set of macros.
 ///
 /// Implementations keep specs apart: no macro, Lua or environment state of one reaches another, and a spec
@@ -33,6 +36,20 @@ pub trait SpecEngine: Sync {
         &self,
         specs: &[SpecInput],
         options: &ReadOptions,
+    ) -> Result<Vec<Result<ParsedSpec, SpecFailure>>, EngineError> {
+        self.read_telling(specs, options, &|| ())
+    }
+
+    /// Reads specs as [`Self::read`] does, and calls `done` about once for each spec that is read, from any thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`].
+    fn read_telling(
+        &self,
+        specs: &[SpecInput],
+        options: &ReadOptions,
+        done: Done<'_>,
     ) -> Result<Vec<Result<ParsedSpec, SpecFailure>>, EngineError>;
 
     /// Returns what users should know of how specs were read so far; empty when all is as it should be.

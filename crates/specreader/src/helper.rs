@@ -21,7 +21,7 @@ use spec_wire::{ParseLimits, Parsed, Question, Ready, Setup};
 use crate::assemble::{self, Answers};
 use crate::command::{EngineLimits, private_directory};
 use crate::complaint;
-use crate::engine::{EngineError, ParsedSpec, ReadOptions, SourceHeaders, SpecInput};
+use crate::engine::{Done, EngineError, ParsedSpec, ReadOptions, SourceHeaders, SpecInput};
 use crate::failure::{FailureKind, SpecFailure};
 use crate::job::{Job, failure};
 use crate::query;
@@ -91,6 +91,7 @@ pub(crate) fn read(
     limits: &EngineLimits,
     specs: &[SpecInput],
     options: &ReadOptions,
+    done: Done<'_>,
 ) -> Result<Answered, HelperError> {
     let mut results = Results { specs, found: specs.iter().map(|_| None).collect() };
     let mut jobs = Vec::new();
@@ -100,7 +101,7 @@ pub(crate) fn read(
             Err(kind) => results.fail(index, kind),
         }
     }
-    let mut reader = Reader { launcher, scratch, limits, options, stage_all: false, ready: None };
+    let mut reader = Reader { launcher, scratch, limits, options, done, stage_all: false, ready: None };
     let mut alone = Vec::new();
     let mut rounds = by_name(jobs);
     while let Some(round) = rounds.pop() {
@@ -196,6 +197,7 @@ struct Reader<'a, L> {
     scratch: &'a Path,
     limits: &'a EngineLimits,
     options: &'a ReadOptions,
+    done: Done<'a>,
     /// Whether every spec is copied, because the kernel keeps parses away from nothing.
     stage_all: bool,
     ready: Option<Ready>,
@@ -243,6 +245,9 @@ impl<L: Launcher> Reader<'_, L> {
             if let Some(result) = self.answered(job, id % 2 == 1, ended, &mut first_halves) {
                 // A failure of either half stands.
                 let found = &mut results.found[job.index];
+                if found.is_none() {
+                    (self.done)();
+                }
                 if !found.as_ref().is_some_and(Result::is_err) {
                     *found = Some(result);
                 }

@@ -11,7 +11,9 @@ use std::process::{Command, Stdio};
 use rpm_model::{ContentDigest, ContentHasher};
 
 use crate::command::{CommandEngine, EngineLimits};
-use crate::engine::{EngineError, PackError, PackRequest, ParsedSpec, ReadOptions, SpecEngine, SpecInput};
+use crate::engine::{
+    Done, EngineError, PackError, PackRequest, ParsedSpec, ReadOptions, SpecEngine, SpecInput,
+};
 use crate::failure::SpecFailure;
 use crate::runner::{Run, RunEnd, RunOutcome, Runner};
 
@@ -47,12 +49,13 @@ impl SpecEngine for HostEngine {
         &self.identity
     }
 
-    fn read(
+    fn read_telling(
         &self,
         specs: &[SpecInput],
         options: &ReadOptions,
+        done: Done<'_>,
     ) -> Result<Vec<Result<ParsedSpec, SpecFailure>>, EngineError> {
-        self.commands.read(specs, options)
+        self.commands.read(specs, options, done)
     }
 
     fn pack(&self, request: &PackRequest) -> Result<PathBuf, PackError> {

@@ -38,8 +38,8 @@ pub use command::EngineLimits;
 pub use document_files::{DocumentFiles, DocumentSummary};
 pub use documents::{AzureLayout, packages_document};
 pub use engine::{
-    EngineError, EngineNote, PackError, PackRequest, ParsedSpec, ReadOptions, SourceDate, SourceHeaders,
-    SpecEngine, SpecInput,
+    Done, EngineError, EngineNote, PackError, PackRequest, ParsedSpec, ReadOptions, SourceDate,
+    SourceHeaders, SpecEngine, SpecInput,
 };
 pub use expand::{ExpandError, ExpandedSpec, Expansion, expand};
 pub use failure::{Diagnostic, FailureKind, SpecFailure};

@@ -22,7 +22,7 @@ use rpm_model::{ContentDigest, ContentHasher, WorkerManifest};
 
 use crate::command::{CommandEngine, EngineLimits};
 use crate::engine::{
-    EngineError, EngineNote, PackError, PackRequest, ParsedSpec, ReadOptions, SpecEngine, SpecInput,
+    Done, EngineError, EngineNote, PackError, PackRequest, ParsedSpec, ReadOptions, SpecEngine, SpecInput,
 };
 use crate::failure::SpecFailure;
 use crate::helper::{self, HelperEnd, HelperError, Launcher, Surroundings, Talk};
@@ -87,7 +87,7 @@ impl<'a> WorkerEngine<'a> {
         specs: &[SpecInput],
         options: &ReadOptions,
     ) -> Result<Vec<Result<ParsedSpec, SpecFailure>>, EngineError> {
-        self.prepared()?.commands.read(specs, options)
+        self.prepared()?.commands.read(specs, options, &|| ())
     }
 
     fn note(&self, note: EngineNote) {
@@ -126,20 +126,21 @@ impl SpecEngine for WorkerEngine<'_> {
         &self.identity
     }
 
-    fn read(
+    fn read_telling(
         &self,
         specs: &[SpecInput],
         options: &ReadOptions,
+        done: Done<'_>,
     ) -> Result<Vec<Result<ParsedSpec, SpecFailure>>, EngineError> {
         let prepared = self.prepared()?;
         let Some(program) = self.sandbox.program_beside(HELPER) else {
             let reason =
                 format!("the program `{HELPER}` is not installed beside `{}`", buildroot::INIT_PROGRAM);
             self.note(EngineNote::NoHelper { reason });
-            return prepared.commands.read(specs, options);
+            return prepared.commands.read(specs, options, done);
         };
         let launcher = HelperLauncher { runner: prepared.commands.runner(), program };
-        match helper::read(&launcher, prepared.scratch.path(), &self.limits, specs, options) {
+        match helper::read(&launcher, prepared.scratch.path(), &self.limits, specs, options, done) {
             Ok(answered) => {
                 if let Some(ready) = answered.ready {
                     let memo = ready.memo_off.map(|reason| EngineNote::NoMemory { reason });
@@ -151,7 +152,7 @@ impl SpecEngine for WorkerEngine<'_> {
             Err(HelperError::Engine(error)) => Err(error),
             Err(HelperError::Unable(reason)) => {
                 self.note(EngineNote::NoHelper { reason });
-                prepared.commands.read(specs, options)
+                prepared.commands.read(specs, options, done)
             }
         }
     }

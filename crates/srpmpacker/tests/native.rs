@@ -21,8 +21,8 @@ use report::{Event, Reporter};
 use rpm_model::ContentDigest;
 use sources::{DownloadOptions, RemotePlaces, SignatureMode, SourceStore};
 use specreader::{
-    EngineError, EngineLimits, PackError, PackRequest, ParsedSpec, ReadOptions, ReleaseMacros, SpecEngine,
-    SpecFailure, SpecInput, WorkerEngine,
+    Done, EngineError, EngineLimits, PackError, PackRequest, ParsedSpec, ReadOptions, ReleaseMacros,
+    SpecEngine, SpecFailure, SpecInput, WorkerEngine,
 };
 use srpmpacker::{FallbackReason, PackOptions, PackReport, SpecOutcome, SrpmWriter, discover, pack};
 
@@ -34,13 +34,14 @@ impl SpecEngine for WithoutHeaders<'_> {
         self.0.identity()
     }
 
-    fn read(
+    fn read_telling(
         &self,
         specs: &[SpecInput],
         options: &ReadOptions,
+        done: Done<'_>,
     ) -> Result<Vec<Result<ParsedSpec, SpecFailure>>, EngineError> {
         let without = |parsed| ParsedSpec { source_headers: None, ..parsed };
-        Ok(self.0.read(specs, options)?.into_iter().map(|result| result.map(without)).collect())
+        Ok(self.0.read_telling(specs, options, done)?.into_iter().map(|result| result.map(without)).collect())
     }
 
     fn pack(&self, request: &PackRequest) -> Result<PathBuf, PackError> {

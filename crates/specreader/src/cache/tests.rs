@@ -23,12 +23,14 @@ impl SpecEngine for Fake {
         &self.identity
     }
 
-    fn read(
+    fn read_telling(
         &self,
         specs: &[SpecInput],
         options: &ReadOptions,
+        done: Done<'_>,
     ) -> Result<Vec<Result<ParsedSpec, SpecFailure>>, EngineError> {
         let answer = |spec: &SpecInput| {
+            done();
             self.asked.lock().unwrap().push(spec.name.clone());
             let text = fs::read_to_string(&spec.path).unwrap();
             let kind = match text.as_str() {
@@ -332,11 +334,12 @@ fn a_changed_spec_among_many_is_found_through_listings_and_progress_is_told() {
     };
     let all = specs.len();
     let (first, remembered, told) = read();
-    assert_eq!((remembered, told), (0, vec![(0, all), (all, all)]));
+    let each: Vec<(usize, usize)> = (0..=all).chain([all]).map(|done| (done, all)).collect();
+    assert_eq!((remembered, told), (0, each));
     assert_eq!(read(), (first.clone(), all, vec![(all, all), (all, all)]));
     fixture.write("spec7/spec7.spec", "changed");
     let (second, remembered, told) = read();
-    assert_eq!((remembered, told), (all - 1, vec![(all - 1, all), (all, all)]));
+    assert_eq!((remembered, told), (all - 1, vec![(all - 1, all), (all, all), (all, all)]));
     assert_ne!(first, second);
 }
 

@@ -11,8 +11,8 @@ use report::{Event, Reporter};
 use rpm_model::{ContentDigest, Evr, Nevra, SourceKind, SpecData, SpecSource};
 use sources::{RemotePlaces, SignatureMode, SourceStore};
 use specreader::{
-    EngineError, FailureKind, PackError, PackRequest, ParsedSpec, ReadOptions, ReleaseMacros, SpecEngine,
-    SpecFailure, SpecInput,
+    Done, EngineError, FailureKind, PackError, PackRequest, ParsedSpec, ReadOptions, ReleaseMacros,
+    SpecEngine, SpecFailure, SpecInput,
 };
 
 use super::{PackOptions, pack};
@@ -29,14 +29,16 @@ impl SpecEngine for Fake {
         &self.identity
     }
 
-    fn read(
+    fn read_telling(
         &self,
         specs: &[SpecInput],
         _options: &ReadOptions,
+        done: Done<'_>,
     ) -> Result<Vec<Result<ParsedSpec, SpecFailure>>, EngineError> {
         Ok(specs
             .iter()
             .map(|spec| {
+                done();
                 self.asked.lock().unwrap().push(format!("read {}", spec.name));
                 let data = parse(&spec.name, &spec.path)?;
                 Ok(ParsedSpec { data, source_headers: None })
