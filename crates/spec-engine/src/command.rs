@@ -2,8 +2,9 @@
 //!
 //! The same few commands run for nearly every spec of a tree, because macro files hold them; running each once
 //! saves four fifths of the time that parsing takes. Wrong would be to remember one that answers differently
-//! each time, or one that does something, or one that looks at the directory it runs in. The lists here err on
-//! the side of running a command again: what is not recognised costs time, never a wrong answer.
+//! each time, or one that does something, or one that looks at the directory it runs in. What is recognised as one
+//! of these runs again, and the lists err on that side; everything else is taken to depend on its text and the
+//! environment alone.
 
 use std::collections::BTreeSet;
 
@@ -103,7 +104,11 @@ pub(crate) fn memory(command: &str, neighbours: &[String]) -> Memory {
     if quiet.contains('>') || command.contains("$$") || command.contains("/proc") || has(&VOLATILE) {
         return Memory::Never;
     }
-    if has(&LOCAL) || names_files(command) || neighbours.iter().any(|name| mentions(command, name)) {
+    if has(&LOCAL)
+        || names_files(command)
+        || reads_makefile(&words, neighbours)
+        || neighbours.iter().any(|name| mentions(command, name))
+    {
         return Memory::Local;
     }
     Memory::Shared
@@ -133,10 +138,17 @@ fn names_files(command: &str) -> bool {
         || operands.any(|operand| matches!(operand, "." | ".."))
 }
 
-/// Returns whether a command mentions a file, or a module that is in the file.
-fn mentions(command: &str, name: &str) -> bool {
-    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
-    [name, stem].iter().any(|text| text.len() > 1 && command.contains(text))
+/// Returns whether a command mentions a file, a directory on the way to it, or a module that is in the file.
+fn mentions(command: &str, path: &str) -> bool {
+    path.split('/').any(|name| {
+        let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+        [name, stem].iter().any(|text| text.len() > 1 && command.contains(text))
+    })
+}
+
+/// Returns whether a command reads a file that it does not name.
+fn reads_makefile(words: &BTreeSet<&str>, neighbours: &[String]) -> bool {
+    words.contains("make") && neighbours.iter().any(|name| name.to_ascii_lowercase().ends_with("makefile"))
 }
 
 #[cfg(test)]
@@ -144,7 +156,8 @@ mod tests {
     use super::*;
 
     fn check(command: &str, expected: Memory) {
-        let neighbours = ["VERSION".to_owned(), "platform.py".to_owned(), "a".to_owned()];
+        let neighbours =
+            ["VERSION", "platform.py", "a", "patches/1.patch", "sub/GNUmakefile"].map(str::to_owned);
         assert_eq!(memory(command, &neighbours), expected, "{command}");
     }
 
@@ -153,7 +166,6 @@ mod tests {
         for command in [
             "/usr/bin/python3 -Ic \"import sysconfig; print(sysconfig.get_path('purelib'))\"",
             "perl -V:version",
-            "/usr/bin/make --version -O",
             "getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1",
             "echo 1.2.3 | cut -d. -f1 | sed 's/x/y/;s/\\./_/'",
             "c=0123456; echo ${c:0:7}",
@@ -179,6 +191,8 @@ mod tests {
             "echo $PWD",
             "python3 -c 'import platform'",
             "head x[ab]",
+            "grep -rc x patches",
+            "make -s version",
         ] {
             check(command, Memory::Local);
         }

@@ -46,7 +46,7 @@ struct Shell {
 }
 
 /// Where specs leave temporary files.
-pub(crate) const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
+pub(crate) const TEMPORARY: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
 
 /// Returns whether there are temporary files.
 pub(crate) fn has_litter() -> bool {

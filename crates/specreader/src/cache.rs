@@ -248,9 +248,11 @@ impl<'a> CachedReader<'a> {
             return Err(EngineError::Protocol { name: spec.name.clone(), message });
         }
         // What the engine read is remembered only if it is what was looked at.
+        let same_options = self.identity(options)? == *identity;
         let after = self.keys(identity, &asked, options, &[]);
         for (index, after) in missing.iter().zip(after) {
-            keys[*index] = keys[*index].take().filter(|before| after.as_ref() == Some(before));
+            keys[*index] =
+                keys[*index].take().filter(|before| same_options && after.as_ref() == Some(before));
         }
         let read: Vec<_> = missing.iter().zip(results).collect();
         let own_files = missing.len() < FEW;

@@ -187,7 +187,8 @@ impl<R: Runner> CommandEngine<R> {
         jobs: &[&Job<'_>],
         options: &ReadOptions,
     ) -> Result<(), EngineError> {
-        let arguments = common_arguments(root, query, options)?;
+        let files = copy_macro_files(root, query, &options.macro_files)?;
+        let arguments = common_arguments(options, files);
         for job in jobs.iter().filter(|job| !job.release.is_empty()) {
             let file = release::macro_file(&job.release);
             write(&query.join(format!("release-{}", job.input.name)), file.as_bytes())?;
@@ -339,23 +340,24 @@ fn chunks(jobs: Vec<Job<'_>>, workers: NonZeroUsize) -> Vec<Vec<Job<'_>>> {
     chunks
 }
 
-/// Returns rpm's options from caller's options; macro files are copied into `query`.
-pub(crate) fn common_arguments(
-    root: &str,
-    query: &Path,
-    options: &ReadOptions,
-) -> Result<Vec<String>, EngineError> {
+/// Returns rpm's options for the architecture, some macro files, and the definitions on top of them.
+pub(crate) fn common_arguments(options: &ReadOptions, macro_files: Vec<String>) -> Vec<String> {
     let mut arguments = vec!["--target".to_owned(), options.arch.clone()];
-    for (index, file) in options.macro_files.iter().enumerate() {
-        let name = format!("macros-{index}");
-        let copy = query.join(&name);
-        fs::copy(file, &copy).map_err(|source| EngineError::io("read", file, source))?;
-        arguments.push(format!("--load={root}/build/query/{name}"));
-    }
+    arguments.extend(macro_files.into_iter().map(|file| format!("--load={file}")));
     for (name, body) in &options.defines {
         arguments.extend(["--define".to_owned(), format!("{name} {body}")]);
     }
-    Ok(arguments)
+    arguments
+}
+
+/// Copies macro files into `query` and returns where a command finds the copies.
+fn copy_macro_files(root: &str, query: &Path, files: &[PathBuf]) -> Result<Vec<String>, EngineError> {
+    let copy = |(index, file): (usize, &PathBuf)| {
+        let name = format!("macros-{index}");
+        fs::copy(file, query.join(&name)).map_err(|source| EngineError::io("read", file, source))?;
+        Ok(format!("{root}/build/query/{name}"))
+    };
+    files.iter().enumerate().map(copy).collect()
 }
 
 /// Returns a new directory that is removed when the value is dropped.

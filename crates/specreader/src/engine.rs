@@ -206,6 +206,19 @@ pub enum EngineError {
         /// The system's answer.
         source: io::Error,
     },
+    /// A file of release macros has a definition that cannot be handed out by name.
+    #[error(
+        "{}:{line}: `%{name}` has parameters or goes on in the next line; a release macro is `%name body`, one a line",
+        path.display()
+    )]
+    ReleaseMacro {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// The macro's name.
+        name: String,
+    },
     /// The sandbox, or rpm inside it, could not be started.
     #[error("cannot run rpm in {place}: {message}")]
     Start {

@@ -125,6 +125,8 @@ pub(crate) fn read(
         });
         alone.extend(suspects);
         alone.extend(bad);
+        // What was said beside a parse that went wrong is no result, be it good or bad.
+        good.iter().for_each(|job| results.found[job.index] = None);
         rounds.extend((!good.is_empty()).then_some(good));
     }
     for job in alone {
@@ -235,7 +237,7 @@ impl<L: Launcher> Reader<'_, L> {
                 }
             }
         }
-        let setup = self.setup(&places.query)?;
+        let setup = self.setup(&places.query, jobs.len())?;
         let around = places.surroundings(self.session_limit(questions.len()))?;
         let accept = |ready: &Ready| self.stage_all || ready.unconfined.is_none();
         let by_index: BTreeMap<usize, &Job<'_>> = jobs.iter().map(|job| (job.index, job)).collect();
@@ -270,7 +272,9 @@ impl<L: Launcher> Reader<'_, L> {
         Duration::from_secs(self.limits.seconds + 2).saturating_mul(each).saturating_add(SLACK)
     }
 
-    fn setup(&self, query: &Path) -> Result<Setup, EngineError> {
+    fn setup(&self, query: &Path, jobs: usize) -> Result<Setup, EngineError> {
+        // The two parses of a spec that is read alone do not run beside each other either.
+        let parallel = if jobs == 1 { 1 } else { self.limits.workers.get() };
         let mut macro_files = Vec::new();
         for (index, file) in self.options.macro_files.iter().enumerate() {
             let name = format!("macros-{index}");
@@ -283,7 +287,7 @@ impl<L: Launcher> Reader<'_, L> {
             defines: self.options.defines.iter().map(|(name, body)| format!("{name} {body}")).collect(),
             source_format: query::SOURCE.format(),
             package_format: query::PACKAGES.format(),
-            parallel: u32::try_from(self.limits.workers.get()).unwrap_or(u32::MAX),
+            parallel: u32::try_from(parallel).unwrap_or(u32::MAX),
             limits: ParseLimits {
                 seconds: self.limits.seconds,
                 memory_bytes: self.limits.memory_bytes,
@@ -504,5 +508,87 @@ impl Places {
         mounts.extend(self.large);
         let empty = vec![format!("{BUILD}/SPECS"), format!("{BUILD}/SOURCES")];
         Ok(Surroundings { mounts, empty, time_limit })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::num::NonZeroUsize;
+    use std::sync::Mutex;
+
+    use spec_wire::{End, Message};
+
+    use super::*;
+    use crate::release::ReleaseMacros;
+
+    /// Plays one list of messages for each session.
+    struct Script(Mutex<VecDeque<Vec<Message>>>);
+
+    impl Launcher for Script {
+        fn launch(&self, _: &Surroundings, talk: &mut Talk<'_>) -> Result<HelperEnd, EngineError> {
+            let said = self.0.lock().unwrap().pop_front().expect("a session that the script does not have");
+            let ready = Ready { rpm_version: "4".to_owned(), memo_off: None, unconfined: None };
+            let mut bytes = Vec::new();
+            for message in std::iter::once(Message::Ready(ready)).chain(said) {
+                spec_wire::send(&mut bytes, &message).unwrap();
+            }
+            let ((_asked, asks), (answers, mut says)) = (io::pipe().unwrap(), io::pipe().unwrap());
+            io::Write::write_all(&mut says, &bytes).unwrap();
+            drop(says);
+            let file = |fd: std::os::fd::OwnedFd| File::from(fd);
+            Ok(HelperEnd { session: talk(file(asks.into()), file(answers.into())), words: String::new() })
+        }
+    }
+
+    fn start(id: u32) -> Message {
+        Message::Started { id }
+    }
+
+    fn end(id: u32, end: End, words: &str) -> Message {
+        Message::Answer { id, end, words: words.as_bytes().to_vec(), littered: false }
+    }
+
+    /// Reads the specs `0` and `1`; returns what is wrong with each.
+    fn failures(sessions: Vec<Vec<Message>>) -> Vec<SpecFailure> {
+        let directory = tempfile::tempdir().unwrap();
+        let spec = |name: &str| {
+            let source_dir = directory.path().join("tree").join(name);
+            fs::create_dir_all(&source_dir).unwrap();
+            let path = source_dir.join(format!("{name}.spec"));
+            fs::write(&path, "Name: x\n").unwrap();
+            SpecInput { name: name.to_owned(), path, source_dir }
+        };
+        let options = ReadOptions {
+            arch: "x86_64".to_owned(),
+            defines: BTreeMap::new(),
+            macro_files: Vec::new(),
+            release_macros: ReleaseMacros::default(),
+            source_headers: false,
+        };
+        let script = Script(Mutex::new(sessions.into()));
+        let limits = EngineLimits::usual(NonZeroUsize::MIN);
+        let specs = [spec("0"), spec("1")];
+        let read = read(&script, &directory.path().join("scratch"), &limits, &specs, &options, &|| ());
+        assert!(script.0.lock().unwrap().is_empty(), "not every session was held");
+        read.ok().unwrap().results.into_iter().map(Result::unwrap_err).collect()
+    }
+
+    #[test]
+    fn what_ran_beside_a_bad_parse_is_read_again_whatever_it_said() {
+        let first =
+            vec![start(0), start(2), end(2, End::Rejected, "error: hurt"), end(0, End::TimeLimit, "")];
+        let again = vec![start(2), end(2, End::Rejected, "error: its own fault")];
+        let failures = failures(vec![first, again]);
+        assert!(matches!(failures[0].kind, FailureKind::TimeLimit { .. }));
+        assert_eq!(failures[1].diagnostics[0].message, "its own fault");
+    }
+
+    #[test]
+    fn what_ran_when_the_helper_died_is_read_alone() {
+        let alone = |id| vec![start(id), end(id, End::Rejected, "error: alone")];
+        let failures = failures(vec![vec![start(0), start(2)], alone(0), vec![start(2)]]);
+        assert_eq!(failures[0].diagnostics[0].message, "alone");
+        assert!(matches!(failures[1].kind, FailureKind::Crashed { .. }));
     }
 }

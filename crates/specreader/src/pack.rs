@@ -61,7 +61,8 @@ pub(crate) fn pack(
     let seen = large.into_iter().filter(|(place, _)| {
         place.strip_prefix(&format!("SOURCES/{name}/")).is_none_or(|file| !request.sources.contains_key(file))
     });
-    let arguments = arguments(&root, &job, &path("query"), &options)?;
+    let macros = path("query").join("rpmmacros");
+    write_macros(&macros, &job, &options)?;
     for tree in ["SPECS", "SOURCES", "query"].map(path) {
         visible::open_up(&tree).map_err(|source| EngineError::io("change the mode of", &tree, source))?;
     }
@@ -69,13 +70,15 @@ pub(crate) fn pack(
     if let Some(seconds) = date {
         environment.insert("SOURCE_DATE_EPOCH".to_owned(), seconds.to_string());
     }
+    environment.insert("HOME".to_owned(), format!("{root}/"));
     let run = Run {
-        arguments,
-        inputs: ["SPECS", "SOURCES", "query"]
+        arguments: arguments(&root, &job, &options),
+        inputs: ["SPECS", "SOURCES"]
             .map(|place| (place.to_owned(), path(place)))
             .into_iter()
             .chain(seen)
             .map(|(place, from)| (format!("/build/{place}"), from))
+            .chain([("/.rpmmacros".to_owned(), macros)])
             .collect(),
         outputs: BTreeMap::from([("/build/SRPMS".to_owned(), output.clone())]),
         environment,
@@ -133,24 +136,27 @@ fn fixed_date(request: &PackRequest) -> Result<Option<u64>, PackError> {
     }
 }
 
-fn arguments(
-    root: &str,
-    job: &Job<'_>,
-    query: &Path,
-    options: &ReadOptions,
-) -> Result<Vec<String>, EngineError> {
+/// Writes all macros that come on top of rpm's own as the file that rpm reads from the user's home.
+///
+/// rpmbuild reads its configuration again for `--target`, which forgets files that `--load` named, but not this one.
+fn write_macros(path: &Path, job: &Job<'_>, options: &ReadOptions) -> Result<(), EngineError> {
+    let mut macros = Vec::new();
+    for file in &options.macro_files {
+        macros.extend(fs::read(file).map_err(|source| EngineError::io("read", file, source))?);
+        macros.push(b'\n');
+    }
+    macros.extend(release::macro_file(&job.release).into_bytes());
+    write(path, &macros)
+}
+
+fn arguments(root: &str, job: &Job<'_>, options: &ReadOptions) -> Vec<String> {
     let name = &job.input.name;
     // Relative %include lines are relative to the spec.
     let in_directory = ["bash", "-c", "cd \"$1\" && exec \"${@:2}\"", "pack"];
     let mut arguments: Vec<String> = in_directory.map(str::to_owned).into();
     arguments.push(format!("{root}/build/SPECS/{name}"));
     arguments.extend(["rpmbuild", "-bs", "--nodeps"].map(str::to_owned));
-    arguments.extend(common_arguments(root, query, options)?);
-    let release = release::macro_file(&job.release);
-    if !release.is_empty() {
-        write(&query.join("release"), release.as_bytes())?;
-        arguments.push(format!("--load={root}/build/query/release"));
-    }
+    arguments.extend(common_arguments(options, Vec::new()));
     for define in [
         format!("_topdir {root}/build"),
         format!("_specdir {root}/build/SPECS/{name}"),
@@ -167,7 +173,7 @@ fn arguments(
         arguments.extend(["--define".to_owned(), define]);
     }
     arguments.push(format!("{root}/build/SPECS/{name}/{name}.spec"));
-    Ok(arguments)
+    arguments
 }
 
 fn copy(from: &Path, to: &Path, time: SystemTime) -> Result<(), PackError> {

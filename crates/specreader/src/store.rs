@@ -164,6 +164,8 @@ impl Store {
         }
         drop_oldest(&self.directory, "recent-", OPTIONS);
         drop_oldest(&self.directory, "texts-", OPTIONS);
+        // What a killed process left; the newest may be another's, being written.
+        drop_oldest(&self.directory, ".new-", OPTIONS);
     }
 
     fn recent_path(&self, identity: &ContentDigest) -> PathBuf {

@@ -4,11 +4,7 @@
 //! rpm 4.18 (`build/parseSpec.c`, `build/parsePreamble.c`): a section starts with its word at the start of a
 //! line; a source without a number takes the number after the highest one so far.
 
-use std::collections::BTreeSet;
-
 use rpm_model::{SourceKind, SpecSource};
-
-use crate::file_sections::file_sections;
 
 /// What separates words for rpm (`risspace`) and popt: ASCII only, whatever the locale.
 pub(crate) const SPACES: [char; 6] = [' ', '\t', '\n', '\u{b}', '\u{c}', '\r'];
@@ -101,17 +97,6 @@ pub(crate) fn facts(text: &str) -> TextFacts {
         }
     }
     facts
-}
-
-/// Returns the full names of the packages that get built: those that have a `%files` section, be it empty.
-///
-/// `text` is the expanded one, `main_name` the name of the spec's main package. Exact for what rpm accepts.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for engines that hold rpm's own parse, which does not tell")
-)]
-pub(crate) fn built_packages(text: &str, main_name: &str) -> BTreeSet<String> {
-    file_sections(text, main_name).into_keys().collect()
 }
 
 /// Returns whether a spec's own text may say something else under `with_check 1`.
@@ -255,16 +240,6 @@ mod tests {
         assert_eq!(found("%check\nmake test"), (true, false));
         assert_eq!(found(" %check\n%checks\n# %check"), (false, false));
         assert_eq!(found("%generate_buildrequires\n%Check -q"), (true, true));
-    }
-
-    #[test]
-    fn packages_with_a_files_section_get_built() {
-        let built = |text| built_packages(text, "main").into_iter().collect::<Vec<_>>();
-        assert_eq!(
-            built("%package devel\n%description devel\n%files -f x -n lib\n%files\n"),
-            ["lib", "main"]
-        );
-        assert_eq!(built("%description\n"), [""; 0]);
     }
 
     #[test]

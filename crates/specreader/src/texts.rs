@@ -19,7 +19,7 @@ use crate::release;
 use crate::visible;
 
 /// Raised when [`visible::can_read_files`] or [`release::words`] says something else about a text.
-const KIND: [u8; 8] = *b"texts  1";
+const KIND: [u8; 8] = *b"texts  2";
 
 /// How many times the file is replaced before an entry that nobody asks for is forgotten.
 const KEPT: u32 = 16;

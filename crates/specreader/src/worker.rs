@@ -72,6 +72,8 @@ impl<'a> WorkerEngine<'a> {
     ) -> Self {
         let mut hasher = ContentHasher::new("worker-spec-engine", 1);
         hasher.field("generation", manifest.generation().as_str());
+        // Without it no headers are given, and what was not given is remembered.
+        hasher.field("helper", &sandbox.program_beside(HELPER).is_some().to_string());
         let identity = hasher.finish();
         let notes = Mutex::new(Vec::new());
         Self { manifest, sandbox, layers, limits, identity, prepared: OnceLock::new(), notes }

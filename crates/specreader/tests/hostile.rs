@@ -101,6 +101,7 @@ fn what_one_spec_prepares_no_other_sees() {
         ("lua", "%{lua: prepared = 'Requires: harm'}", "%{lua: if prepared then print(prepared) end}"),
         ("macro", "%{lua: rpm.define('prepared Requires: harm')}", "%{?prepared}"),
         ("file", "%(echo 'Requires: harm' > /tmp/prepared)", "%(cat /tmp/prepared 2>/dev/null)"),
+        ("shared", "%(echo 'Requires: harm' > /dev/shm/x)", "%(cat /dev/shm/x 2>/dev/null)"),
         ("mask", "%{lua: posix.umask('rwx------')}", "%(umask | grep -q 77 && echo 'Requires: harm')"),
         (
             "place",

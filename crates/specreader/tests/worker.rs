@@ -12,10 +12,14 @@ mod site;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZeroUsize;
 
 use rpm_model::ContentDigest;
 use site::{Site, options};
-use specreader::{CachedReader, FailureKind, PackRequest, ReleaseMacros, SourceDate, SpecEngine, SpecInput};
+use specreader::{
+    CachedReader, EngineLimits, FailureKind, HostEngine, PackRequest, ReadOptions, ReleaseMacros, SourceDate,
+    SpecEngine, SpecInput,
+};
 
 const SPEC: &str = "\
 Name: good
@@ -102,4 +106,35 @@ fn an_srpm_depends_on_content_alone() {
         ContentDigest::of_bytes(&fs::read(srpm).unwrap())
     };
     assert_eq!(pack("one"), pack("another"));
+}
+
+#[test]
+fn an_srpm_is_written_under_the_macros_that_it_was_read_under() {
+    let Some(site) = Site::new() else { return };
+    let text =
+        SPEC.replace("%(echo 1.%{two})", "%{special %{mw_zlib_version}}").replace("Source0: data.txt\n", "");
+    let spec = site.spec("good", text);
+    let (macros, release) = (site.directory.path().join("macros"), site.directory.path().join("release"));
+    fs::write(&macros, "%special() 7.%1\n").unwrap();
+    fs::write(&release, "%mw_zlib_version 8\n").unwrap();
+    let release_macros = ReleaseMacros::read([release.as_path()]).unwrap();
+    let options = ReadOptions { macro_files: vec![macros], release_macros, ..options() };
+    let request = PackRequest {
+        spec: spec.clone(),
+        sources: BTreeMap::new(),
+        output: site.directory.path().to_owned(),
+        arch: options.arch.clone(),
+        defines: options.defines.clone(),
+        macro_files: options.macro_files.clone(),
+        release_macros: options.release_macros.clone(),
+        source_date: SourceDate::Changelog,
+    };
+    let engine = site.engine(|_| ());
+    let read = engine.read(&[spec], &options).unwrap().remove(0).unwrap();
+    assert_eq!(read.data.source.to_string(), "good-7.8-3.t1.src");
+    let host = HostEngine::new(site.directory.path().join("scratch"), EngineLimits::usual(NonZeroUsize::MIN));
+    for engine in [&engine as &dyn SpecEngine, &host.unwrap()] {
+        let srpm = engine.pack(&request).unwrap();
+        assert_eq!(srpm.file_name().unwrap(), "good-7.8-3.t1.src.rpm");
+    }
 }

@@ -120,7 +120,6 @@ pub(crate) fn write(
 /// Gives a complete file its name; readable by all, whatever the umask.
 fn publish(file: NamedTempFile, path: &Path) -> std::io::Result<fs::Metadata> {
     file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-    let metadata = file.as_file().metadata()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(metadata)
+    // After the rename, which changes the time that the stamp holds.
+    file.persist(path).map_err(|error| error.error)?.metadata()
 }
