@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::command::{CCACHE_COMPILERS, JobDirectories};
@@ -35,10 +36,7 @@ impl JobDirectory {
         if path.exists() {
             fs::remove_dir_all(&path).context("remove", &path)?;
         }
-        fs::create_dir(&path).context("create", &path)?;
-        let lock_path = path.join(LOCK);
-        let lock = File::create(&lock_path).context("create", &lock_path)?;
-        lock.lock().context("lock", &lock_path)?;
+        let lock = create_locked(&path)?;
         let directory = Self { path, kept_as: work.join(stem), _lock: lock, keep: false };
         directory.populate()?;
         Ok(directory)
@@ -96,6 +94,29 @@ impl JobDirectory {
     }
 }
 
+/// Creates a directory with a lock file in it, and locks it.
+///
+/// Until it is locked another worker's sweep may take the directory for a dead one's; then it is made again.
+fn create_locked(path: &Path) -> Result<File, WorkerError> {
+    let lock_path = path.join(LOCK);
+    loop {
+        match fs::create_dir(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(error).context("create", path);
+            }
+            _ => {}
+        }
+        let lock = match File::create(&lock_path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            created => created.context("create", &lock_path)?,
+        };
+        lock.lock().context("lock", &lock_path)?;
+        if lock.metadata().context("read", &lock_path)?.nlink() > 0 {
+            return Ok(lock);
+        }
+    }
+}
+
 /// Makes ccache's directory, if it is not there, and gives it to the build user.
 pub(crate) fn prepare_ccache(directory: &Path) -> Result<(), WorkerError> {
     fs::create_dir_all(directory).context("create", directory)?;
@@ -133,8 +154,12 @@ fn remove(path: &Path) -> io::Result<()> {
 fn sweep(work: &Path) -> Result<(), WorkerError> {
     for entry in fs::read_dir(work).context("read", work)? {
         let path = entry.context("read", work)?.path();
-        // No lock file: a kept root, or a directory that another worker is just creating or removing.
-        let Ok(lock) = File::open(path.join(LOCK)) else { continue };
+        let Ok(lock) = File::open(path.join(LOCK)) else {
+            // A kept root, which this does not remove because it is not empty; or a directory that a worker is
+            // just creating or removing, or was when it was killed.
+            let _ = fs::remove_dir(&path);
+            continue;
+        };
         if lock.try_lock().is_ok() {
             // What still cannot be removed, because the dead worker's sandbox is just ending, is left to the
             // next worker.
@@ -172,8 +197,11 @@ mod tests {
         let dead = work.path().join("dead-1-1.4");
         fs::create_dir(&dead).unwrap();
         fs::write(dead.join(LOCK), "").unwrap();
+        let (empty, kept) = (work.path().join("killed-early-1-1.5"), work.path().join("kept-1-1"));
+        fs::create_dir(&empty).unwrap();
+        fs::create_dir_all(kept.join("root")).unwrap();
         let living = JobDirectory::create(work.path(), "living-1-1").unwrap();
-        assert!(!dead.exists());
+        assert!(!dead.exists() && !empty.exists() && kept.join("root").exists());
         let other = JobDirectory::create(work.path(), "other-1-1").unwrap();
         assert!(living.places().top.exists());
         drop(other);
