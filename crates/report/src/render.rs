@@ -1,11 +1,12 @@
 //! Renderers of the event stream: terminal, plain lines, JSON lines, nothing.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use rpm_model::{BuildReason, FailureClass};
 
 use crate::Reporter;
@@ -107,7 +108,7 @@ impl TerminalReporter {
     fn start(&self, key: &str, total: Option<usize>, message: String) {
         let bar = match total {
             Some(total) => ProgressBar::new(total as u64)
-                .with_style(style("{prefix:>11} {bar:20} {pos}/{len} {per_sec} {wide_msg}")),
+                .with_style(style("{prefix:>11} {bar:20} {pos}/{len} {rate} {wide_msg}")),
             None => {
                 ProgressBar::new_spinner().with_style(style("{prefix:>11} {spinner} {elapsed:>4} {wide_msg}"))
             }
@@ -136,7 +137,14 @@ impl Default for TerminalReporter {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+        let rate = state.per_sec();
+        // Fractions matter only where one takes a second.
+        let digits = usize::from(rate < 10.0);
+        // A failed write is a line that is drawn a moment later.
+        let _ = write!(out, "{rate:.digits$}/s");
+    })
 }
 
 impl Reporter for TerminalReporter {

@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
     /// The packages.json to write (default: beside specs.json)
     #[arg(long, value_name = "FILE")]
     pub(crate) packages_output: Option<PathBuf>,
-    /// File of macros that every spec sees (can be repeated)
+    /// File of release macros, `%name body` a line; each spec sees those that it names (can be repeated)
     #[arg(long, value_name = "FILE")]
     pub(crate) versions_macro_file: Vec<PathBuf>,
     /// Specs that are read at once (default: one per processor)

@@ -46,7 +46,7 @@ pub(crate) struct Arguments {
     /// Sources lie in SOURCES/ beside the spec rather than beside it
     #[arg(long)]
     pub(crate) nested_sources: bool,
-    /// File of macros that every spec sees (can be repeated)
+    /// File of release macros, `%name body` a line; each spec sees those that it names (can be repeated)
     #[arg(long, value_name = "FILE")]
     pub(crate) versions_macro_file: Vec<PathBuf>,
     /// Source server, asked for <URL>/<file>, in this order (can be repeated)
