@@ -6,8 +6,9 @@
 //! cannot be had (a link among its files, files not for everyone, an old kernel) is copied first.
 //!
 //! Parses run beside each other, and one that is killed or dies may have hurt those beside it, for example by
-//! leaving them no processes or memory; one that makes temporary files may have been read by them. So what ran beside it is asked again without it, and what was running
-//! when the helper itself died is asked again alone. No result stands that may owe something to a neighbour.
+//! leaving them no processes or memory; one that makes temporary files may have been read by them. So what ran
+//! beside it is asked again without it, and what was running when the helper itself died is asked again alone. No
+//! result stands that may owe something to a neighbour.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};

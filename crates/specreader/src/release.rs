@@ -7,8 +7,9 @@
 //! a name together (a beginning of names stands in it that is no name, as in `%{azl_%{name}_version}`), or takes in
 //! other files that may name any, it is given all.
 //!
-//! The file's form is rpm's, but for parameters and continued lines, which are refused: `%name body`, one a line. A name ends where rpm ends it, so `%azl_a.b_version 1`
-//! defines `azl_a` as `.b_version 1`, as it does there; of two definitions of a name the last one counts.
+//! The file's form is rpm's, but for parameters and continued lines, which are refused: `%name body`, one a line. A
+//! name ends where rpm ends it, so `%azl_a.b_version 1` defines `azl_a` as `.b_version 1`, as it does there; of two
+//! definitions of a name the last one counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -2,7 +2,8 @@
 //!
 //! What it is: finding the specs of a tree ([`discover`]), deciding by content alone what must be packed
 //! again ([`PackInputs`]), and doing it ([`pack`]) with sources from `sources`: natively from the header of the
-//! reading where there is one, else with rpm behind specreader's `SpecEngine`. All failures of all specs come back in one [`PackReport`].
+//! reading where there is one, else with rpm behind specreader's `SpecEngine`. All failures of all specs come back
+//! in one [`PackReport`].
 //!
 //! What it is not: it parses no spec and runs no rpm itself, trusts no source without its hash, and looks at
 //! no time stamp to decide anything.
