@@ -20,6 +20,8 @@ pub(crate) enum Benchmark {
     Noop,
     /// SRPMs of the Azure Linux tree (AZURE_TREE) written natively, beside rpmbuild -bs
     Pack,
+    /// packages.json of the Azure Linux tree (AZURE_TREE), for other measurements
+    AzurePackages,
 }
 
 /// Runs a benchmark with its own options and returns its exit code.

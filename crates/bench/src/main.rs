@@ -92,6 +92,13 @@ enum Benchmark {
         #[command(flatten)]
         pack: pack::PackArguments,
     },
+    /// What the specs of the Azure Linux tree say, written as packages.json for other measurements
+    AzurePackages {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        packages: azure::packages::AzurePackagesArguments,
+    },
     /// Reads specs once; what the other benchmarks start and watch
     #[command(hide = true)]
     Read(specs::reading::ReadArguments),
@@ -129,6 +136,9 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         Benchmark::Specs { common, specs } => at(common, "specs", |place| specs::run(place, specs, reporter)),
         Benchmark::Noop { common, noop } => at(common, "noop", |place| noop::run(place, noop, reporter)),
         Benchmark::Pack { common, pack } => at(common, "pack", |place| pack::run(place, pack, reporter)),
+        Benchmark::AzurePackages { common, packages } => {
+            at(common, "azure-packages", |place| azure::packages::run(place, packages, reporter))
+        }
         Benchmark::Read(arguments) => {
             specs::reading::run(arguments).map(|()| ExitStatus::Done).map_err(failure)
         }

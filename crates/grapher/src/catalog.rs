@@ -36,6 +36,7 @@ pub(crate) enum Rank {
     Declared,
     Recorded,
     Replaced,
+    Staging,
     Live,
     Base,
     Toolchain,
@@ -159,7 +160,8 @@ impl<'a> Catalog<'a> {
         for (place, package) in self.externals.iter().enumerate() {
             by_name.entry(&package.nevra.name).or_default().push(place);
             let rank = match package.origin {
-                PackageOrigin::Live | PackageOrigin::Tree => Rank::Live,
+                PackageOrigin::Staging | PackageOrigin::Tree => Rank::Staging,
+                PackageOrigin::Live => Rank::Live,
                 PackageOrigin::Base => Rank::Base,
                 PackageOrigin::Toolchain => Rank::Toolchain,
             };

@@ -236,6 +236,7 @@ fn name(node: &Node) -> String {
         Node::Remote { package, origin } => {
             let origin = match origin {
                 PackageOrigin::Tree => "older",
+                PackageOrigin::Staging => "staging",
                 PackageOrigin::Live => "live",
                 PackageOrigin::Base => "base",
                 PackageOrigin::Toolchain => "toolchain",

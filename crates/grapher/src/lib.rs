@@ -18,7 +18,7 @@
 //!
 //! 1. A package of the tree: what its spec declares, what its last build provided, what the external
 //!    package of the same name provides that it replaces (name take-over).
-//! 2. The live repository, the base repositories, the toolchain.
+//! 2. Staging, the live repository, the base repositories, the toolchain.
 //! 3. A package of the tree that was never built and whose name suggests it (`pkgconfig(x)`: `x-devel`).
 //!
 //! Run-time requirements of packages of the tree are followed as far as they lead to packages of the tree;

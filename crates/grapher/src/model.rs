@@ -261,6 +261,7 @@ impl fmt::Display for CycleBreak {
 pub(crate) fn origin_name(origin: PackageOrigin) -> &'static str {
     match origin {
         PackageOrigin::Tree => "an older build",
+        PackageOrigin::Staging => "staging repository",
         PackageOrigin::Live => "live repository",
         PackageOrigin::Base => "base repository",
         PackageOrigin::Toolchain => "toolchain",

@@ -13,6 +13,8 @@ use crate::nevra::Nevra;
 pub enum PackageOrigin {
     /// Built from the tree in this or an earlier run (`out/RPMS`).
     Tree,
+    /// The staging repository of the distribution: accepted, not yet promoted.
+    Staging,
     /// The live repository of the distribution.
     Live,
     /// A repository of the base distribution, through the RPM cache.

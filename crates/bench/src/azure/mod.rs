@@ -8,6 +8,7 @@
 //! and is copied into the benchmark's own directory, where it may be edited.
 
 pub(crate) mod macros;
+pub(crate) mod packages;
 pub(crate) mod release;
 pub(crate) mod worker;
 

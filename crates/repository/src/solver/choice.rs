@@ -2,7 +2,8 @@
 //!
 //! The rules (design §5, "core and generations"):
 //! - What a spec asks for, and what packages of the tree ask for, is satisfied by the tree first, then by
-//!   the live repository, then by what the root holds anyway (core), then base, then toolchain.
+//!   staging, then by the live repository, then by what the root holds anyway (core), then base, then
+//!   toolchain.
 //! - What packages of a base or of the toolchain ask for is satisfied by what is there: by packages that
 //!   the rule above brought in, then core, then their own origin. So the tree's zlib enters a root only
 //!   when a spec or a package of the tree leads to it, although every compiler needs a zlib.
@@ -43,7 +44,7 @@ pub(super) enum Taste {
 impl Taste {
     pub(super) fn of(origin: PackageOrigin) -> Self {
         match origin {
-            PackageOrigin::Tree | PackageOrigin::Live => Self::Ours,
+            PackageOrigin::Tree | PackageOrigin::Staging | PackageOrigin::Live => Self::Ours,
             PackageOrigin::Base => Self::Base,
             PackageOrigin::Toolchain => Self::Toolchain,
         }
@@ -94,10 +95,10 @@ struct Picked {
 mod rank {
     /// Costs nothing: wished for already, or a condition that does not hold.
     pub(super) const FREE: u8 = 0;
-    /// First of the five places that origins take.
+    /// First of the six places that origins take.
     pub(super) const FIRST_ORIGIN: u8 = 1;
-    /// The last rank that a package of the tree or the live repository has for [`super::Taste::Ours`].
-    pub(super) const LAST_OURS: u8 = 2;
+    /// The last rank that a package of the tree, of staging or of the live repository has for [`super::Taste::Ours`].
+    pub(super) const LAST_OURS: u8 = 3;
     /// Would bring in a package only because a condition names it.
     pub(super) const RELUCTANT: u8 = 20;
     /// Speaks against a package that is expected to be there.
@@ -144,7 +145,7 @@ impl<'s, 'a> Choice<'s, 'a> {
     }
 
     fn rank(&self, id: PackageId, taste: Taste) -> u8 {
-        use PackageOrigin::{Base, Live, Toolchain, Tree};
+        use PackageOrigin::{Base, Live, Staging, Toolchain, Tree};
         let at = id as usize;
         if self.wished[at] {
             return rank::FREE;
@@ -154,15 +155,17 @@ impl<'s, 'a> Choice<'s, 'a> {
         }
         let place = match (taste, self.solver.index.package(id).origin) {
             (Taste::Ours, Tree) => 0,
-            (Taste::Ours, Live) => 1,
-            (Taste::Ours, _) if self.expected(id) => 2,
-            (Taste::Ours, Base) => 3,
-            (Taste::Ours, Toolchain) => 4,
+            (Taste::Ours, Staging) => 1,
+            (Taste::Ours, Live) => 2,
+            (Taste::Ours, _) if self.expected(id) => 3,
+            (Taste::Ours, Base) => 4,
+            (Taste::Ours, Toolchain) => 5,
             _ if self.expected(id) => 0,
             (Taste::Base, Base) | (Taste::Toolchain, Toolchain) => 1,
             (Taste::Base, Toolchain) | (Taste::Toolchain, Base) => 2,
             (Taste::Base | Taste::Toolchain, Live) => 3,
-            (Taste::Base | Taste::Toolchain, Tree) => 4,
+            (Taste::Base | Taste::Toolchain, Staging) => 4,
+            (Taste::Base | Taste::Toolchain, Tree) => 5,
         };
         rank::FIRST_ORIGIN + place
     }

@@ -227,6 +227,7 @@ fn write_clash_chain(f: &mut fmt::Formatter<'_>, chain: &[Link], indent: &str) -
 fn origin(origin: PackageOrigin) -> &'static str {
     match origin {
         PackageOrigin::Tree => "tree",
+        PackageOrigin::Staging => "staging",
         PackageOrigin::Live => "live",
         PackageOrigin::Base => "base",
         PackageOrigin::Toolchain => "toolchain",
