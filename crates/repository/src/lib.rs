@@ -11,6 +11,7 @@ mod cache;
 mod directory;
 mod error;
 mod header;
+mod index_file;
 mod provider;
 mod repodata;
 mod solver;
@@ -24,12 +25,14 @@ pub use header::{
     IndexedPackage, IndexedSource, PackageFacts, SourcePackageHeader, read_header, read_package,
     read_source_header, read_source_package,
 };
+pub use index_file::RepositoryIndex;
 pub use provider::ProviderIndex;
 pub use repodata::{
     BadRepodata, Compression, DirectoryFetch, Fetch, FetchError, Publication, RepodataWriter, read_repository,
 };
 pub use solver::{
-    ClashKind, Demand, EntryReason, Explanation, Link, Refused, ResolvedNote, ResolvedPackage, ResolvedSet,
-    SolveRequest, Solver, Unsatisfied, WhyNot, WhyNotTree,
+    Ban, ClashKind, Demand, EntryReason, Explanation, Link, PackagePattern, PackagePatternError,
+    PackageRules, Refused, ResolvedNote, ResolvedPackage, ResolvedSet, SolveRequest, Solver, Unsatisfied,
+    WhyNot, WhyNotTree,
 };
 pub use verify::verify_package;

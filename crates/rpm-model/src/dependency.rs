@@ -133,6 +133,13 @@ impl Dependency {
         Self { name: name.into(), constraint: Some(Constraint { comparison, evr }) }
     }
 
+    /// Returns whether one version lies within the dependency's range.
+    pub fn admits(&self, evr: &Evr) -> bool {
+        self.constraint.as_ref().is_none_or(|constraint| {
+            constraint.overlaps(&Constraint { comparison: Comparison::Equal, evr: evr.clone() })
+        })
+    }
+
     /// Returns whether the two have the same name and their version ranges share a version.
     pub fn overlaps(&self, other: &Self) -> bool {
         self.name == other.name

@@ -116,16 +116,19 @@ struct Preference<'a> {
     /// The name that was asked for goes first.
     other_name: bool,
     evr: Reverse<Option<&'a Evr>>,
-    id: PackageId,
+    /// In the canonical order of the candidates.
+    place: usize,
 }
 
-type Ranked<'a, 'f> = Vec<(Preference<'a>, Item<'f>)>;
+type Ranked<'s, 'f> = Vec<(Preference<'s>, Item<'f>)>;
 
 /// What one solve may choose from, and its preferences.
 pub(super) struct Choice<'s, 'a> {
     pub(super) solver: &'s Solver<'a>,
     /// Right architecture and not excluded.
     pub(super) allowed: Vec<bool>,
+    /// The architecture asked for.
+    pub(super) arch: &'s str,
     /// What the request excludes; the reason behind some of `allowed`.
     pub(super) excluded: &'s [Nevra],
     pub(super) is_core: Vec<bool>,
@@ -138,6 +141,12 @@ pub(super) struct Choice<'s, 'a> {
 }
 
 impl<'s, 'a> Choice<'s, 'a> {
+    /// Returns whether a package is for an architecture that may be used.
+    pub(super) fn usable(&self, id: PackageId) -> bool {
+        let arch = self.solver.index.arch(id);
+        arch == self.arch || arch == "noarch"
+    }
+
     /// Returns whether a package is expected in the result, before it is solved.
     fn expected(&self, id: PackageId) -> bool {
         let at = id as usize;
@@ -197,7 +206,7 @@ impl<'s, 'a> Choice<'s, 'a> {
         formula: &'f Formula,
         requirer: Requirer,
         taste: Taste,
-    ) -> Option<Ranked<'a, 'f>> {
+    ) -> Option<Ranked<'s, 'f>> {
         let mut ranked = Vec::new();
         let open = self.alternatives_into(formula, requirer, taste, &mut 0, &mut ranked);
         ranked.sort_by(|a, b| a.0.cmp(&b.0));
@@ -210,20 +219,21 @@ impl<'s, 'a> Choice<'s, 'a> {
         requirer: Requirer,
         taste: Taste,
         operand: &mut u32,
-        ranked: &mut Ranked<'a, 'f>,
+        ranked: &mut Ranked<'s, 'f>,
     ) -> bool {
         let special =
-            |rank, operand| Preference { rank, operand, other_name: false, evr: Reverse(None), id: 0 };
+            |rank, operand| Preference { rank, operand, other_name: false, evr: Reverse(None), place: 0 };
         *operand += 1;
         match formula {
             Formula::OneOf { packages, reluctant, name } => {
                 if let Requirer::Package(id) = requirer
-                    && packages.binary_search(&id).is_ok()
+                    && packages.contains(&id)
                 {
                     return false;
                 }
-                let allowed = packages.iter().copied().filter(|id| self.allowed[*id as usize]);
-                ranked.extend(allowed.map(|id| {
+                let placed = packages.iter().copied().enumerate();
+                let allowed = placed.filter(|(_, id)| self.allowed[*id as usize]);
+                ranked.extend(allowed.map(|(place, id)| {
                     let nevra = &self.solver.index.package(id).header.nevra;
                     let unexpected = *reluctant && !self.expected(id);
                     let preference = Preference {
@@ -231,7 +241,7 @@ impl<'s, 'a> Choice<'s, 'a> {
                         operand: *operand,
                         other_name: nevra.name != *name,
                         evr: Reverse(Some(&nevra.evr)),
-                        id,
+                        place,
                     };
                     (preference, Item::Package(id))
                 }));
@@ -341,7 +351,7 @@ impl<'s, 'a> Choice<'s, 'a> {
         let index = &self.solver.index;
         let header = &index.package(package).header;
         for id in index.ids_named(&header.nevra.name) {
-            self.replaced[*id as usize] |= *id != package;
+            self.replaced[id as usize] |= id != package;
         }
         for id in self.solver.obsoleted_by(package) {
             self.replaced[id as usize] = true;
@@ -353,17 +363,18 @@ impl<'s, 'a> Choice<'s, 'a> {
     pub(super) fn core_slot(&self, core: PackageId) -> Vec<PackageId> {
         let solver = self.solver;
         let name = &solver.index.package(core).header.nevra.name;
-        let same_name = solver.index.ids_named(name).iter().map(|id| (false, *id));
+        let same_name = solver.index.ids_named(name).into_iter().map(|id| (false, id));
         let other_name = |id: &PackageId| solver.index.package(*id).header.nevra.name != *name;
-        let obsoleters = solver.obsoleters_of(core).filter(other_name).map(|id| (true, id));
+        let obsoleters = solver.obsoleters_of(core).into_iter().filter(other_name).map(|id| (true, id));
         let mut ranked: Vec<_> = same_name
             .chain(obsoleters)
-            .filter(|(_, id)| self.allowed[*id as usize])
-            .map(|(obsoletes, id)| {
+            .enumerate()
+            .filter(|(_, (_, id))| self.allowed[*id as usize])
+            .map(|(place, (obsoletes, id))| {
                 let package = solver.index.package(id);
                 let rank = self.rank(id, Taste::Toolchain);
                 let wished = self.wished[id as usize];
-                ((!wished, id != core, obsoletes, rank, Reverse(&package.header.nevra.evr), id), id)
+                ((!wished, id != core, obsoletes, rank, Reverse(&package.header.nevra.evr), place), id)
             })
             .collect();
         ranked.sort_by(|a, b| a.0.cmp(&b.0));

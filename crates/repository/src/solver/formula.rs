@@ -14,7 +14,7 @@ use crate::provider::{PackageId, ProviderIndex};
 pub(super) enum Formula {
     /// At least one of these packages is in the set.
     OneOf {
-        /// Sorted ids.
+        /// Ids in canonical order.
         packages: Vec<PackageId>,
         /// Whether the formula merely looks at these packages (the condition of `if ... else`) and
         /// should rather be satisfied otherwise than by adding one.
@@ -175,8 +175,7 @@ impl Compiler<'_, '_> {
             // rpm allows only with, without and or here; of one package, `and` can only mean `with`.
             _ => sets.fold(first, |kept, set| kept.into_iter().filter(|id| set.contains(id)).collect()),
         };
-        packages.sort_unstable();
-        packages.dedup();
+        self.index.sort(&mut packages);
         packages
     }
 }

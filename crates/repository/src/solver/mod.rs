@@ -1,9 +1,11 @@
 //! From requirements to the exact set of packages that satisfies them.
 //!
 //! What it is: a full-closure solver without an installed system. [`Solver::new`] indexes packages once;
-//! [`Solver::solve`] is then cheap and may be called from many threads. The search itself is `resolvo`'s
-//! ([`problem`]); what is preferred is decided in [`choice`], what requirements mean in [`formula`], what to
-//! say when there is no answer in [`explain`].
+//! [`Solver::solve`] is then cheap and may be called from many threads; [`Solver::replace`] follows what is
+//! built meanwhile. What requirements mean is worked out when a package is first met and kept ([`needs`]).
+//! The search itself is `resolvo`'s ([`problem`]); what is preferred is decided in [`choice`], what may be
+//! used at all in [`rules`], what requirements mean in [`formula`], what to say when there is no answer in
+//! [`explain`].
 //!
 //! Rules beyond the preferences: a name has at most one version; conflicts and obsoletes hold; weak
 //! dependencies are not followed; each core package is there, or another package of its name, or one that
@@ -17,23 +19,27 @@
 mod choice;
 mod explain;
 mod formula;
+mod needs;
 mod outcome;
 mod problem;
+mod rules;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
-use std::ops::Range;
-use std::sync::OnceLock;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use rpm_model::{LockedPackage, Nevra, Requirement};
+use rpm_model::{Dependency, LockedPackage, Nevra, Requirement};
 
 use self::choice::{Choice, Item, Requirer, Taste, Wish};
 pub use self::explain::{ClashKind, Demand, Explanation, Link, Refused, Unsatisfied, WhyNot};
 use self::formula::Formula;
+use self::needs::{Avoided, Needs};
 pub use self::outcome::{EntryReason, ResolvedNote, ResolvedPackage, ResolvedSet, WhyNotTree};
 use self::problem::Problem;
+pub use self::rules::{Ban, PackagePattern, PackagePatternError, PackageRules};
 use crate::header::IndexedPackage;
+use crate::index_file::RepositoryIndex;
 use crate::provider::{PackageId, ProviderIndex};
 
 /// What a set of packages must satisfy.
@@ -47,6 +53,9 @@ pub struct SolveRequest<'r> {
     pub core: &'r [LockedPackage],
     /// Packages that must not be used, from whatever origin.
     pub exclude: &'r [Nevra],
+    /// Of the packages that were given with an owner ([`Solver::replace`]) only those of these may be used;
+    /// `None` allows all.
+    pub owners: Option<&'r BTreeSet<String>>,
     /// Packages of this architecture and `noarch` ones may be used.
     pub arch: &'r str,
 }
@@ -54,89 +63,44 @@ pub struct SolveRequest<'r> {
 impl<'r> SolveRequest<'r> {
     /// Returns a request for some requirements and nothing else.
     pub fn new(arch: &'r str, requirements: &'r [Requirement]) -> Self {
-        Self { requirements, conflicts: &[], core: &[], exclude: &[], arch }
+        Self { requirements, conflicts: &[], core: &[], exclude: &[], owners: None, arch }
     }
-}
-
-/// What a package must not be together with, for its conflicts and obsoletes.
-#[derive(Debug, Default)]
-struct Avoided {
-    forbidden: Vec<PackageId>,
-    /// Conflicts that are boolean expressions, as "does not apply".
-    formulas: Vec<Formula>,
 }
 
 /// An index of packages that answers requests; see the module text for the rules.
 #[derive(Debug)]
 pub struct Solver<'a> {
     index: ProviderIndex<'a>,
-    /// Every distinct requirement of any package.
-    requirements: Vec<&'a Requirement>,
-    formulas: Vec<OnceLock<Formula>>,
-    /// For each package the numbers of its requirements.
-    package_requirements: Vec<Vec<u32>>,
-    avoided: Vec<OnceLock<Avoided>>,
-    /// The architectures, in the order in which they were met, and for each package the number of its own.
-    archs: Vec<&'a str>,
-    arch_numbers: Vec<u32>,
-    /// For each package the number of its name; names are numbered in sorted order.
-    name_numbers: Vec<u32>,
-    /// For each name its packages, which are neighbours in the index.
-    name_ranges: Vec<Range<PackageId>>,
-    /// For each obsoleted name: the package that obsoletes it, and by which of its entries.
-    obsoleters: HashMap<&'a str, Vec<(PackageId, u32)>>,
+    needs: Needs,
+    rules: PackageRules,
+    /// Packages that the rules do not allow, sorted.
+    banned: Vec<PackageId>,
 }
 
 impl<'a> Solver<'a> {
     /// Indexes packages of any number of origins.
     pub fn new(packages: impl IntoIterator<Item = &'a IndexedPackage>) -> Self {
-        let index = ProviderIndex::new(packages);
-        let requirement_count = index.packages().iter().map(|package| package.header.requires.len()).sum();
-        let mut numbers: HashMap<&Requirement, u32> = HashMap::with_capacity(requirement_count);
-        let mut requirements = Vec::new();
-        let mut package_requirements = Vec::with_capacity(index.packages().len());
-        let mut name_numbers = Vec::with_capacity(index.packages().len());
-        let mut name_ranges: Vec<Range<PackageId>> = Vec::new();
-        let mut obsoleters: HashMap<&str, Vec<(PackageId, u32)>> = HashMap::new();
-        let mut archs: Vec<&str> = Vec::new();
-        let mut arch_numbers = Vec::with_capacity(index.packages().len());
-        let mut former_name = None;
-        for (id, package) in (0..).zip(index.packages()) {
-            let header = &package.header;
-            let number_of = |requirement: &'a Requirement| {
-                *numbers.entry(requirement).or_insert_with(|| {
-                    requirements.push(requirement);
-                    requirements.len() as u32 - 1
-                })
-            };
-            package_requirements.push(header.requires.iter().map(number_of).collect());
-            if former_name.replace(&header.nevra.name) != Some(&header.nevra.name) {
-                name_ranges.push(id..id);
-            }
-            name_numbers.push(name_ranges.len() as u32 - 1);
-            let arch = archs.iter().position(|arch| *arch == header.nevra.arch).unwrap_or_else(|| {
-                archs.push(&header.nevra.arch);
-                archs.len() - 1
-            });
-            arch_numbers.push(arch as u32);
-            if let Some(range) = name_ranges.last_mut() {
-                range.end = id + 1;
-            }
-            for (number, obsolete) in (0..).zip(&header.obsoletes) {
-                obsoleters.entry(&obsolete.name).or_default().push((id, number));
-            }
-        }
-        Self {
-            formulas: requirements.iter().map(|_| OnceLock::new()).collect(),
-            avoided: index.packages().iter().map(|_| OnceLock::new()).collect(),
-            index,
-            requirements,
-            package_requirements,
-            archs,
-            arch_numbers,
-            name_numbers,
-            name_ranges,
-            obsoleters,
+        Self::with_repositories(Vec::new(), packages, PackageRules::default())
+    }
+
+    /// Indexes whole repositories and packages beside them, of which only those may be used that the rules allow.
+    pub fn with_repositories(
+        repositories: Vec<Arc<RepositoryIndex>>,
+        packages: impl IntoIterator<Item = &'a IndexedPackage>,
+        rules: PackageRules,
+    ) -> Self {
+        let index = ProviderIndex::with_repositories(repositories, packages);
+        let needs = Needs::new(&index);
+        let banned = rules.banned(&index);
+        Self { index, needs, rules, banned }
+    }
+
+    /// Puts packages in the place of all that were given for the same owner before, for example a spec.
+    pub fn replace(&mut self, owner: &str, packages: Vec<Arc<IndexedPackage>>) {
+        let replaced = self.index.replace(owner, packages);
+        self.needs.forget(&replaced, &self.index);
+        if !self.rules.is_empty() {
+            self.banned = self.rules.banned(&self.index);
         }
     }
 
@@ -187,15 +151,14 @@ impl<'a> Solver<'a> {
         let avoided = |conflict| (conflict, Formula::avoided(conflict, &self.index, None));
         let mut core = Vec::with_capacity(request.core.len());
         for locked in request.core {
-            let same = |id: &&PackageId| {
-                let package = self.index.package(**id);
+            let same = |id: &PackageId| {
+                let package = self.index.package(*id);
                 package.header.nevra == locked.nevra && package.sha256 == locked.sha256
             };
-            let found = self.index.ids_named(&locked.nevra.name).iter().find(same);
-            core.push(*found.ok_or_else(|| Box::new(Explanation::core_missing(locked)))?);
+            let found = self.index.ids_named(&locked.nevra.name).into_iter().find(same);
+            core.push(found.ok_or_else(|| Box::new(Explanation::core_missing(locked)))?);
         }
-        core.sort_unstable();
-        core.dedup();
+        self.index.sort(&mut core);
         Ok(Goals {
             requests: requirements.into_iter().map(satisfied).collect(),
             conflicts: conflicts.into_iter().map(avoided).collect(),
@@ -204,23 +167,28 @@ impl<'a> Solver<'a> {
     }
 
     fn choice<'s>(&'s self, request: &SolveRequest<'s>, goals: &Goals<'_>) -> Choice<'s, 'a> {
-        let count = self.index.packages().len();
-        let usable: Vec<bool> =
-            self.archs.iter().map(|arch| *arch == request.arch || *arch == "noarch").collect();
+        let count = self.index.end() as usize;
         let mut choice = Choice {
             solver: self,
-            allowed: self.arch_numbers.iter().map(|number| usable[*number as usize]).collect(),
+            allowed: self.needs.usable(request.arch),
+            arch: request.arch,
             excluded: request.exclude,
             is_core: vec![false; count],
             wished: vec![false; count],
             refused: vec![false; count],
             replaced: vec![false; count],
         };
+        for id in &self.banned {
+            choice.allowed[*id as usize] = false;
+        }
         for nevra in request.exclude {
-            let ids = self.index.ids_named(&nevra.name).iter();
-            for id in ids.filter(|id| self.index.package(**id).header.nevra == *nevra) {
-                choice.allowed[*id as usize] = false;
+            let ids = self.index.ids_named(&nevra.name).into_iter();
+            for id in ids.filter(|id| self.index.package(*id).header.nevra == *nevra) {
+                choice.allowed[id as usize] = false;
             }
+        }
+        if let Some(owners) = request.owners {
+            self.index.ids_of_other_owners(owners).for_each(|id| choice.allowed[id as usize] = false);
         }
         for id in &goals.core {
             choice.is_core[*id as usize] = true;
@@ -229,76 +197,44 @@ impl<'a> Solver<'a> {
         choice
     }
 
-    fn formula(&self, number: u32) -> &Formula {
-        let number = number as usize;
-        self.formulas[number].get_or_init(|| Formula::satisfied(self.requirements[number], &self.index))
-    }
-
-    fn requirement_numbers(&self, id: PackageId) -> &[u32] {
-        &self.package_requirements[id as usize]
-    }
-
-    fn requirements_of(&self, id: PackageId) -> impl Iterator<Item = (&'a Requirement, &Formula)> {
-        self.requirement_numbers(id)
-            .iter()
-            .map(|number| (self.requirements[*number as usize], self.formula(*number)))
-    }
-
-    fn avoided(&self, id: PackageId) -> &Avoided {
-        self.avoided[id as usize].get_or_init(|| {
-            let mut avoided = Avoided { forbidden: self.obsoleted_by(id).collect(), formulas: Vec::new() };
-            for conflict in &self.index.package(id).header.conflicts {
-                match Formula::avoided(conflict, &self.index, Some(id)) {
-                    Formula::NoneOf(packages) => avoided.forbidden.extend(packages),
-                    formula => avoided.formulas.push(formula),
-                }
-            }
-            avoided.forbidden.sort_unstable();
-            avoided.forbidden.dedup();
-            avoided
-        })
+    fn requirements_of(&self, id: PackageId) -> impl Iterator<Item = (&Requirement, &Formula)> {
+        let needs = self.needs.of(id, &self.index).iter();
+        self.index.package(id).header.requires.iter().zip(needs.map(|need| need.formula.as_ref()))
     }
 
     /// Returns the packages that a package obsoletes: by name and version, never by what they provide.
     fn obsoleted_by(&self, id: PackageId) -> impl Iterator<Item = PackageId> {
         let header = &self.index.package(id).header;
         header.obsoletes.iter().flat_map(move |obsolete| {
-            let ids = self.index.ids_named(&obsolete.name).iter().copied();
+            let ids = self.index.ids_named(&obsolete.name).into_iter();
             ids.filter(move |other| *other != id && self.obsoletes(obsolete, *other))
         })
     }
 
-    /// Returns the packages that obsolete a package.
-    fn obsoleters_of(&self, id: PackageId) -> impl Iterator<Item = PackageId> {
+    /// Returns the packages that obsolete a package, in canonical order.
+    fn obsoleters_of(&self, id: PackageId) -> Vec<PackageId> {
         let name = self.index.package(id).header.nevra.name.as_str();
-        let entries = self.obsoleters.get(name).map_or(&[][..], Vec::as_slice);
-        entries
-            .iter()
-            .filter(move |(other, number)| {
-                let obsolete = &self.index.package(*other).header.obsoletes[*number as usize];
-                *other != id && self.obsoletes(obsolete, id)
-            })
-            .map(|(other, _)| *other)
+        let obsoletes = |(other, place): &(PackageId, u32)| {
+            let obsolete = &self.index.package(*other).header.obsoletes[*place as usize];
+            *other != id && self.obsoletes(obsolete, id)
+        };
+        let mut ids: Vec<PackageId> =
+            self.index.obsoleter_ids(name).filter(obsoletes).map(|(other, _)| other).collect();
+        self.index.sort(&mut ids);
+        ids
     }
 
-    fn obsoletes(&self, obsolete: &rpm_model::Dependency, id: PackageId) -> bool {
-        use rpm_model::{Comparison, Constraint};
-        obsolete.constraint.as_ref().is_none_or(|constraint| {
-            let evr = self.index.package(id).header.nevra.evr.clone();
-            constraint.overlaps(&Constraint { comparison: Comparison::Equal, evr })
-        })
+    fn obsoletes(&self, obsolete: &Dependency, id: PackageId) -> bool {
+        obsolete.admits(&self.index.package(id).header.nevra.evr)
     }
 
-    fn name_number(&self, id: PackageId) -> u32 {
-        self.name_numbers[id as usize]
+    fn avoided(&self, id: PackageId) -> &Avoided {
+        self.needs.avoided(id, &self.index, || self.obsoleted_by(id).collect())
     }
 
-    fn names(&self) -> u32 {
-        self.name_ranges.len() as u32
-    }
-
-    fn ids_of_name(&self, name: u32) -> Range<PackageId> {
-        self.name_ranges[name as usize].clone()
+    /// Returns the packages of a package's name, itself included, in canonical order.
+    fn ids_of_same_name(&self, id: PackageId) -> Vec<PackageId> {
+        self.index.ids_named(&self.index.package(id).header.nevra.name)
     }
 }
 

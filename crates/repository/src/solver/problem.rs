@@ -19,6 +19,7 @@ use resolvo::{
 
 use super::choice::{Choice, Clause, Item, Parts, Requirer, Taste};
 use super::formula::Formula;
+use super::needs::Need;
 use crate::provider::PackageId;
 
 /// The clauses of one requirement.
@@ -83,7 +84,7 @@ impl<'p, 's, 'a> Problem<'p, 's, 'a> {
     }
 
     fn packages(&self) -> u32 {
-        self.choice.solver.index.packages().len() as u32
+        self.choice.solver.index.end()
     }
 
     fn solvable(&self, item: Item<'p>, requirer: Requirer, taste: Taste) -> u32 {
@@ -112,10 +113,9 @@ impl<'p, 's, 'a> Problem<'p, 's, 'a> {
         let requirer = Requirer::Package(id);
         let taste = Taste::of(solver.index.package(id).origin);
         let mut known = KnownDependencies::default();
-        for number in solver.requirement_numbers(id) {
-            let formula = solver.formula(*number);
-            let shared =
-                matches!(formula, Formula::OneOf { packages, .. } if packages.binary_search(&id).is_err());
+        for Need { number, formula } in solver.needs.of(id, &solver.index) {
+            let formula = formula.as_ref();
+            let shared = matches!(formula, Formula::OneOf { packages, .. } if !packages.contains(&id));
             if !shared {
                 self.add_parts(&self.choice.parts(formula, requirer, taste), requirer, taste, &mut known);
                 continue;
@@ -196,8 +196,9 @@ impl Interner for Problem<'_, '_, '_> {
     fn solvable_name(&self, solvable: SolvableId) -> NameId {
         let solver = self.choice.solver;
         match self.package_of(solvable) {
-            Some(id) => NameId::from_raw(solver.name_number(id)),
-            None => NameId::from_raw(solver.names() + solvable.into_raw() - self.packages()),
+            // The number of a package of the name; virtual solvables have names of their own behind them.
+            Some(id) => NameId::from_raw(solver.needs.name_number(id, &solver.index)),
+            None => NameId::from_raw(solvable.into_raw()),
         }
     }
 
@@ -225,14 +226,12 @@ impl DependencyProvider for Problem<'_, '_, '_> {
 
     async fn get_candidates(&self, name: NameId) -> Option<Candidates<SolvableId>> {
         let solver = self.choice.solver;
-        let name = name.into_raw();
-        let candidates = match name.checked_sub(solver.names()) {
-            Some(number) => vec![SolvableId::from_raw(self.packages() + number)],
-            None => solver
-                .ids_of_name(name)
-                .filter(|id| self.choice.allowed[*id as usize])
-                .map(SolvableId::from_raw)
-                .collect(),
+        let candidates = match self.package_of(SolvableId::from_raw(name.into_raw())) {
+            None => vec![SolvableId::from_raw(name.into_raw())],
+            Some(id) => {
+                let ids = solver.ids_of_same_name(id).into_iter();
+                ids.filter(|id| self.choice.allowed[*id as usize]).map(SolvableId::from_raw).collect()
+            }
         };
         Some(Candidates { candidates, ..Candidates::default() })
     }

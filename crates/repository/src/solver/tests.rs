@@ -1,7 +1,7 @@
 //! Requests over small made-up repositories.
 
 use proptest::prelude::*;
-use rpm_model::{PackageOrigin, RichDependency};
+use rpm_model::{ContentDigest, PackageOrigin, RichDependency};
 
 use super::*;
 use crate::testing::TinyPackage;
@@ -395,6 +395,54 @@ fn every_missing_requirement_is_named_at_once() {
     assert_eq!(explanation.to_string(), "nothing provides `x`\nnothing provides `y`");
 }
 
+#[test]
+fn rules_keep_packages_out_and_are_named() {
+    let packages = repository(
+        "
+        base zlib 1.3-1; provides libz.so.1
+        base zlib 1.2-1; provides libz.so.1
+        base other 1-1; provides libz.so.1
+        ",
+    );
+    let solve = |pins: &[&str], excludes: &[&str], wanted: &str| {
+        let rules = PackageRules {
+            pins: pins.iter().map(|text| text.parse().unwrap()).collect(),
+            excludes: excludes.iter().map(|text| text.parse().unwrap()).collect(),
+        };
+        let wanted = requirements(wanted);
+        let solver = Solver::with_repositories(Vec::new(), &packages, rules);
+        let result = solver.solve(&SolveRequest::new("x86_64", &wanted));
+        result.map_or_else(|explanation| explanation.to_string(), |set| names(&set))
+    };
+    assert_eq!(solve(&[], &[], "zlib"), "zlib-1.3");
+    assert_eq!(solve(&["zlib = 1.2"], &[], "zlib"), "zlib-1.2");
+    assert_eq!(solve(&[], &["zlib = 1.3"], "zlib"), "zlib-1.2");
+    assert_eq!(solve(&[], &["zlib*"], "libz.so.1"), "other-1");
+    assert_eq!(
+        solve(&["zlib = 1.2"], &["*"], "zlib"),
+        "nothing provides `zlib`\n  zlib-1.2-1.x86_64 (base) is kept out by the exclude `*`\n  \
+         zlib-1.3-1.x86_64 (base) is kept out by the pin `zlib = 1.2`"
+    );
+}
+
+#[test]
+fn packages_of_owners_that_are_not_asked_for_stay_out() {
+    let toolchain = repository("tool zlib 1.2-1");
+    let tree = repository("tree zlib 1.3-1");
+    let mut solver = Solver::new(&toolchain);
+    solver.replace("zlib", vec![Arc::new(tree[0].clone())]);
+    let wanted = requirements("zlib");
+    let solve = |owners: Option<&[&str]>| {
+        let owners: Option<BTreeSet<String>> =
+            owners.map(|owners| owners.iter().map(|owner| (*owner).to_owned()).collect());
+        let request = SolveRequest { owners: owners.as_ref(), ..SolveRequest::new("x86_64", &wanted) };
+        names(&solver.solve(&request).unwrap())
+    };
+    assert_eq!(solve(None), "zlib-1.3");
+    assert_eq!(solve(Some(&["zlib"])), "zlib-1.3");
+    assert_eq!(solve(Some(&["other"])), "zlib-1.2");
+}
+
 /// Whether a package offers a dependency.
 fn offers(package: &IndexedPackage, wanted: &rpm_model::Dependency) -> bool {
     package.header.provides.iter().any(|provide| provide.overlaps(wanted))
@@ -504,6 +552,66 @@ proptest! {
         let mut turned_wanted = wanted.clone();
         turned_wanted.reverse();
         prop_assert_eq!(&solve(&turned, core_names, &turned_wanted.join(", ")), &result);
+    }
+
+    /// Repository index files, packages given with owners, and packages that were replaced meanwhile come to the
+    /// same as all packages given at once.
+    #[test]
+    fn where_packages_are_kept_changes_nothing(
+        lines in prop::collection::vec((any_package(), 0u8..4), 1..14),
+        former in prop::collection::vec((any_package(), 0u8..4), 0..6),
+        wanted in prop::sample::subsequence(vec!["a", "b", "c", "x", "y = 2", "(a or z)", "(c if a else y)"], 1..4),
+    ) {
+        let packages = distinct(&lines.iter().map(|(line, _)| line.clone()).collect::<Vec<_>>());
+        let wanted = requirements(&wanted.join(", "));
+        let request = SolveRequest::new("x86_64", &wanted);
+        let place = |package: &IndexedPackage| {
+            lines.iter().find(|(line, _)| self::package(line).sha256 == package.sha256).map(|(_, place)| *place)
+        };
+        let fresh = Solver::new(&packages);
+
+        // Packages of a base go into index files; such a file has one origin.
+        let scratch = crate::testing::Scratch::new();
+        let (filed, loose): (Vec<IndexedPackage>, Vec<IndexedPackage>) = packages
+            .iter()
+            .cloned()
+            .partition(|package| package.origin == PackageOrigin::Base && place(package) == Some(0));
+        let (file, identity) = (scratch.path().join("index"), ContentDigest::of_bytes(b"x"));
+        crate::RepositoryIndex::write(&file, &identity, &filed).unwrap();
+        let repository = crate::RepositoryIndex::open(&file, &identity, PackageOrigin::Base).unwrap();
+        let (owned, borrowed): (Vec<IndexedPackage>, Vec<IndexedPackage>) =
+            loose.into_iter().partition(|package| place(package) > Some(1));
+        let mut kept = Solver::with_repositories(vec![Arc::new(repository)], &borrowed, PackageRules::default());
+        let of = |packages: &[IndexedPackage], owner: u8| -> Vec<Arc<IndexedPackage>> {
+            packages.iter().filter(|package| place(package) == Some(owner)).cloned().map(Arc::new).collect()
+        };
+        for owner in [2u8, 3] {
+            let former = former.iter().filter(|(_, place)| *place == owner);
+            let former = former.map(|(line, _)| Arc::new(self::package(line))).collect();
+            kept.replace(&owner.to_string(), former);
+            // Whatever is remembered of the former packages must not matter.
+            let _ = kept.solve(&request);
+            kept.replace(&owner.to_string(), of(&owned, owner));
+        }
+        prop_assert_eq!(kept.solve(&request), fresh.solve(&request));
+        prop_assert_eq!(kept.solve(&request), fresh.solve(&request), "a second time");
+    }
+
+    /// One package more is one way more: what had an answer still has one.
+    #[test]
+    fn one_package_more_never_takes_an_answer_away(
+        lines in prop::collection::vec(any_package(), 1..12),
+        more in any_package(),
+        wanted in prop::sample::subsequence(vec!["a", "b", "c", "x", "y = 2", "(a or z)", "(c if a else y)"], 1..4),
+    ) {
+        let packages = distinct(&lines);
+        let wanted = wanted.join(", ");
+        if solve(&packages, "", &wanted).is_ok() {
+            let mut all = lines.clone();
+            all.push(more);
+            let result = solve(&distinct(&all), "", &wanted);
+            prop_assert!(result.is_ok(), "{:?}", result);
+        }
     }
 
     /// A brute-force search over all subsets agrees on whether there is an answer.

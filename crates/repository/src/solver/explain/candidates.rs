@@ -51,8 +51,7 @@ impl Explainer<'_, '_, '_> {
         for id in ids {
             let package = self.choice.solver.index.package(*id);
             let why = if !self.choice.allowed[*id as usize] {
-                let excluded = self.choice.excluded.contains(&package.header.nevra);
-                Some(if excluded { WhyNot::Excluded } else { WhyNot::Arch })
+                Some(self.why_not_allowed(*id))
             } else {
                 // Only the first candidate is followed to its end; the others would repeat it.
                 self.barred[*id as usize].and_then(|bar| self.why(*id, bar, depth, refused.is_empty()))
@@ -64,6 +63,16 @@ impl Explainer<'_, '_, '_> {
             }
         }
         refused
+    }
+
+    fn why_not_allowed(&self, id: PackageId) -> WhyNot {
+        let (choice, nevra) = (self.choice, &self.choice.solver.index.package(id).header.nevra);
+        match choice.solver.rules.ban(nevra) {
+            Some(ban) => WhyNot::Banned(ban),
+            None if choice.excluded.contains(nevra) => WhyNot::Excluded,
+            None if choice.usable(id) => WhyNot::OtherOwner,
+            None => WhyNot::Arch,
+        }
     }
 
     fn why(&self, id: PackageId, bar: Bar<'_>, depth: usize, follow: bool) -> Option<WhyNot> {

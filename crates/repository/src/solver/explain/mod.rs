@@ -12,6 +12,7 @@ use rpm_model::{Dependency, LockedPackage, Nevra, PackageOrigin, Requirement};
 use serde::Serialize;
 
 pub(super) use self::search::explain;
+use super::rules::Ban;
 
 /// Why a request cannot be satisfied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -82,6 +83,10 @@ pub enum WhyNot {
     },
     /// The request excludes it.
     Excluded,
+    /// The configuration keeps it out.
+    Banned(Ban),
+    /// It belongs to a spec that nothing requested leads to.
+    OtherOwner,
     /// It is for another architecture.
     Arch,
     /// It requires what cannot be satisfied.
@@ -188,7 +193,12 @@ impl Refused {
     fn is_only_near(&self) -> bool {
         matches!(
             self.why,
-            WhyNot::OtherVersion { .. } | WhyNot::SimilarName { .. } | WhyNot::Excluded | WhyNot::Arch
+            WhyNot::OtherVersion { .. }
+                | WhyNot::SimilarName { .. }
+                | WhyNot::Excluded
+                | WhyNot::Banned(_)
+                | WhyNot::OtherOwner
+                | WhyNot::Arch
         )
     }
 
@@ -199,6 +209,8 @@ impl Refused {
             WhyNot::OtherVersion { provided } => write!(f, "provides `{provided}`"),
             WhyNot::SimilarName { name } => write!(f, "provides the similar name `{name}`"),
             WhyNot::Excluded => f.write_str("is excluded"),
+            WhyNot::Banned(ban) => write!(f, "is kept out by {ban}"),
+            WhyNot::OtherOwner => f.write_str("belongs to a spec that the graph does not lead to"),
             WhyNot::Arch => f.write_str("is for another architecture"),
             WhyNot::Needs { unsatisfied } => {
                 f.write_str("is refused:\n")?;

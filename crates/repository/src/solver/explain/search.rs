@@ -17,7 +17,7 @@ use crate::solver::{Goals, attempt};
 
 /// Explains why the goals cannot be reached.
 pub(in crate::solver) fn explain(choice: &Choice<'_, '_>, goals: &Goals<'_>) -> Explanation {
-    let count = choice.solver.index.packages().len();
+    let count = choice.solver.index.end() as usize;
     let mut explainer = Explainer {
         choice,
         goals,
@@ -259,7 +259,7 @@ impl<'x> Explainer<'x, '_, '_> {
     /// Returns the packages that cannot be together with a package.
     fn clashing(&self, id: PackageId) -> impl Iterator<Item = (PackageId, ClashKind)> + use<'x> {
         let solver = self.choice.solver;
-        let same_name = solver.ids_of_name(solver.name_number(id)).filter(|other| *other != id);
+        let same_name = solver.ids_of_same_name(id).into_iter().filter(|other| *other != id);
         let obsoleted: Vec<PackageId> = solver.obsoleted_by(id).collect();
         let mut clashing: Vec<(PackageId, ClashKind)> =
             same_name.map(|other| (other, ClashKind::SameName)).collect();
