@@ -80,6 +80,7 @@ pub fn resolve(
         conflicts: &srpm.build_conflicts,
         core: worker.core.packages(),
         exclude: &[],
+        owners: None,
         arch: &worker.arch,
     };
     let resolved = Solver::new(packages).solve(&request).map_err(|explanation| {

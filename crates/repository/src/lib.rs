@@ -25,8 +25,8 @@ pub use header::{
     IndexedPackage, IndexedSource, PackageFacts, SourcePackageHeader, read_header, read_package,
     read_source_header, read_source_package,
 };
-pub use index_file::RepositoryIndex;
-pub use provider::ProviderIndex;
+pub use index_file::{OpenedRepository, RepositoryIndex, open_repository};
+pub use provider::{HeldPackage, ProviderIndex};
 pub use repodata::{
     BadRepodata, Compression, DirectoryFetch, Fetch, FetchError, Publication, RepodataWriter, read_repository,
 };

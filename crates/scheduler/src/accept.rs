@@ -157,7 +157,7 @@ impl RepositoryAcceptor<'_> {
     /// Returns whether a file of the repository is known to have this content.
     fn is_published(&self, path: &Path, content: &ContentDigest) -> bool {
         let universe = self.universe.read().unwrap_or_else(PoisonError::into_inner);
-        universe.packages().iter().any(|known| known.path == path && known.sha256 == *content)
+        universe.is_published(path, content)
     }
 
     fn refuse_foreign(&self, package: &str, made: &[IndexedPackage]) -> Result<(), AcceptError> {

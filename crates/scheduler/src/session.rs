@@ -19,7 +19,7 @@ use pkgworker::WORKER_SEMANTICS;
 use rebuild::InputFacts;
 use report::{ExitStatus, Failure, Reporter};
 use repository::{IndexedPackage, RepodataWriter, RepositoryError};
-use rpm_model::{BuildRecord, ContentDigest, PackageOrigin, PackagesDocument, WorkerManifest};
+use rpm_model::{BuildRecord, ContentDigest, PackagesDocument, WorkerManifest};
 use serde::Serialize;
 
 use crate::accept::RepositoryAcceptor;
@@ -188,9 +188,7 @@ impl Session<'_> {
         let universe = Universe::new(external, &self.settings.rpms, scanned, &records);
         let core: BTreeSet<_> = self.worker.core.packages().iter().map(|package| &package.nevra).collect();
         let external: Vec<ExternalPackage<'_>> = universe
-            .packages()
-            .iter()
-            .filter(|package| package.origin != PackageOrigin::Tree)
+            .external()
             .map(|package| {
                 let in_core = core.contains(&package.header.nevra);
                 ExternalPackage::of(&package.header, package.origin, in_core)

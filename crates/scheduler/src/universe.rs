@@ -3,23 +3,28 @@
 //! One list for the solver, in which every package of the tree is known to belong to its spec. It changes
 //! only by acceptance: a spec's packages are replaced as a set.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rebuild::PublishedState;
-use repository::{IndexedPackage, ProviderIndex, SolveRequest, Solver};
+use repository::{IndexedPackage, SolveRequest, Solver};
 use rpm_model::{
     BuildRecord, BuildrootLock, ContentDigest, LockedPackage, Nevra, PackageOrigin, Requirement,
 };
 
 /// All packages, and which spec each package of the tree belongs to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Universe {
-    packages: Vec<IndexedPackage>,
-    /// Spec of each package of the tree, by the package's NEVRA.
-    owners: BTreeMap<Nevra, String>,
+    /// Packages from outside, and the tree's by the name of their spec.
+    solver: Solver<'static>,
+    /// The packages of each spec.
+    published: BTreeMap<String, Vec<Arc<IndexedPackage>>>,
     /// `out/RPMS`: what paths in records are relative to.
     repository: PathBuf,
+    /// What each file of the repository contains, by its path.
+    contents: HashMap<PathBuf, ContentDigest>,
 }
 
 /// What the solver is asked for one spec.
@@ -65,61 +70,66 @@ impl Universe {
                 recorded.insert((path, rpm.artifact.sha256.clone()), &record.package);
             }
         }
-        let mut universe =
-            Self { packages: external, owners: BTreeMap::new(), repository: repository.to_owned() };
+        let mut owned: BTreeMap<&str, Vec<IndexedPackage>> = BTreeMap::new();
         for package in scanned {
             if let Some(owner) = recorded.get(&(package.path.clone(), package.sha256.clone())) {
-                universe.owners.insert(package.header.nevra.clone(), (*owner).to_owned());
-                universe.packages.push(package);
+                owned.entry(owner).or_default().push(package);
             }
+        }
+        let external = external.into_iter().filter(|package| package.origin != PackageOrigin::Tree);
+        let mut universe = Self {
+            solver: Solver::new(external.map(Arc::new)),
+            published: BTreeMap::new(),
+            repository: repository.to_owned(),
+            contents: HashMap::new(),
+        };
+        for (owner, packages) in owned {
+            universe.replace(owner, packages);
         }
         universe
     }
 
-    /// Returns all packages.
-    pub fn packages(&self) -> &[IndexedPackage] {
-        &self.packages
+    /// Returns the packages from outside the tree, in no order.
+    pub fn external(&self) -> impl Iterator<Item = &IndexedPackage> {
+        self.solver.index().loose_packages().filter(|package| package.origin != PackageOrigin::Tree)
     }
 
     /// Returns the packages built from the tree, sorted by path.
     pub fn published(&self) -> Vec<&IndexedPackage> {
-        let mut list: Vec<&IndexedPackage> =
-            self.packages.iter().filter(|package| package.origin == PackageOrigin::Tree).collect();
+        let mut list: Vec<&IndexedPackage> = self.published.values().flatten().map(Arc::as_ref).collect();
         list.sort_by(|a, b| a.path.cmp(&b.path));
         list
     }
 
+    /// Returns whether a file of the repository is known to have this content.
+    pub fn is_published(&self, path: &Path, content: &ContentDigest) -> bool {
+        self.contents.get(path) == Some(content)
+    }
+
     /// Puts a spec's new packages in the place of its old ones.
     pub fn replace(&mut self, spec: &str, packages: Vec<IndexedPackage>) {
-        let owners = &self.owners;
-        self.packages.retain(|package| {
-            package.origin != PackageOrigin::Tree
-                || owners.get(&package.header.nevra).is_none_or(|owner| owner != spec)
-        });
-        self.owners.retain(|_, owner| owner != spec);
-        for package in packages {
-            self.owners.insert(package.header.nevra.clone(), spec.to_owned());
-            self.packages.push(package);
+        let packages: Vec<Arc<IndexedPackage>> = packages.into_iter().map(Arc::new).collect();
+        for old in self.published.remove(spec).into_iter().flatten() {
+            self.contents.remove(&old.path);
         }
+        for new in &packages {
+            self.contents.insert(new.path.clone(), new.sha256.clone());
+        }
+        self.solver.replace(spec, packages.clone());
+        self.published.insert(spec.to_owned(), packages);
     }
 
     /// Returns the build root that a request resolves to, or the solver's explanation.
     pub fn resolve(&self, request: &RootRequest<'_>) -> Result<Root, String> {
-        let exclude: Vec<Nevra> = self
-            .owners
-            .iter()
-            .filter(|(_, owner)| !request.specs.contains(*owner))
-            .map(|(nevra, _)| nevra.clone())
-            .collect();
         let request = SolveRequest {
             requirements: request.requirements,
             conflicts: request.conflicts,
             core: request.core,
-            exclude: &exclude,
+            exclude: &[],
+            owners: Some(request.specs),
             arch: request.arch,
         };
-        let resolved =
-            Solver::new(&self.packages).solve(&request).map_err(|explanation| explanation.to_string())?;
+        let resolved = self.solver.solve(&request).map_err(|explanation| explanation.to_string())?;
         Ok(Root {
             lock: resolved.to_lock(),
             notes: resolved.notes().iter().map(ToString::to_string).collect(),
@@ -128,44 +138,32 @@ impl Universe {
 
     /// Returns the published state as the rebuild decision asks about it.
     pub fn state(&self) -> Published<'_> {
-        let mut contents = BTreeMap::new();
-        let mut by_name: BTreeMap<&str, &IndexedPackage> = BTreeMap::new();
-        for package in &self.packages {
-            if let Ok(path) = package.path.strip_prefix(&self.repository) {
-                contents.insert(path.to_string_lossy().into_owned(), &package.sha256);
-            }
-            let preferred = by_name.entry(&package.header.nevra.name).or_insert(package);
-            let rank = |package: &IndexedPackage| {
-                (std::cmp::Reverse(package.origin), package.header.nevra.evr.clone())
-            };
-            if rank(package) > rank(preferred) {
-                *preferred = package;
-            }
-        }
-        Published { index: ProviderIndex::new(&self.packages), contents, by_name }
+        Published { universe: self }
     }
 }
 
-/// The answers of a [`Universe`] to the rebuild decision; made once per change of it.
+/// The answers of a [`Universe`] to the rebuild decision.
+#[derive(Clone, Copy, Debug)]
 pub struct Published<'a> {
-    index: ProviderIndex<'a>,
-    contents: BTreeMap<String, &'a ContentDigest>,
-    by_name: BTreeMap<&'a str, &'a IndexedPackage>,
+    universe: &'a Universe,
 }
 
 impl PublishedState for Published<'_> {
     fn content(&self, path: &str) -> Option<ContentDigest> {
-        self.contents.get(path).map(|content| (*content).clone())
+        self.universe.contents.get(&self.universe.repository.join(path)).cloned()
     }
 
     fn satisfied(&self, requirement: &Requirement) -> bool {
+        let index = self.universe.solver.index();
         requirement.holds(&|dependency| {
-            self.index.providers(dependency).into_iter().map(|package| package.header.nevra.clone()).collect()
+            index.providers(dependency).into_iter().map(|package| package.header.nevra.clone()).collect()
         })
     }
 
     fn package(&self, name: &str) -> Option<(&Nevra, &ContentDigest)> {
-        self.by_name.get(name).map(|package| (&package.header.nevra, &package.sha256))
+        let rank = |package: &&IndexedPackage| (Reverse(package.origin), package.header.nevra.evr.clone());
+        let named = self.universe.solver.index().named(name).into_iter();
+        named.max_by_key(rank).map(|package| (&package.header.nevra, &package.sha256))
     }
 }
 

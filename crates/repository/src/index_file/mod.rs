@@ -13,6 +13,7 @@
 mod decode;
 mod encode;
 mod layout;
+mod open;
 mod paths;
 
 use std::ops::Range;
@@ -23,6 +24,7 @@ use file_index::{Sealed, read_sealed, replace_file, write_sealed};
 use rpm_model::{ContentDigest, PackageOrigin};
 
 use self::layout::{Layout, PACKAGE_WORDS, field};
+pub use self::open::{OpenedRepository, open_repository};
 use self::paths::PathTable;
 use crate::error::{IoContext, RepositoryError};
 use crate::header::IndexedPackage;

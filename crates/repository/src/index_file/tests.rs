@@ -119,6 +119,30 @@ fn what_is_not_whole_counts_as_absent() {
     assert!(open(&identity()).is_none());
 }
 
+#[test]
+fn metadata_is_read_when_repomd_is_another() {
+    let scratch = Scratch::new();
+    let (rpms, index_file) = (scratch.path().join("rpms"), scratch.path().join("index"));
+    let publish = |packages: &[TinyPackage]| {
+        for package in packages {
+            scratch.write(&format!("rpms/{}", package.nevra.file_name()), &package.bytes());
+        }
+        let packages = crate::PackageDirectory::new(&rpms, PackageOrigin::Base).scan().unwrap().packages;
+        crate::RepodataWriter::new(&rpms).publish(&packages).unwrap();
+    };
+    let open = || {
+        let opened =
+            open_repository(&crate::DirectoryFetch::new(&rpms), PackageOrigin::Base, &index_file).unwrap();
+        (opened.index.len(), opened.metadata_read)
+    };
+    publish(&[TinyPackage::new("a", "1-1", "noarch")]);
+    assert_eq!(open(), (1, true));
+    assert_eq!(open(), (1, false));
+    publish(&[TinyPackage::new("b", "1-1", "noarch")]);
+    assert_eq!(open(), (2, true));
+    assert_eq!(open(), (2, false));
+}
+
 proptest! {
     #[test]
     fn every_name_is_found_again(names in proptest::collection::btree_set("[a-z/()0-9]{1,6}", 0..60)) {

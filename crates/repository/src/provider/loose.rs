@@ -12,10 +12,12 @@ use rayon::prelude::*;
 use crate::header::IndexedPackage;
 use crate::index_file::hash_of;
 
-/// A package that is borrowed for as long as the index lives, or shared.
-#[derive(Debug)]
-pub(super) enum Held<'a> {
+/// A package that an index holds.
+#[derive(Clone, Debug)]
+pub enum HeldPackage<'a> {
+    /// Somebody else keeps it for as long as the index lives.
     Borrowed(&'a IndexedPackage),
+    /// It is kept as long as somebody needs it.
     Shared(Arc<IndexedPackage>),
 }
 
@@ -24,7 +26,7 @@ type Entries = HashMap<u64, Vec<(u32, u32)>>;
 
 #[derive(Debug, Default)]
 pub(super) struct LoosePackages<'a> {
-    slots: Vec<Option<Held<'a>>>,
+    slots: Vec<Option<HeldPackage<'a>>>,
     /// Which slots an owner's packages are in.
     owners: HashMap<String, Vec<u32>>,
     names: Entries,
@@ -34,7 +36,7 @@ pub(super) struct LoosePackages<'a> {
 }
 
 impl<'a> LoosePackages<'a> {
-    pub(super) fn add(&mut self, held: Held<'a>, owner: Option<&str>) {
+    pub(super) fn add(&mut self, held: HeldPackage<'a>, owner: Option<&str>) {
         let slot = self.slots.len() as u32;
         for (entries, hash, place) in keys(held.package()) {
             self.entries(entries).entry(hash).or_default().push((slot, place));
@@ -70,7 +72,7 @@ impl<'a> LoosePackages<'a> {
         }
         for package in packages {
             affected.extend(texts(&package));
-            self.add(Held::Shared(package), Some(owner));
+            self.add(HeldPackage::Shared(package), Some(owner));
         }
         (removed, affected)
     }
@@ -92,7 +94,7 @@ impl<'a> LoosePackages<'a> {
 
     /// Returns the package in a slot that has one; only such slots are ever handed out.
     pub(super) fn package(&self, slot: u32) -> &IndexedPackage {
-        self.slots[slot as usize].as_ref().map(Held::package).expect("an emptied slot is in no list")
+        self.slots[slot as usize].as_ref().map(HeldPackage::package).expect("an emptied slot is in no list")
     }
 
     pub(super) fn named(&self, name: &str) -> impl Iterator<Item = u32> {
@@ -132,8 +134,20 @@ impl<'a> LoosePackages<'a> {
     }
 }
 
-impl Held<'_> {
-    fn package(&self) -> &IndexedPackage {
+impl<'a> From<&'a IndexedPackage> for HeldPackage<'a> {
+    fn from(package: &'a IndexedPackage) -> Self {
+        Self::Borrowed(package)
+    }
+}
+
+impl From<Arc<IndexedPackage>> for HeldPackage<'_> {
+    fn from(package: Arc<IndexedPackage>) -> Self {
+        Self::Shared(package)
+    }
+}
+
+impl HeldPackage<'_> {
+    pub(super) fn package(&self) -> &IndexedPackage {
         match self {
             Self::Borrowed(package) => package,
             Self::Shared(package) => package,

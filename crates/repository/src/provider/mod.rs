@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 use rpm_model::Dependency;
 
-use self::loose::{Held, LoosePackages};
+pub use self::loose::HeldPackage;
+use self::loose::LoosePackages;
 use crate::header::IndexedPackage;
 use crate::index_file::{RepositoryIndex, canonical};
 
@@ -44,14 +45,14 @@ pub(crate) struct Replaced {
 
 impl<'a> ProviderIndex<'a> {
     /// Indexes packages of any number of origins; the same file listed twice counts once.
-    pub fn new(packages: impl IntoIterator<Item = &'a IndexedPackage>) -> Self {
+    pub fn new(packages: impl IntoIterator<Item = impl Into<HeldPackage<'a>>>) -> Self {
         Self::with_repositories(Vec::new(), packages)
     }
 
     /// The same with whole repositories beside them.
     pub fn with_repositories(
         repositories: Vec<Arc<RepositoryIndex>>,
-        packages: impl IntoIterator<Item = &'a IndexedPackage>,
+        packages: impl IntoIterator<Item = impl Into<HeldPackage<'a>>>,
     ) -> Self {
         let mut first = 0;
         let mut numbered = Vec::with_capacity(repositories.len());
@@ -60,14 +61,15 @@ impl<'a> ProviderIndex<'a> {
             numbered.push((first, repository));
             first = next;
         }
-        let mut packages: Vec<&IndexedPackage> = packages.into_iter().collect();
-        packages.sort_by(|a, b| canonical(a).cmp(&canonical(b)));
+        let mut packages: Vec<HeldPackage<'a>> = packages.into_iter().map(Into::into).collect();
+        packages.sort_by(|a, b| canonical(a.package()).cmp(&canonical(b.package())));
         packages.dedup_by(|a, b| {
+            let (a, b) = (a.package(), b.package());
             a.header.nevra == b.header.nevra && a.origin == b.origin && a.sha256 == b.sha256
         });
         let mut loose = LoosePackages::default();
         for package in packages {
-            loose.add(Held::Borrowed(package), None);
+            loose.add(package, None);
         }
         Self { repositories: numbered, first_loose: first, loose }
     }

@@ -19,6 +19,7 @@ mod write;
 pub use compress::Compression;
 pub use fetch::{DirectoryFetch, Fetch, FetchError};
 pub use read::read_repository;
+pub(crate) use repomd::{MAXIMUM_BYTES as REPOMD_LIMIT, NAME as REPOMD_NAME};
 pub use write::{Publication, RepodataWriter};
 
 /// Why repository metadata is refused.

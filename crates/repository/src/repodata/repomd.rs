@@ -8,8 +8,10 @@ use sha2::{Digest, Sha256, Sha512};
 
 use super::BadRepodata;
 
+/// Where it is in a repository.
+pub(crate) const NAME: &str = "repodata/repomd.xml";
 /// More than any real `repomd.xml` has.
-pub(super) const MAXIMUM_BYTES: u64 = 1 << 20;
+pub(crate) const MAXIMUM_BYTES: u64 = 1 << 20;
 
 /// One metadata file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

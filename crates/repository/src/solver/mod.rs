@@ -40,7 +40,7 @@ use self::problem::Problem;
 pub use self::rules::{Ban, PackagePattern, PackagePatternError, PackageRules};
 use crate::header::IndexedPackage;
 use crate::index_file::RepositoryIndex;
-use crate::provider::{PackageId, ProviderIndex};
+use crate::provider::{HeldPackage, PackageId, ProviderIndex};
 
 /// What a set of packages must satisfy.
 #[derive(Clone, Copy, Debug)]
@@ -79,14 +79,14 @@ pub struct Solver<'a> {
 
 impl<'a> Solver<'a> {
     /// Indexes packages of any number of origins.
-    pub fn new(packages: impl IntoIterator<Item = &'a IndexedPackage>) -> Self {
+    pub fn new(packages: impl IntoIterator<Item = impl Into<HeldPackage<'a>>>) -> Self {
         Self::with_repositories(Vec::new(), packages, PackageRules::default())
     }
 
     /// Indexes whole repositories and packages beside them, of which only those may be used that the rules allow.
     pub fn with_repositories(
         repositories: Vec<Arc<RepositoryIndex>>,
-        packages: impl IntoIterator<Item = &'a IndexedPackage>,
+        packages: impl IntoIterator<Item = impl Into<HeldPackage<'a>>>,
         rules: PackageRules,
     ) -> Self {
         let index = ProviderIndex::with_repositories(repositories, packages);
