@@ -20,6 +20,8 @@ pub(crate) enum Benchmark {
     Noop,
     /// SRPMs of the Azure Linux tree (AZURE_TREE) written natively, beside rpmbuild -bs
     Pack,
+    /// A made-up repository of 60,000 packages opened again, beside dnf's library
+    Repository,
     /// packages.json of the Azure Linux tree (AZURE_TREE), for other measurements
     AzurePackages,
 }

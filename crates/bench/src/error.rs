@@ -45,7 +45,7 @@ pub(crate) enum BenchError {
     WritePackage { name: &'static str, source: rpm_writer::WriteError },
     /// A package could not be read.
     #[error("cannot read the toolchain")]
-    Repository(#[from] repository::RepositoryError),
+    Repository(#[from] ::repository::RepositoryError),
     /// The toolchain lacks something.
     #[error("the toolchain cannot be completed to an Azure worker: {explanation}")]
     Unresolved { explanation: String },
@@ -79,6 +79,9 @@ pub(crate) enum BenchError {
     /// The store of sources could not be opened.
     #[error("the store of sources does not work")]
     Store(#[from] sources::StoreError),
+    /// A repository was opened, but is not what was made.
+    #[error("{opened} packages were found where {made} were made; see `{log}`")]
+    OtherRepository { opened: String, made: usize, log: PathBuf },
     /// Both ways must give the same packages, or they did not do the same work.
     #[error("{package}: ours made {ours:?}, the peer {peer:?}")]
     DifferentWork { package: String, ours: Vec<String>, peer: Vec<String> },

@@ -13,6 +13,7 @@ mod machine;
 mod measure;
 mod noop;
 mod pack;
+mod repository;
 mod reproducible;
 mod specs;
 mod tree;
@@ -92,6 +93,13 @@ enum Benchmark {
         #[command(flatten)]
         pack: pack::PackArguments,
     },
+    /// A made-up repository of 60,000 packages opened again, beside dnf's library
+    Repository {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        repository: repository::RepositoryArguments,
+    },
     /// What the specs of the Azure Linux tree say, written as packages.json for other measurements
     AzurePackages {
         #[command(flatten)]
@@ -136,6 +144,9 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         Benchmark::Specs { common, specs } => at(common, "specs", |place| specs::run(place, specs, reporter)),
         Benchmark::Noop { common, noop } => at(common, "noop", |place| noop::run(place, noop, reporter)),
         Benchmark::Pack { common, pack } => at(common, "pack", |place| pack::run(place, pack, reporter)),
+        Benchmark::Repository { common, repository } => {
+            at(common, "repository", |place| repository::run(place, repository, reporter))
+        }
         Benchmark::AzurePackages { common, packages } => {
             at(common, "azure-packages", |place| azure::packages::run(place, packages, reporter))
         }
