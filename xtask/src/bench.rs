@@ -24,6 +24,8 @@ pub(crate) enum Benchmark {
     Repository,
     /// packages.json of the Azure Linux tree (AZURE_TREE), for other measurements
     AzurePackages,
+    /// Graphs of the Azure Linux tree (AZURE_TREE) and of made-up trees of growing size
+    Graph,
 }
 
 /// Runs a benchmark with its own options and returns its exit code.

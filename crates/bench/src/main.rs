@@ -3,12 +3,14 @@
 //! What it is: `worker` times one trivial package in a fresh build root beside unpacking a worker archive,
 //! `dnf install` and rpmbuild in a chroot; `reproducible` builds all of `SPECS` twice under different
 //! circumstances and compares every package; `specs` reads a whole distribution beside `rpmspec`, or compares what
-//! both say; `noop` times finding that nothing changed. Each prints a table and writes `target/bench/NAME.json`. What
+//! both say; `noop` times finding that nothing changed; `graph` draws the graph of a distribution and of made-up trees of
+//! growing size. Each prints a table and writes `target/bench/NAME.json`. What
 //! it is not: a test. A goal that is not met is told and is no failure; packages that differ are.
 
 mod azure;
 mod error;
 mod figures;
+mod graph;
 mod machine;
 mod measure;
 mod noop;
@@ -107,9 +109,24 @@ enum Benchmark {
         #[command(flatten)]
         packages: azure::packages::AzurePackagesArguments,
     },
+    /// The graph of the Azure Linux tree and of made-up trees of 1,000 to 30,000 specs, with all that cannot be built
+    ///
+    /// Each tree is a packages.json, which a process of its own reads, draws and reports on. The Azure tree's is made
+    /// from a checkout (--azure-tree or AZURE_TREE), or taken from --packages; it is drawn without its toolchain, with
+    /// it, and with it and tests. No command exists that draws a graph without repositories to resolve against, so
+    /// nothing stands beside ours.
+    Graph {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        graph: graph::GraphArguments,
+    },
     /// Reads specs once; what the other benchmarks start and watch
     #[command(hide = true)]
     Read(specs::reading::ReadArguments),
+    /// Draws one graph; what the benchmark of graphs starts and watches
+    #[command(hide = true)]
+    Draw(graph::drawing::DrawArguments),
 }
 
 #[derive(Debug, Args)]
@@ -149,6 +166,10 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         }
         Benchmark::AzurePackages { common, packages } => {
             at(common, "azure-packages", |place| azure::packages::run(place, packages, reporter))
+        }
+        Benchmark::Graph { common, graph } => at(common, "graph", |place| graph::run(place, graph, reporter)),
+        Benchmark::Draw(arguments) => {
+            graph::drawing::run(arguments).map(|()| ExitStatus::Done).map_err(failure)
         }
         Benchmark::Read(arguments) => {
             specs::reading::run(arguments).map(|()| ExitStatus::Done).map_err(failure)
