@@ -1,36 +1,87 @@
 //! Names that look like a mistyped one.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 
 /// More similar names than this help nobody.
 const MAXIMUM_NAMES: usize = 3;
-/// From 0 (nothing in common) to 1 (equal).
-const SIMILAR: f64 = 0.66;
+/// One letter in so many may be wrong, and one at least.
+const LETTERS_PER_ERROR: usize = 4;
+/// Letters are counted in so many classes.
+const CLASSES: usize = 32;
+
+/// How often each class of letters occurs in a name.
+///
+/// Counts of two names that differ by more than some number show that their edit distance is larger than that.
+type Letters = [u8; CLASSES];
 
 /// The names that exist.
-pub(crate) struct Names(BTreeSet<String>);
+pub(crate) struct Names {
+    names: Vec<(String, Letters)>,
+    /// What was asked before: a tree lacks the same thing in many places.
+    answers: RefCell<HashMap<String, Vec<String>>>,
+}
 
 impl Names {
     pub(crate) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        Self(names.into_iter().map(str::to_owned).collect())
+        let names: BTreeSet<&str> = names.into_iter().collect();
+        let names = names.into_iter().map(|name| (name.to_owned(), letters(name))).collect();
+        Self { names, answers: RefCell::default() }
     }
 
     /// Returns the most similar names, best first; a `kind(name)` is compared by what is inside.
     pub(crate) fn near(&self, wanted: &str) -> Vec<String> {
+        if let Some(answer) = self.answers.borrow().get(wanted) {
+            return answer.clone();
+        }
+        let answer = self.search(wanted);
+        self.answers.borrow_mut().insert(wanted.to_owned(), answer.clone());
+        answer
+    }
+
+    fn search(&self, wanted: &str) -> Vec<String> {
         let inner = wanted.split_once('(').map_or(wanted, |(_, rest)| rest.trim_end_matches(')'));
-        let mut found: Vec<(i64, &String)> = self
-            .0
+        if inner.len() < 2 {
+            return Vec::new();
+        }
+        let own = letters(inner);
+        let mut found: Vec<(usize, &String)> = self
+            .names
             .iter()
-            // Cheap to see and never similar enough: keeps thousands of names times findings affordable.
-            .filter(|name| name.len().abs_diff(inner.len()) <= 1 + inner.len() / 3)
-            .filter_map(|name| {
-                let likeness = strsim::normalized_damerau_levenshtein(inner, name);
-                (likeness >= SIMILAR).then_some(((-likeness * 1e6) as i64, name))
+            .filter_map(|(name, letters)| {
+                let longer = name.len().max(inner.len());
+                let allowed = (longer / LETTERS_PER_ERROR).max(1);
+                // Cheap to see: keeps thousands of names times findings affordable.
+                if longer - name.len().min(inner.len()) > allowed || apart(&own, letters) as usize > allowed {
+                    return None;
+                }
+                let distance = strsim::damerau_levenshtein(inner, name);
+                (distance <= allowed).then(|| (distance * 1_000_000 / longer, name))
             })
             .collect();
         found.sort();
         found.into_iter().take(MAXIMUM_NAMES).map(|(_, name)| name.clone()).collect()
     }
+}
+
+fn letters(name: &str) -> Letters {
+    let mut letters = [0_u8; CLASSES];
+    for byte in name.bytes() {
+        let class = &mut letters[usize::from(byte) % CLASSES];
+        *class = class.saturating_add(1);
+    }
+    letters
+}
+
+/// Returns how many letters at least must change to make one name of the other.
+fn apart(a: &Letters, b: &Letters) -> u32 {
+    let mut missing = 0;
+    let mut surplus = 0;
+    for (a, b) in a.iter().zip(b) {
+        missing += u32::from(b.saturating_sub(*a));
+        surplus += u32::from(a.saturating_sub(*b));
+    }
+    missing.max(surplus)
 }
 
 #[cfg(test)]
@@ -45,5 +96,20 @@ mod tests {
         assert_eq!(names.near("pkgconfig(onigurma)"), ["oniguruma"]);
         assert!(names.near("completely-else").is_empty());
         assert!(names.near("").is_empty());
+    }
+
+    #[test]
+    fn what_is_passed_over_is_never_similar() {
+        let names =
+            ["zlib", "zlib-devel", "libz", "perl-Test-More", "perl-test-more", "python3-six", "öl", "oel"];
+        for a in names {
+            for b in names {
+                let distance = strsim::damerau_levenshtein(a, b);
+                // Names of other than ASCII letters are measured in bytes here, which only makes them seem further.
+                if a.is_ascii() && b.is_ascii() {
+                    assert!(apart(&letters(a), &letters(b)) as usize <= distance, "{a} {b}");
+                }
+            }
+        }
     }
 }

@@ -53,8 +53,20 @@ struct Maker {
     specs: usize,
 }
 
-fn name(index: usize) -> String {
-    format!("spec{index:05}")
+/// Returns a name that no other of the first 16 million specs has: a usual beginning and four syllables.
+pub(crate) fn name(index: usize) -> String {
+    const BEGINNINGS: [&str; 8] = ["", "lib", "perl-", "python3-", "", "golang-", "", "texlive-"];
+    const CONSONANTS: &[u8] = b"bcdfghklmnprstvz";
+    const VOWELS: &[u8] = b"aeio";
+    // An odd factor permutes the numbers of 24 bits.
+    let scattered = index.wrapping_mul(0x9e_3779) % (1 << 24);
+    let mut name = BEGINNINGS[index % BEGINNINGS.len()].to_owned();
+    for syllable in 0..4 {
+        let bits = scattered >> (6 * syllable);
+        name.push(char::from(CONSONANTS[bits % 16]));
+        name.push(char::from(VOWELS[bits / 16 % 4]));
+    }
+    name
 }
 
 fn version(index: usize) -> Evr {
@@ -63,7 +75,7 @@ fn version(index: usize) -> Evr {
 
 impl Maker {
     fn spec(&mut self, index: usize) -> SpecData {
-        let name = name(index);
+        let name = self::name(index);
         let source = Nevra::new(&name, version(index), "src");
         let mut spec = SpecData::new(&name, format!("SPECS/{name}/{name}.spec"), source);
         let mut requires: BTreeSet<Requirement> = BTreeSet::new();
@@ -113,7 +125,7 @@ impl Maker {
     /// Returns what a spec asks for.
     fn requirement(&mut self, index: usize) -> Requirement {
         let needed = self.needed(index);
-        let name = name(needed);
+        let name = self::name(needed);
         let evr = || Evr { release: None, ..version(needed) };
         let at_least =
             |name: String| Dependency::versioned(name, rpm_model::Comparison::GreaterOrEqual, evr());
@@ -178,18 +190,20 @@ mod tests {
         assert_eq!(a.document.specs.len(), 1000);
         assert!((9_800..10_200).contains(&requirements), "{requirements}");
         assert!((2_800..3_200).contains(&packages().count()), "{}", packages().count());
-        assert!(a.toolchain.contains(&"spec00000-1.0-1.azl3.x86_64.rpm".to_owned()));
+        assert_eq!(a.toolchain[0], format!("{}-1.0-1.azl3.x86_64.rpm", name(0)));
+        assert_eq!((0..40_000).map(name).collect::<BTreeSet<_>>().len(), 40_000);
     }
 
     #[test]
     fn few_are_needed_by_many() {
         let tree = tree(1000).document;
-        let needs = |name: &str| {
+        let needs = |index: usize| {
+            let name = name(index);
             let of =
-                |requirement: &Requirement| requirement.leaves().iter().any(|leaf| leaf.name.contains(name));
+                |requirement: &Requirement| requirement.leaves().iter().any(|leaf| leaf.name.contains(&name));
             tree.specs.iter().filter(|spec| spec.build_requires.iter().any(of)).count()
         };
-        assert!(needs("spec00000") > 250, "{}", needs("spec00000"));
-        assert!(needs("spec00100") < 60, "{}", needs("spec00100"));
+        assert!(needs(0) > 250, "{}", needs(0));
+        assert!(needs(100) < 60, "{}", needs(100));
     }
 }
