@@ -52,6 +52,16 @@ pub(crate) struct Entry {
     pub(crate) constraint: Option<Constraint>,
 }
 
+impl Entry {
+    /// Returns whether the versions provided and required share one.
+    pub(crate) fn fits(&self, dependency: &Dependency) -> bool {
+        match (&self.constraint, &dependency.constraint) {
+            (Some(provided), Some(required)) => provided.overlaps(required),
+            _ => true,
+        }
+    }
+}
+
 /// A spec that can be built for the architecture.
 pub(crate) struct TreeSpec<'a> {
     pub(crate) data: &'a SpecData,
@@ -199,26 +209,37 @@ impl<'a> Catalog<'a> {
                 index.entries.entry(name).or_default().push(entry);
             }
         }
-        self.entries = index.entries;
+        let mut entries = index.entries;
+        for (name, list) in &mut entries {
+            list.sort_by_cached_key(|entry| self.preference(name, entry));
+        }
+        self.entries = entries;
+    }
+
+    /// Returns by what providers of a name are put in order; smaller is better.
+    fn preference(&self, name: &str, entry: &Entry) -> impl Ord + use<'a> {
+        let nevra = self.nevra(entry.who);
+        let in_core = matches!(entry.who, Who::External(place) if self.externals[place].in_core);
+        (
+            entry.rank,
+            nevra.name != name,
+            !in_core,
+            Reverse(&nevra.evr),
+            nevra,
+            entry.who,
+            entry.constraint.clone(),
+        )
     }
 
     /// Returns who provides a dependency, best first; a package may appear more than once.
-    pub(crate) fn providers(&self, dependency: &Dependency) -> Vec<&Entry> {
-        let entries = self.entries.get(dependency.name.as_str()).map_or(&[][..], Vec::as_slice);
-        let fits = |entry: &&Entry| match (&entry.constraint, &dependency.constraint) {
-            (Some(provided), Some(required)) => provided.overlaps(required),
-            _ => true,
-        };
-        let mut found: Vec<&Entry> = entries.iter().filter(fits).collect();
-        found.sort_by_cached_key(|entry| {
-            let nevra = self.nevra(entry.who);
-            let in_core = matches!(entry.who, Who::External(place) if self.externals[place].in_core);
-            (entry.rank, nevra.name != dependency.name, !in_core, Reverse(&nevra.evr), nevra, entry.who)
-        });
-        found
+    pub(crate) fn providers<'d>(
+        &self,
+        dependency: &'d Dependency,
+    ) -> impl Iterator<Item = &Entry> + use<'_, 'd, 'a> {
+        self.named(&dependency.name).iter().filter(|entry| entry.fits(dependency))
     }
 
-    /// Returns everything of a name, whatever its version.
+    /// Returns everything of a name, whatever its version, best first.
     pub(crate) fn named(&self, name: &str) -> &[Entry] {
         self.entries.get(name).map_or(&[], Vec::as_slice)
     }

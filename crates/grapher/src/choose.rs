@@ -121,8 +121,7 @@ impl Catalog<'_> {
             rank: entry.rank,
             nearness: self.nearness(entry.who, owner),
         };
-        let mut found: Vec<Chosen<'r>> =
-            self.providers(leaf).into_iter().filter(admitted).map(chosen).collect();
+        let mut found: Vec<Chosen<'r>> = self.providers(leaf).filter(admitted).map(chosen).collect();
         // Stable: `providers` has sorted what is alike here.
         found.sort_by_key(Chosen::preference);
         found
@@ -203,7 +202,7 @@ impl Catalog<'_> {
             Who::External(place) if self.externals[place].in_core => true,
             who => owner.present.contains(&who),
         };
-        self.providers(dependency).into_iter().map(|entry| entry.who).filter(|who| present(*who)).collect()
+        self.providers(dependency).map(|entry| entry.who).filter(|who| present(*who)).collect()
     }
 
     /// Says why nothing serves a dependency.

@@ -1,10 +1,10 @@
 //! Makes nodes and edges from the catalogue: one pass over packages, one over specs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
-use rpm_model::Requirement;
+use rpm_model::{Dependency, Requirement};
 
 use crate::catalog::{Catalog, Who};
 use crate::choose::{Chosen, Owner};
@@ -27,18 +27,32 @@ pub(crate) enum Key {
 pub(crate) struct Construction<'a> {
     pub(crate) catalog: Catalog<'a>,
     pub(crate) graph: StableDiGraph<Node, Edge>,
-    pub(crate) keys: HashMap<NodeIndex, Key>,
-    pub(crate) nodes: BTreeMap<Key, NodeIndex>,
+    /// By index of the node: none is ever removed.
+    keys: Vec<Key>,
+    pub(crate) nodes: HashMap<Key, NodeIndex>,
     /// Requirements that nothing serves.
-    pub(crate) unresolvable: Vec<Unresolvable>,
-    /// Those among never-built packages' possible provides.
-    pub(crate) open: Vec<Unresolvable>,
+    pub(crate) findings: Vec<Finding>,
     /// Self-requirements served by an older package.
     pub(crate) breaks: Vec<CycleBreak>,
     /// Specs that need themselves.
     pub(crate) cycles: Vec<BuildCycle>,
-    unresolved: BTreeMap<Requirement, NodeIndex>,
+    unresolved: HashMap<Requirement, NodeIndex>,
     names: Names,
+    /// Requirements and dependencies once each, for many have the same.
+    requirements: HashMap<&'a Requirement, Arc<Requirement>>,
+    leaves: HashMap<&'a Dependency, Arc<Dependency>>,
+    /// The first two specs with a package that was never built.
+    unbuilt: Vec<usize>,
+}
+
+/// A requirement that nothing serves.
+#[derive(Clone, Debug)]
+pub(crate) struct Finding {
+    /// Who states it: a build or a package.
+    pub(crate) owner: Key,
+    /// Whether a package that was never built might turn out to serve it.
+    pub(crate) is_open: bool,
+    pub(crate) told: Unresolvable,
 }
 
 impl<'a> Construction<'a> {
@@ -50,17 +64,23 @@ impl<'a> Construction<'a> {
                 .map(|package| package.nevra.name.as_str())
                 .chain(catalog.externals.iter().map(|package| package.nevra.name.as_str())),
         );
+        let mut unbuilt: Vec<usize> =
+            catalog.packages.iter().filter(|package| package.unbuilt).map(|package| package.spec).collect();
+        unbuilt.dedup();
+        unbuilt.truncate(2);
         let mut construction = Self {
             catalog,
             graph: StableDiGraph::new(),
-            keys: HashMap::new(),
-            nodes: BTreeMap::new(),
-            unresolvable: Vec::new(),
-            open: Vec::new(),
+            keys: Vec::new(),
+            nodes: HashMap::new(),
+            findings: Vec::new(),
             breaks: Vec::new(),
             cycles: Vec::new(),
-            unresolved: BTreeMap::new(),
+            unresolved: HashMap::new(),
             names,
+            requirements: HashMap::new(),
+            leaves: HashMap::new(),
+            unbuilt,
         };
         construction.add_tree(run_check);
         for place in 0..construction.catalog.packages.len() {
@@ -91,9 +111,14 @@ impl<'a> Construction<'a> {
 
     fn add(&mut self, key: Key, node: Node) -> NodeIndex {
         let index = self.graph.add_node(node);
-        self.keys.insert(index, key);
+        self.keys.push(key);
         self.nodes.insert(key, index);
         index
+    }
+
+    /// Returns what a node stands for.
+    pub(crate) fn key(&self, node: NodeIndex) -> Key {
+        self.keys[node.index()]
     }
 
     /// Returns the node of a package, which packages from outside get when they are first needed.
@@ -151,7 +176,7 @@ impl<'a> Construction<'a> {
     fn connect_to_itself(
         &mut self,
         spec: usize,
-        requirement: &Requirement,
+        requirement: &'a Requirement,
         reason: UnresolvedReason,
         owner: &mut Owner,
     ) {
@@ -188,7 +213,7 @@ impl<'a> Construction<'a> {
     /// Notes where a package from outside serves what the spec itself will provide.
     fn note_self_requirement(&mut self, spec: usize, requirement: &Requirement, chosen: &[Chosen<'_>]) {
         for used in chosen.iter().filter(|chosen| !matches!(chosen.who, Who::Tree(_))) {
-            let own = self.catalog.providers(used.leaf).into_iter().find(|entry| {
+            let own = self.catalog.providers(used.leaf).find(|entry| {
                 matches!(entry.who, Who::Tree(_)) && self.catalog.spec_of(entry.who) == Some(spec)
             });
             let Some(own) = own.map(|entry| entry.who) else { continue };
@@ -207,18 +232,20 @@ impl<'a> Construction<'a> {
         &mut self,
         from: NodeIndex,
         kind: EdgeKind,
-        requirement: &Requirement,
-        chosen: &[Chosen<'_>],
+        requirement: &'a Requirement,
+        chosen: &[Chosen<'a>],
         owner: &mut Owner,
     ) {
-        let shared = Arc::new(requirement.clone());
+        let shared = self.requirements.entry(requirement).or_insert_with(|| Arc::new(requirement.clone()));
+        let shared = Arc::clone(shared);
         for chosen in chosen {
             let to = self.node_of(chosen.who);
             if matches!(requirement, Requirement::Simple(_)) {
                 owner.present.insert(chosen.who);
             }
             let knowledge = matches!(chosen.who, Who::Tree(_)).then(|| chosen.rank.knowledge());
-            let leaf = Some(Arc::new(chosen.leaf.clone()));
+            let leaf = self.leaves.entry(chosen.leaf).or_insert_with(|| Arc::new(chosen.leaf.clone()));
+            let leaf = Some(Arc::clone(leaf));
             if from != to {
                 let edge = Edge { kind, requirement: Some(Arc::clone(&shared)), leaf, knowledge };
                 self.graph.add_edge(from, to, edge);
@@ -247,12 +274,12 @@ impl<'a> Construction<'a> {
         };
         let shared = Some(Arc::new(requirement.clone()));
         self.graph.add_edge(from, to, Edge { kind, requirement: shared, leaf: None, knowledge: None });
+        let is_open = self.may_be_provided(owner, &reason);
         let near = match &reason {
-            UnresolvedReason::NothingProvides { name } => self.names.near(name),
+            UnresolvedReason::NothingProvides { name } if !is_open => self.names.near(name),
             _ => Vec::new(),
         };
-        let is_open = self.may_be_provided(owner, &reason);
-        let finding = Unresolvable {
+        let told = Unresolvable {
             spec: self.catalog.specs[owner.spec].data.name.clone(),
             scope: owner.scope,
             chain: Vec::new(),
@@ -261,7 +288,7 @@ impl<'a> Construction<'a> {
             reason,
             near,
         };
-        if is_open { self.open.push(finding) } else { self.unresolvable.push(finding) }
+        self.findings.push(Finding { owner: self.key(from), is_open, told });
     }
 
     /// Notes a requirement as open whose suggested provider cannot be right: it needs the requirer.
@@ -279,10 +306,7 @@ impl<'a> Construction<'a> {
     fn may_be_provided(&self, owner: &Owner, reason: &UnresolvedReason) -> bool {
         let UnresolvedReason::NothingProvides { name } = reason else { return false };
         let generated = name.starts_with('/') || (name.contains('(') && name.ends_with(')'));
-        let unbuilt = |package: &crate::catalog::TreePackage<'_>| {
-            package.unbuilt && (owner.scope == Scope::RunTime || package.spec != owner.spec)
-        };
-        generated && self.catalog.packages.iter().any(unbuilt)
+        generated && self.unbuilt.iter().any(|spec| owner.scope == Scope::RunTime || *spec != owner.spec)
     }
 }
 

@@ -146,7 +146,7 @@ fn dot_name(id: usize, node: &GraphNode) -> String {
 impl DependencyGraph {
     /// Returns the graph as `graph.json` with the goal node `ALL`.
     pub fn to_json(&self, states: &NodeStates) -> GraphDocument {
-        self.document(states, &self.specs.keys().cloned().collect())
+        self.document(states, &self.specs().map(str::to_owned).collect())
     }
 
     /// Returns the graph as `graph.dot` with the goal node `ALL`.
@@ -169,20 +169,20 @@ impl DependencyGraph {
                 knowledge: edge.weight().knowledge,
             })
             .collect();
-        let all = goals.len() == self.specs.len();
+        let all = goals.len() == self.specs().len();
         let goal = Node::Goal { goal: if all { "ALL" } else { "PackagesToBuild" }.to_owned() };
         edges.extend(self.goal_edges(&goal, goals));
         nodes.push(self.graph_node(&goal, states));
         nodes.sort_by(|a, b| a.node.cmp(&b.node));
         edges.sort();
         edges.dedup();
-        let hindered = self.specs.iter().filter(|(_, node)| !node.obstacles.is_empty());
+        let hindered = self.hindered().map(|spec| (spec.to_owned(), self.obstacles(spec)));
         GraphDocument {
             schema: GraphDocument::SCHEMA,
             arch: self.arch.clone(),
             nodes,
             edges,
-            obstacles: hindered.map(|(spec, node)| (spec.clone(), node.obstacles.clone())).collect(),
+            obstacles: hindered.collect(),
             unresolvable: self.unresolvable.clone(),
             open: self.open.clone(),
             cycles: self.cycles.clone(),
@@ -202,7 +202,7 @@ impl DependencyGraph {
             },
             source: match node {
                 Node::Build { spec } | Node::Test { spec } | Node::Run { spec, .. } => {
-                    self.specs.get(spec).map(|node| node.source.clone())
+                    self.needs.spec(spec).map(|node| node.source.clone())
                 }
                 Node::Goal { .. } | Node::Remote { .. } | Node::Unresolved { .. } => None,
             },

@@ -68,7 +68,7 @@ impl DependencyGraph {
         let mut goals = BTreeSet::new();
         let mut errors = BTreeSet::new();
         if request.names.is_empty() {
-            goals.extend(self.specs.keys().cloned());
+            goals.extend(self.specs().map(str::to_owned));
         }
         for name in &request.names {
             match self.goal(name) {
@@ -93,7 +93,7 @@ impl DependencyGraph {
 
     fn goal(&self, name: &str) -> Result<String, GoalError> {
         let name = name.to_owned();
-        if self.specs.contains_key(&name) {
+        if self.needs.place(&name).is_some() {
             return Ok(name);
         }
         if self.bad.contains(&name) {
@@ -105,8 +105,8 @@ impl DependencyGraph {
         if let Some(spec) = self.package_specs.get(&name) {
             return Ok(spec.clone());
         }
-        let known = self.specs.keys().chain(self.package_specs.keys()).chain(&self.bad).chain(&self.excluded);
-        let near = Names::new(known.map(String::as_str)).near(&name);
+        let others = self.package_specs.keys().chain(&self.bad).chain(&self.excluded);
+        let near = Names::new(self.specs().chain(others.map(String::as_str))).near(&name);
         Err(GoalError::Unknown { name, near })
     }
 }

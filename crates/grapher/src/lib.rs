@@ -41,17 +41,19 @@ mod goal;
 mod input;
 mod model;
 mod near;
+mod needs;
 mod order;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use petgraph::stable_graph::StableDiGraph;
+use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
 use rpm_model::Requirement;
 
 use crate::catalog::Catalog;
 use crate::construct::{Construction, Key};
-use crate::order::SpecNode;
+use crate::needs::Needs;
 
 pub use emit::{GraphDocument, GraphEdge, GraphNode, NodeState, NodeStates};
 pub use goal::{GoalError, GoalErrors, GoalRequest};
@@ -67,10 +69,11 @@ pub use order::{BuildOrder, BuildStep, Obstacle, Prerequisite};
 pub struct DependencyGraph {
     arch: String,
     graph: StableDiGraph<Node, Edge>,
-    specs: BTreeMap<String, SpecNode>,
+    needs: Arc<Needs>,
+    /// The node of each spec's build.
+    builds: Vec<NodeIndex>,
+    /// The spec of each package, by name.
     package_specs: BTreeMap<String, String>,
-    needed_by: BTreeMap<String, BTreeSet<String>>,
-    providers: BTreeMap<String, Vec<(Requirement, Provider)>>,
     bad: BTreeSet<String>,
     excluded: BTreeSet<String>,
     unresolvable: Vec<Unresolvable>,
@@ -84,34 +87,32 @@ impl DependencyGraph {
     pub fn new(input: &GraphInput<'_>) -> Self {
         let mut construction = Construction::new(Catalog::new(input), input.run_check);
         let ignored = cycle::break_cycles(&mut construction);
-        let specs = order::spec_nodes(&construction, &ignored);
-        let mut needed_by: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let cycles = sorted(std::mem::take(&mut construction.cycles));
+        let findings = std::mem::take(&mut construction.findings);
+        let told = |is_open: bool| {
+            let some = findings.iter().filter(|finding| finding.is_open == is_open);
+            sorted(some.map(|finding| finding.told.clone()).collect())
+        };
+        let (unresolvable, open) = (told(false), told(true));
+        let needs = Needs::new(&construction, findings, cycles.clone(), &ignored);
         let mut package_specs = BTreeMap::new();
-        for (name, node) in &specs {
-            for prerequisite in &node.prerequisites {
-                needed_by.entry(prerequisite.spec.clone()).or_default().insert(name.clone());
-            }
-            for package in &node.packages {
-                package_specs.entry(package.name.clone()).or_insert_with(|| name.clone());
+        for node in &needs.specs {
+            for package in needs.packages(node) {
+                package_specs.entry(package.name.clone()).or_insert_with(|| node.name.clone());
             }
         }
-        let providers = (0..construction.catalog.specs.len())
-            .map(|spec| {
-                (construction.catalog.specs[spec].data.name.clone(), build_providers(&construction, spec))
-            })
-            .collect();
+        let builds = (0..needs.specs.len()).map(|spec| construction.nodes[&Key::Build(spec)]).collect();
         let owned = |names: &BTreeSet<&str>| names.iter().map(|name| (*name).to_owned()).collect();
         Self {
             arch: input.document.arch.clone(),
-            specs,
+            needs: Arc::new(needs),
+            builds,
             package_specs,
-            needed_by,
-            providers,
             bad: owned(&construction.catalog.bad),
             excluded: owned(&construction.catalog.excluded),
-            unresolvable: sorted(construction.unresolvable),
-            open: sorted(construction.open),
-            cycles: sorted(construction.cycles),
+            unresolvable,
+            open,
+            cycles,
             breaks: sorted(construction.breaks),
             graph: construction.graph,
         }
@@ -124,7 +125,7 @@ impl DependencyGraph {
 
     /// Returns the names of all specs that can be built for the architecture, sorted.
     pub fn specs(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.specs.keys().map(String::as_str)
+        self.needs.specs.iter().map(|node| node.name.as_str())
     }
 
     /// Returns the names of specs that are not for the architecture, sorted.
@@ -164,43 +165,61 @@ impl DependencyGraph {
 
     /// Returns the specs whose build roots need packages of this one, sorted.
     pub fn needed_by<'a>(&'a self, spec: &str) -> impl Iterator<Item = &'a str> {
-        self.needed_by.get(spec).into_iter().flatten().map(String::as_str)
+        self.names(self.needs.spec(spec).map(|node| node.needed_by.as_ref()))
     }
 
     /// Returns the specs whose packages this one's build root needs, sorted.
     pub fn depends_on<'a>(&'a self, spec: &str) -> impl Iterator<Item = &'a str> {
-        let node = self.specs.get(spec);
-        node.into_iter().flat_map(|node| &node.prerequisites).map(|needed| needed.spec.as_str())
+        self.names(self.needs.spec(spec).map(|node| node.prerequisites.as_ref()))
+    }
+
+    fn names<'a>(&'a self, places: Option<&'a [u32]>) -> impl Iterator<Item = &'a str> {
+        let places = places.unwrap_or_default().iter();
+        places.map(|place| self.needs.specs[*place as usize].name.as_str())
+    }
+
+    /// Returns the specs whose packages this one's build root needs, each with the shortest chain of
+    /// requirements that leads to it, sorted.
+    pub fn prerequisites(&self, spec: &str) -> Vec<Prerequisite> {
+        self.needs.place(spec).map(|place| self.needs.prerequisites(place)).unwrap_or_default()
+    }
+
+    /// Returns why a spec cannot be built, sorted; nothing where it can.
+    pub fn obstacles(&self, spec: &str) -> Vec<Obstacle> {
+        self.needs.place(spec).map(|place| self.needs.obstacles(place)).unwrap_or_default()
+    }
+
+    /// Returns the specs that cannot be built, sorted; [`Self::obstacles`] says why.
+    pub fn hindered(&self) -> impl Iterator<Item = &str> {
+        self.needs.specs.iter().filter(|node| node.hindered).map(|node| node.name.as_str())
     }
 
     /// Returns who serves the build requirements of a spec, sorted by requirement.
-    pub fn providers(&self, spec: &str) -> &[(Requirement, Provider)] {
-        self.providers.get(spec).map_or(&[], Vec::as_slice)
+    pub fn providers(&self, spec: &str) -> Vec<(Requirement, Provider)> {
+        let Some(place) = self.needs.place(spec) else { return Vec::new() };
+        let provider = |edge: petgraph::stable_graph::EdgeReference<'_, Edge>| {
+            let requirement = edge.weight().requirement.as_deref()?.clone();
+            let provider = match &self.graph[edge.target()] {
+                Node::Run { spec, package } => Provider::Tree {
+                    spec: spec.clone(),
+                    package: package.clone(),
+                    knowledge: edge.weight().knowledge.unwrap_or(Knowledge::Declared),
+                },
+                Node::Remote { package, origin } => {
+                    Provider::External { package: package.clone(), origin: *origin }
+                }
+                _ => return None,
+            };
+            Some((requirement, provider))
+        };
+        sorted(self.graph.edges(self.builds[place]).filter_map(provider).collect())
     }
 
     /// Returns the goals and all they need, in an order in which they can be built.
     ///
     /// Whether each of them has to be built at all is not the graph's question.
     pub fn order(&self, goals: &BTreeSet<String>) -> BuildOrder {
-        let mut needed: BTreeSet<&str> = BTreeSet::new();
-        let mut queue: Vec<&str> = goals.iter().map(String::as_str).collect();
-        while let Some(name) = queue.pop() {
-            if let Some((name, node)) = self.specs.get_key_value(name)
-                && needed.insert(name)
-            {
-                queue.extend(node.prerequisites.iter().map(|needed| needed.spec.as_str()));
-            }
-        }
-        let step = |name: &&str| {
-            let node = self.specs.get(*name)?;
-            Some(BuildStep {
-                spec: (*name).to_owned(),
-                level: node.level,
-                prerequisites: node.prerequisites.clone(),
-                obstacles: node.obstacles.clone(),
-            })
-        };
-        BuildOrder::new(needed.iter().filter_map(step).collect())
+        BuildOrder::new(&self.needs, goals)
     }
 }
 
@@ -208,25 +227,4 @@ fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
     list.sort();
     list.dedup();
     list
-}
-
-fn build_providers(construction: &Construction<'_>, spec: usize) -> Vec<(Requirement, Provider)> {
-    let catalog = &construction.catalog;
-    let edges = construction.graph.edges(construction.nodes[&Key::Build(spec)]);
-    let provider = |edge: petgraph::stable_graph::EdgeReference<'_, Edge>| {
-        let requirement = edge.weight().requirement.as_deref()?.clone();
-        let provider = match construction.keys[&edge.target()] {
-            Key::Run(place) => Provider::Tree {
-                spec: catalog.specs[catalog.packages[place].spec].data.name.clone(),
-                package: catalog.packages[place].nevra.clone(),
-                knowledge: edge.weight().knowledge.unwrap_or(Knowledge::Declared),
-            },
-            Key::Remote(who) => {
-                Provider::External { package: catalog.nevra(who).clone(), origin: catalog.origin(who) }
-            }
-            _ => return None,
-        };
-        Some((requirement, provider))
-    };
-    sorted(edges.filter_map(provider).collect())
 }

@@ -160,8 +160,8 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 fn print_order(order: &BuildOrder) -> io::Result<()> {
     let mut output = io::stdout().lock();
     for step in &order.steps {
-        let needed: Vec<&str> = step.prerequisites.iter().map(|needed| needed.spec.as_str()).collect();
-        let mark = if step.obstacles.is_empty() { "" } else { " (cannot be built)" };
+        let needed: Vec<&str> = step.needs().collect();
+        let mark = if !step.is_hindered() { "" } else { " (cannot be built)" };
         let line = format!("{} {}{mark}: {}", step.level, step.spec, needed.join(" "));
         writeln!(output, "{}", line.trim_end())?;
     }
@@ -177,7 +177,7 @@ fn conclusion(
     let mut problems: BTreeSet<String> = BTreeSet::new();
     let mut blocked: BTreeSet<&str> = BTreeSet::new();
     for step in &order.steps {
-        for obstacle in &step.obstacles {
+        for obstacle in step.obstacles() {
             match obstacle {
                 Obstacle::Blocked { .. } => {
                     blocked.insert(&step.spec);

@@ -174,7 +174,7 @@ pub struct Unresolvable {
     pub requirement: Requirement,
     /// Why nothing serves it.
     pub reason: UnresolvedReason,
-    /// Names that look similar.
+    /// Names that look similar; not looked for where a package that was never built may turn out to serve it.
     pub near: Vec<String>,
 }
 

@@ -251,7 +251,7 @@ impl Session<'_> {
             .map(|step| PlaceInGraph {
                 package: step.spec.clone(),
                 level: step.level,
-                obstacles: step.obstacles.iter().map(ToString::to_string).collect(),
+                obstacles: step.obstacles().iter().map(ToString::to_string).collect(),
                 needs: chosen.order.closure(&step.spec),
             })
             .collect();

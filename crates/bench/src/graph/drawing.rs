@@ -180,11 +180,12 @@ fn report(graph: &DependencyGraph) -> Report {
         text += &format!("broken cycle: {found}\n");
     }
     for step in &order.steps {
-        for obstacle in &step.obstacles {
+        let obstacles = step.obstacles();
+        for obstacle in &obstacles {
             *counts.entry(kind(obstacle).to_owned()).or_default() += 1;
         }
-        *counts.entry("prerequisites".to_owned()).or_default() += step.prerequisites.len();
-        if let Some(first) = step.obstacles.first() {
+        *counts.entry("prerequisites".to_owned()).or_default() += step.needs().len();
+        if let Some(first) = obstacles.first() {
             *counts.entry("hindered".to_owned()).or_default() += 1;
             text += &format!("{}: {first}\n", step.spec);
         }

@@ -56,7 +56,7 @@ impl Knot {
     }
 
     fn new(construction: &Construction<'_>, nodes: impl Iterator<Item = NodeIndex>) -> Self {
-        let mut nodes: Vec<(Key, NodeIndex)> = nodes.map(|node| (construction.keys[&node], node)).collect();
+        let mut nodes: Vec<(Key, NodeIndex)> = nodes.map(|node| (construction.key(node), node)).collect();
         nodes.sort();
         let members = nodes.iter().map(|(_, node)| *node).collect();
         Self { nodes, members }
@@ -86,7 +86,7 @@ impl Knot {
     }
 
     fn inside(&self, construction: &Construction<'_>, node: NodeIndex) -> Option<Key> {
-        self.members.contains(&node).then(|| construction.keys[&node])
+        self.members.contains(&node).then(|| construction.key(node))
     }
 
     /// Returns the steps from a build to packages of the knot.
@@ -113,7 +113,7 @@ impl Knot {
             .graph
             .edges(node)
             .filter(|edge| self.members.contains(&edge.target()) && !ignored.contains(&edge.id()))
-            .map(|edge| (construction.keys[&edge.target()], edge.target()))
+            .map(|edge| (construction.key(edge.target()), edge.target()))
             .collect();
         targets.sort();
         targets.dedup();

@@ -105,7 +105,7 @@ fn weakest_step(construction: &Construction<'_>, cycle: &[Step]) -> Option<Repla
     let mut best: Option<(usize, Key, Replacement)> = None;
     for step in cycle.iter().filter(|step| !step.build_requires.is_empty()) {
         let Some((badness, edges)) = replacements(construction, step) else { continue };
-        let key = construction.keys[&step.from];
+        let key = construction.key(step.from);
         if best.as_ref().is_none_or(|(least, first, _)| (badness, key) < (*least, *first)) {
             best = Some((badness, key, Replacement { from: step.from, edges }));
         }
@@ -115,7 +115,7 @@ fn weakest_step(construction: &Construction<'_>, cycle: &[Step]) -> Option<Repla
 
 /// Returns what serves the requirements of a step instead, if there is something for each.
 fn replacements(construction: &Construction<'_>, step: &Step) -> Option<(usize, Vec<Instead>)> {
-    let Key::Run(place) = construction.keys[&step.to] else { return None };
+    let Key::Run(place) = construction.key(step.to) else { return None };
     let catalog = &construction.catalog;
     let replaced = catalog.packages[place].spec;
     let mut badness = 0;
@@ -129,8 +129,7 @@ fn replacements(construction: &Construction<'_>, step: &Step) -> Option<(usize, 
             Who::Older(_) if catalog.spec_of(who) == Some(replaced) => Some(9),
             Who::Older(_) | Who::Tree(_) => None,
         };
-        let providers = catalog.providers(leaf);
-        let best = providers.iter().filter_map(|entry| order(entry.who).map(|o| (o, entry.who)));
+        let best = catalog.providers(leaf).filter_map(|entry| order(entry.who).map(|o| (o, entry.who)));
         // The first of equals: `providers` is sorted.
         match best.min_by_key(|(order, _)| *order) {
             Some((order, who)) => {
@@ -148,8 +147,7 @@ fn replace(construction: &mut Construction<'_>, replacement: &Replacement, cycle
     for (edge, who) in &replacement.edges {
         let Some((_, to)) = construction.graph.edge_endpoints(*edge) else { continue };
         let Some(old) = construction.graph.remove_edge(*edge) else { continue };
-        let (Key::Build(spec), Key::Run(place)) =
-            (construction.keys[&replacement.from], construction.keys[&to])
+        let (Key::Build(spec), Key::Run(place)) = (construction.key(replacement.from), construction.key(to))
         else {
             continue;
         };
@@ -179,7 +177,7 @@ fn describe(construction: &Construction<'_>, cycle: &[Step]) -> BuildCycle {
     let mut specs = Vec::new();
     let mut links = Vec::new();
     for step in cycle {
-        let from = match construction.keys[&step.from] {
+        let from = match construction.key(step.from) {
             Key::Build(spec) => {
                 specs.push(catalog.specs[spec].data.name.clone());
                 catalog.specs[spec].data.name.clone()
@@ -187,7 +185,7 @@ fn describe(construction: &Construction<'_>, cycle: &[Step]) -> BuildCycle {
             Key::Run(place) => catalog.packages[place].nevra.to_string(),
             _ => continue,
         };
-        let Key::Run(target) = construction.keys[&step.to] else { continue };
+        let Key::Run(target) = construction.key(step.to) else { continue };
         let edges = construction.graph.edges_connecting(step.from, step.to);
         let requirement = edges.filter_map(|edge| edge.weight().requirement.clone()).min();
         if let Some(requirement) = requirement.map(Arc::unwrap_or_clone) {

@@ -153,7 +153,7 @@ pub(crate) fn steps(graph: &DependencyGraph) -> Vec<String> {
     let goals = graph.select(&GoalRequest::default()).unwrap();
     let order = graph.order(&goals);
     let line = |step: &grapher::BuildStep| {
-        let needed: Vec<&str> = step.prerequisites.iter().map(|needed| needed.spec.as_str()).collect();
+        let needed: Vec<&str> = step.needs().collect();
         format!("{} {}: {}", step.level, step.spec, needed.join(" ")).trim_end().to_owned()
     };
     order.steps.iter().map(line).collect()
@@ -163,7 +163,7 @@ pub(crate) fn steps(graph: &DependencyGraph) -> Vec<String> {
 pub(crate) fn obstacles(graph: &DependencyGraph, spec: &str) -> Vec<String> {
     let goals = graph.select(&GoalRequest::default()).unwrap();
     let order = graph.order(&goals);
-    order.step(spec).unwrap().obstacles.iter().map(ToString::to_string).collect()
+    order.step(spec).unwrap().obstacles().iter().map(ToString::to_string).collect()
 }
 
 fn spec(text: &str) -> SpecData {

@@ -69,7 +69,7 @@ fn the_chain_of_a_prerequisite_is_told() {
     let graph = graph("spec a\nbr b-devel\nspec b\npkg b-devel\nrequires c >= 1\nspec c 2");
     let order = graph.order(&BTreeSet::from(["a".to_owned()]));
     let via: Vec<String> =
-        order.step("a").unwrap().prerequisites[1].via.iter().map(ToString::to_string).collect();
+        order.step("a").unwrap().prerequisites()[1].via.iter().map(ToString::to_string).collect();
     assert_eq!(
         via,
         ["a requires `b-devel` (b-devel-1-1.x86_64)", "b-devel-1-1.x86_64 requires `c >= 1` (c-2-1.x86_64)"]

@@ -69,8 +69,8 @@ proptest! {
         let places: HashMap<&str, usize> =
             order.steps.iter().enumerate().map(|(place, step)| (step.spec.as_str(), place)).collect();
         for step in &order.steps {
-            let hindered = step.obstacles.iter().any(|o| matches!(o, Obstacle::Cycle(_) | Obstacle::Blocked { .. }));
-            for prerequisite in &step.prerequisites {
+            let hindered = step.obstacles().iter().any(|o| matches!(o, Obstacle::Cycle(_) | Obstacle::Blocked { .. }));
+            for prerequisite in step.prerequisites() {
                 prop_assert!(
                     hindered || places[prerequisite.spec.as_str()] < places[step.spec.as_str()],
                     "{} before {}\n{}", step.spec, prerequisite.spec, text
