@@ -17,7 +17,7 @@ use rpm_model::{Comparison, Constraint, Dependency, Evr, Nevra, PackageOrigin, R
 
 use crate::convention::usual_packages;
 use crate::input::{ExternalPackage, GraphInput, RecordedOutput};
-use crate::model::Knowledge;
+use crate::provider::ProviderRank as Rank;
 
 /// One package, by its place in the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,20 +28,6 @@ pub(crate) enum Who {
     External(usize),
     /// A package of the tree as it was last built.
     Older(usize),
-}
-
-/// The order of preference among providers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Rank {
-    Declared,
-    Recorded,
-    Replaced,
-    Staging,
-    Live,
-    Base,
-    Toolchain,
-    Older,
-    Suggested,
 }
 
 /// Somebody provides a name, in some versions.
@@ -99,11 +85,14 @@ pub(crate) struct Catalog<'a> {
     pub(crate) other_architectures: BTreeMap<&'a str, &'a str>,
     /// Names of specs for other architectures.
     pub(crate) excluded: BTreeSet<&'a str>,
+    /// The names that are indexed, provided or not.
+    pub(crate) wanted: HashSet<&'a str>,
     entries: HashMap<&'a str, Vec<Entry>>,
 }
 
 impl<'a> Catalog<'a> {
-    pub(crate) fn new(input: &GraphInput<'a>) -> Self {
+    /// Indexes the providers of all names that something in the tree requires, and of some others.
+    pub(crate) fn new(input: &GraphInput<'a>, names: &'a BTreeSet<String>) -> Self {
         let mut all: Vec<&SpecData> = input.document.specs.iter().collect();
         all.sort_by(|a, b| (&a.name, &a.spec_path).cmp(&(&b.name, &b.spec_path)));
         all.dedup_by(|a, b| a.name == b.name);
@@ -121,6 +110,7 @@ impl<'a> Catalog<'a> {
             bad: input.document.bad.iter().map(|bad| bad.name.as_str()).collect(),
             other_architectures: BTreeMap::new(),
             excluded: excluded.iter().map(|spec| spec.name.as_str()).collect(),
+            wanted: HashSet::new(),
             entries: HashMap::new(),
         };
         for spec in excluded {
@@ -129,8 +119,10 @@ impl<'a> Catalog<'a> {
             }
         }
         catalog.add_tree(&built, input);
-        let wanted = wanted_names(&built, &catalog.packages);
+        let mut wanted = wanted_names(&built, &catalog.packages);
+        wanted.extend(names.iter().map(String::as_str));
         catalog.index(&wanted);
+        catalog.wanted = wanted;
         catalog
     }
 
@@ -244,6 +236,11 @@ impl<'a> Catalog<'a> {
         self.entries.get(name).map_or(&[], Vec::as_slice)
     }
 
+    /// Returns whether every build root holds a package.
+    pub(crate) fn in_core(&self, who: Who) -> bool {
+        matches!(who, Who::External(place) if self.externals[place].in_core)
+    }
+
     pub(crate) fn nevra(&self, who: Who) -> &'a Nevra {
         match who {
             Who::Tree(place) => self.packages[place].nevra,
@@ -265,18 +262,6 @@ impl<'a> Catalog<'a> {
         match who {
             Who::External(place) => self.externals[place].origin,
             Who::Tree(_) | Who::Older(_) => PackageOrigin::Tree,
-        }
-    }
-}
-
-impl Rank {
-    /// Returns how a package of the tree is known to provide something.
-    pub(crate) fn knowledge(self) -> Knowledge {
-        match self {
-            Self::Recorded => Knowledge::Recorded,
-            Self::Replaced => Knowledge::Replaced,
-            Self::Suggested => Knowledge::Suggested,
-            _ => Knowledge::Declared,
         }
     }
 }

@@ -19,15 +19,16 @@ use std::collections::{BTreeSet, HashSet};
 
 use rpm_model::{Dependency, Requirement, RichDependency};
 
-use crate::catalog::{Catalog, Entry, Rank, Who};
+use crate::catalog::{Catalog, Entry, Who};
 use crate::model::{Scope, UnresolvedReason};
+use crate::provider::ProviderRank;
 
 /// One dependency and the package that serves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Chosen<'r> {
     pub(crate) leaf: &'r Dependency,
     pub(crate) who: Who,
-    pub(crate) rank: Rank,
+    pub(crate) rank: ProviderRank,
     nearness: Nearness,
 }
 
@@ -55,7 +56,7 @@ pub(crate) struct Owner {
 }
 
 impl Chosen<'_> {
-    fn preference(&self) -> (Nearness, Rank) {
+    fn preference(&self) -> (Nearness, ProviderRank) {
         (self.nearness, self.rank)
     }
 }

@@ -43,6 +43,7 @@ mod model;
 mod near;
 mod needs;
 mod order;
+mod provider;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -54,6 +55,7 @@ use rpm_model::Requirement;
 use crate::catalog::Catalog;
 use crate::construct::{Construction, Key};
 use crate::needs::Needs;
+use crate::provider::Offers;
 
 pub use emit::{GraphDocument, GraphEdge, GraphNode, NodeState, NodeStates};
 pub use goal::{GoalError, GoalErrors, GoalRequest};
@@ -63,6 +65,10 @@ pub use model::{
     UnresolvedReason,
 };
 pub use order::{BuildOrder, BuildStep, Obstacle, Prerequisite};
+pub use provider::{
+    ProviderCandidate, ProviderExplanation, ProviderRank, ProviderRefusal, ProviderRule, ProviderUse,
+    ProviderVerdict,
+};
 
 /// The dependency graph of a tree.
 #[derive(Clone, Debug)]
@@ -74,6 +80,7 @@ pub struct DependencyGraph {
     builds: Vec<NodeIndex>,
     /// The spec of each package, by name.
     package_specs: BTreeMap<String, String>,
+    offers: Arc<Offers>,
     bad: BTreeSet<String>,
     excluded: BTreeSet<String>,
     unresolvable: Vec<Unresolvable>,
@@ -85,7 +92,14 @@ pub struct DependencyGraph {
 impl DependencyGraph {
     /// Returns the graph of a tree. It never fails: what is wrong with the tree is part of the answer.
     pub fn new(input: &GraphInput<'_>) -> Self {
-        let mut construction = Construction::new(Catalog::new(input), input.run_check);
+        Self::answering(input, &BTreeSet::new())
+    }
+
+    /// Returns the same graph, that besides can explain who provides certain names although nothing in the tree
+    /// asks for them.
+    pub fn answering(input: &GraphInput<'_>, names: &BTreeSet<String>) -> Self {
+        let catalog = Catalog::new(input, names);
+        let mut construction = Construction::new(catalog, input.run_check);
         let ignored = cycle::break_cycles(&mut construction);
         let cycles = sorted(std::mem::take(&mut construction.cycles));
         let findings = std::mem::take(&mut construction.findings);
@@ -108,6 +122,7 @@ impl DependencyGraph {
             needs: Arc::new(needs),
             builds,
             package_specs,
+            offers: Arc::new(Offers::new(&construction.catalog)),
             bad: owned(&construction.catalog.bad),
             excluded: owned(&construction.catalog.excluded),
             unresolvable,
@@ -199,17 +214,7 @@ impl DependencyGraph {
         let Some(place) = self.needs.place(spec) else { return Vec::new() };
         let provider = |edge: petgraph::stable_graph::EdgeReference<'_, Edge>| {
             let requirement = edge.weight().requirement.as_deref()?.clone();
-            let provider = match &self.graph[edge.target()] {
-                Node::Run { spec, package } => Provider::Tree {
-                    spec: spec.clone(),
-                    package: package.clone(),
-                    knowledge: edge.weight().knowledge.unwrap_or(Knowledge::Declared),
-                },
-                Node::Remote { package, origin } => {
-                    Provider::External { package: package.clone(), origin: *origin }
-                }
-                _ => return None,
-            };
+            let provider = Provider::of(&self.graph[edge.target()], edge.weight().knowledge)?;
             Some((requirement, provider))
         };
         sorted(self.graph.edges(self.builds[place]).filter_map(provider).collect())

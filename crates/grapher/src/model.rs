@@ -111,6 +111,38 @@ pub enum Provider {
     },
 }
 
+impl Provider {
+    /// Returns what a node is as a provider; builds, goals and the like are none.
+    pub(crate) fn of(node: &Node, knowledge: Option<Knowledge>) -> Option<Self> {
+        match node {
+            Node::Run { spec, package } => Some(Self::Tree {
+                spec: spec.clone(),
+                package: package.clone(),
+                knowledge: knowledge.unwrap_or(Knowledge::Declared),
+            }),
+            Node::Remote { package, origin } => {
+                Some(Self::External { package: package.clone(), origin: *origin })
+            }
+            Node::Goal { .. } | Node::Build { .. } | Node::Test { .. } | Node::Unresolved { .. } => None,
+        }
+    }
+
+    /// Returns the package.
+    pub fn package(&self) -> &Nevra {
+        match self {
+            Self::Tree { package, .. } | Self::External { package, .. } => package,
+        }
+    }
+
+    /// Returns where the package comes from; an older build of the tree is [`PackageOrigin::Tree`] too.
+    pub fn origin(&self) -> PackageOrigin {
+        match self {
+            Self::Tree { .. } => PackageOrigin::Tree,
+            Self::External { origin, .. } => *origin,
+        }
+    }
+}
+
 /// One step of a chain: someone requires something that a package provides.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Link {

@@ -7,7 +7,7 @@
 //! provides x = 2         of the package (its own name is provided anyway)
 //! requires y             of the package
 //! built 1.2              the spec was built: `has PKG`, then `provides` and `requires` of that build
-//! toolchain make-4       an external package; also `core`, `base`, `live`
+//! toolchain make-4       an external package; also `core`, `base`, `live`, `staging`
 //! file /usr/bin/make     of the external package
 //! bad broken             a spec that cannot be read
 //! ```
@@ -79,7 +79,9 @@ impl Tree {
                     let SpecPackage { nevra, provides, .. } = package(rest, &built_version);
                     tree.outputs.push(Output { spec, nevra, provides, requires: Vec::new() });
                 }
-                "toolchain" | "core" | "base" | "live" => tree.externals.push(external(word, rest)),
+                "toolchain" | "core" | "base" | "live" | "staging" => {
+                    tree.externals.push(external(word, rest))
+                }
                 "bad" => tree.document.bad.push(bad(rest)),
                 "provides" => tree.provides(place).push(rest.parse().unwrap()),
                 "requires" if place == "has" => {
@@ -92,7 +94,7 @@ impl Tree {
                 _ => panic!("{line}"),
             }
             place = match word {
-                "pkg" | "has" | "toolchain" | "core" | "base" | "live" => word,
+                "pkg" | "has" | "toolchain" | "core" | "base" | "live" | "staging" => word,
                 "spec" => "pkg",
                 _ => place,
             };
@@ -116,6 +118,11 @@ impl Tree {
     }
 
     pub(crate) fn graph(&self) -> DependencyGraph {
+        self.graph_that_answers(&[])
+    }
+
+    /// Returns the graph that knows providers of some names although nobody requires them.
+    pub(crate) fn graph_that_answers(&self, names: &[&str]) -> DependencyGraph {
         let external: Vec<ExternalPackage<'_>> = self
             .externals
             .iter()
@@ -135,12 +142,13 @@ impl Tree {
                 packages: vec![RecordedOutput { nevra, provides, requires, files: &[] }],
             })
             .collect();
-        DependencyGraph::new(&GraphInput {
+        let input = GraphInput {
             document: &self.document,
             external: &external,
             recorded: &recorded,
             run_check: self.run_check,
-        })
+        };
+        DependencyGraph::answering(&input, &names.iter().map(|name| (*name).to_owned()).collect())
     }
 }
 
@@ -187,6 +195,7 @@ fn external(word: &str, text: &str) -> External {
         files: Vec::new(),
         origin: match word {
             "live" => PackageOrigin::Live,
+            "staging" => PackageOrigin::Staging,
             "base" => PackageOrigin::Base,
             _ => PackageOrigin::Toolchain,
         },

@@ -4,6 +4,7 @@
 
 mod cycles;
 mod emitted;
+mod explain;
 mod fixture;
 mod goals;
 mod order;
