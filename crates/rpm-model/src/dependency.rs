@@ -30,6 +30,9 @@ pub enum Comparison {
     /// `>`
     #[serde(rename = ">")]
     Greater,
+    /// `<>`: less or greater. No spec can say it; the flags of a package's dependency can.
+    #[serde(rename = "<>")]
+    Unequal,
 }
 
 impl Comparison {
@@ -41,6 +44,7 @@ impl Comparison {
             Self::Equal => "=",
             Self::GreaterOrEqual => ">=",
             Self::Greater => ">",
+            Self::Unequal => "<>",
         }
     }
 
@@ -52,12 +56,13 @@ impl Comparison {
             "=" | "==" => Self::Equal,
             ">=" | "=>" => Self::GreaterOrEqual,
             ">" => Self::Greater,
+            "<>" => Self::Unequal,
             _ => return None,
         })
     }
 
     fn less(self) -> bool {
-        matches!(self, Self::Less | Self::LessOrEqual)
+        matches!(self, Self::Less | Self::LessOrEqual | Self::Unequal)
     }
 
     fn equal(self) -> bool {
@@ -65,7 +70,7 @@ impl Comparison {
     }
 
     fn greater(self) -> bool {
-        matches!(self, Self::Greater | Self::GreaterOrEqual)
+        matches!(self, Self::Greater | Self::GreaterOrEqual | Self::Unequal)
     }
 }
 
@@ -97,7 +102,7 @@ pub enum DependencyError {
     #[error("the dependency is empty")]
     Empty,
     /// What follows the name is not an operator and a version.
-    #[error("`{text}`: expected `name` or `name operator version` with one of < <= = >= >")]
+    #[error("`{text}`: expected `name` or `name operator version` with one of < <= = >= > <>")]
     Form {
         /// The whole text.
         text: String,

@@ -1,5 +1,11 @@
 //! Boolean ("rich") dependencies: `(a and b)`, `(a or b)`, `(a if b else c)`, `(a unless b)`,
-//! `(a with b)`, `(a without b)`, nested at will. Grammar and meaning: rpm's boolean dependencies manual.
+//! `(a with b)`, `(a without b)`, nested at will.
+//!
+//! Grammar and meaning are those of rpm 4.18 (`rpmrichParse`, `rpm -i --test`), against which the tests of the
+//! `repository` crate hold them. Commas count as blanks. Only `or`, `with` and `without` may stand inside `with`
+//! and `without`. Two deviations: an `else` without `if` or `unless` is refused, where rpm lets `(a else b)` pass
+//! and gives it no meaning; and rpmbuild's further rule, that `if` may not stand directly in `or` nor `unless` in
+//! `and`, is not applied, because installed packages may break it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -22,7 +28,8 @@ pub enum RichDependency {
     Without(Requirement, Requirement),
     /// The first operand must hold if the second does; otherwise the third, where there is one.
     If(Requirement, Requirement, Option<Requirement>),
-    /// The first operand must hold unless the second does; then the third, where there is one.
+    /// The first operand must hold and the second must not; or, where there is a third, the second and the third
+    /// must hold.
     Unless(Requirement, Requirement, Option<Requirement>),
 }
 
@@ -70,16 +77,30 @@ impl Requirement {
                 if condition.holds(providers) {
                     then.holds(providers)
                 } else {
-                    otherwise_holds(otherwise, providers)
+                    otherwise.as_ref().is_none_or(|operand| operand.holds(providers))
                 }
             }
             RichDependency::Unless(then, condition, otherwise) => {
                 if condition.holds(providers) {
-                    otherwise_holds(otherwise, providers)
+                    otherwise.as_ref().is_some_and(|operand| operand.holds(providers))
                 } else {
                     then.holds(providers)
                 }
             }
+        }
+    }
+
+    /// Returns whether `with` and `without` may hold the expression: they speak of one single package.
+    fn speaks_of_one_package(&self) -> bool {
+        let Self::Rich(rich) = self else { return true };
+        match rich.as_ref() {
+            RichDependency::Or(list) | RichDependency::With(list) => {
+                list.iter().all(Self::speaks_of_one_package)
+            }
+            RichDependency::Without(wanted, unwanted) => {
+                wanted.speaks_of_one_package() && unwanted.speaks_of_one_package()
+            }
+            RichDependency::And(_) | RichDependency::If(..) | RichDependency::Unless(..) => false,
         }
     }
 
@@ -104,13 +125,6 @@ impl Requirement {
             RichDependency::If(then, ..) | RichDependency::Unless(then, ..) => then.candidates(providers),
         }
     }
-}
-
-fn otherwise_holds<K: Ord>(
-    otherwise: &Option<Requirement>,
-    providers: &dyn Fn(&Dependency) -> BTreeSet<K>,
-) -> bool {
-    otherwise.as_ref().is_none_or(|operand| operand.holds(providers))
 }
 
 /// Nesting beyond this is refused: no real package comes near it and recursion must end.
@@ -180,6 +194,11 @@ impl<'a> RichParser<'a> {
             }
             _ => return Err(self.error("one of and, or, with, without, if, unless")),
         };
+        if matches!(operator, "with" | "without")
+            && !rich.operands().into_iter().all(Requirement::speaks_of_one_package)
+        {
+            return Err(self.error("only or, with and without inside with and without"));
+        }
         self.close()?;
         Ok(Requirement::Rich(Box::new(rich)))
     }
@@ -192,7 +211,8 @@ impl<'a> RichParser<'a> {
         }
         let before = self.position;
         self.blanks();
-        let Some(comparison) = Comparison::from_operator(self.word()) else {
+        let comparison = Comparison::from_operator(self.word());
+        let Some(comparison) = comparison.filter(|comparison| *comparison != Comparison::Unequal) else {
             self.position = before;
             return Ok(Dependency::any(name).into());
         };
@@ -207,8 +227,11 @@ impl<'a> RichParser<'a> {
     /// Reads an operator word if one stands here; `)` is none.
     fn operator(&mut self) -> Option<&'a str> {
         self.blanks();
-        let word = self.word();
-        (!word.is_empty()).then_some(word)
+        let rest = self.rest();
+        // Unlike a name it ends with a blank proper, not with a comma.
+        let end = rest.find(|c: char| c.is_whitespace() || c == ')').unwrap_or(rest.len());
+        self.position += end;
+        (end > 0).then_some(&rest[..end])
     }
 
     fn close(&mut self) -> Result<(), DependencyError> {
@@ -235,7 +258,7 @@ impl<'a> RichParser<'a> {
                     false
                 }
                 ')' => true,
-                blank => blank.is_whitespace(),
+                other => is_blank(*other),
             })
             .map_or(rest.len(), |(index, _)| index);
         self.position += end;
@@ -244,7 +267,7 @@ impl<'a> RichParser<'a> {
 
     fn blanks(&mut self) {
         let rest = self.rest();
-        self.position += rest.len() - rest.trim_start().len();
+        self.position += rest.len() - rest.trim_start_matches(is_blank).len();
     }
 
     fn rest(&self) -> &'a str {
@@ -255,6 +278,10 @@ impl<'a> RichParser<'a> {
         let column = self.text[..self.position].chars().count() + 1;
         DependencyError::Rich { text: self.text.to_owned(), column, expected }
     }
+}
+
+fn is_blank(character: char) -> bool {
+    character.is_whitespace() || character == ','
 }
 
 #[cfg(test)]
@@ -293,6 +320,7 @@ mod tests {
         check("(a or b and c)", 12);
         check("(a or b) c", 10);
         check("(a xor b)", 9);
+        check("(a with (b and c))", 18);
         check(&"(".repeat(100), 66);
     }
 
@@ -321,9 +349,11 @@ mod tests {
             ("(z if y)", true),
             ("(z if y else a)", true),
             ("(z if y else w)", false),
-            ("(z unless a)", true),
+            ("(z unless a)", false),
+            ("(a unless y)", true),
             ("(z unless y)", false),
             ("(z unless a else w)", false),
+            ("(z unless a else b)", true),
             ("((a or z) and (b if a))", true),
         ] {
             let requirement: Requirement = text.parse().unwrap();

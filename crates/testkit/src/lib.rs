@@ -1,12 +1,15 @@
-//! What tests share: servers that misbehave on purpose.
+//! What tests share: servers that misbehave on purpose, and the distribution's own tools as oracles.
 //!
-//! What it is: real servers on the loopback interface ([`SourceServer`]) that tests steer reply by reply.
+//! What it is: real servers on the loopback interface ([`SourceServer`]) that tests steer reply by reply; rpm and
+//! dnf in processes that answer questions ([`Oracle`]).
 //!
 //! What it is not: nothing here is used by a program; a helper that cannot do its work panics with the
 //! reason, because a test has no better use for an error.
 
+mod oracle;
 mod source_server;
 mod tls;
 
+pub use oracle::{Oracle, OracleError};
 pub use source_server::{FileReply, RangeSupport, ReceivedRequest, Reply, SourceServer};
 pub use tls::TestAuthority;

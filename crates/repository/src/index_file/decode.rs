@@ -96,6 +96,7 @@ fn comparison(word: u32) -> Option<Comparison> {
         3 => Comparison::Equal,
         4 => Comparison::GreaterOrEqual,
         5 => Comparison::Greater,
+        6 => Comparison::Unequal,
         _ => return None,
     })
 }

@@ -183,6 +183,7 @@ pub(super) fn comparison_word(comparison: Comparison) -> u32 {
         Comparison::Equal => 3,
         Comparison::GreaterOrEqual => 4,
         Comparison::Greater => 5,
+        Comparison::Unequal => 6,
     }
 }
 
