@@ -84,6 +84,7 @@ impl Dependency {
             "=" | "==" => Sense::EQUAL,
             ">=" => Sense::GREATER | Sense::EQUAL,
             ">" => Sense::GREATER,
+            "<>" => Sense::LESS | Sense::GREATER,
             _ => return Self::any(text),
         };
         Self { name: name.into(), sense, version: version.into() }

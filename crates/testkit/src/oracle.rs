@@ -1,12 +1,14 @@
 //! rpm and dnf as oracles: one process of the distribution's Python each, which answers any number of questions,
 //! so that a thousand cases cost one start.
 
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// The Python that the distribution's rpm and dnf modules are made for; `/usr/bin/dnf` names it in its first line.
 const PYTHON: &str = "/usr/bin/python3";
@@ -18,6 +20,17 @@ pub struct Oracle {
     /// `None` only while it is dropped.
     questions: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
+}
+
+/// What dnf would install.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct DnfAnswer {
+    /// The packages, sorted; `None` where it finds no way.
+    pub packages: Option<BTreeSet<String>>,
+    /// Its words where it finds no way.
+    pub problem: Option<String>,
+    /// What resolving alone took.
+    pub seconds: f64,
 }
 
 /// Why an oracle gave no answer.
@@ -45,7 +58,28 @@ impl Oracle {
         if has_module("rpm")? { Self::start(script, &[scratch]).map(Some) } else { Ok(None) }
     }
 
-    fn start(script: &str, arguments: &[&Path]) -> Result<Self, OracleError> {
+    /// Starts dnf (libsolv) over some repositories, each with a name, and an empty root; it keeps its files below a
+    /// directory. Returns it with the number of packages that it knows; `None` where dnf is not installed.
+    ///
+    /// # Errors
+    /// When the process cannot be started or the repositories cannot be loaded.
+    pub fn dnf(scratch: &Path, repositories: &[(&str, &Path)]) -> Result<Option<(Self, usize)>, OracleError> {
+        if !has_module("dnf")? {
+            return Ok(None);
+        }
+        let named = |(name, directory): &(&str, &Path)| {
+            let mut argument = OsString::from(format!("{name}="));
+            argument.push(directory);
+            argument
+        };
+        let arguments: Vec<OsString> =
+            [scratch.into()].into_iter().chain(repositories.iter().map(named)).collect();
+        let mut oracle = Self::start(include_str!("python/dnf.py"), &arguments)?;
+        let packages = oracle.answer()?;
+        Ok(Some((oracle, packages)))
+    }
+
+    fn start(script: &str, arguments: &[impl AsRef<OsStr>]) -> Result<Self, OracleError> {
         let mut child = Command::new(PYTHON)
             .args(["-c", script])
             .args(arguments)
@@ -68,6 +102,10 @@ impl Oracle {
         let questions = self.questions.as_mut().ok_or(OracleError::Ended)?;
         questions.write_all(&line)?;
         questions.flush()?;
+        self.answer()
+    }
+
+    fn answer<T: DeserializeOwned>(&mut self) -> Result<T, OracleError> {
         let mut answer = String::new();
         if self.answers.read_line(&mut answer)? == 0 {
             return Err(OracleError::Ended);

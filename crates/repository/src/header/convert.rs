@@ -108,7 +108,13 @@ fn simple(list: &'static str, raw: RawList) -> Result<Vec<Dependency>, BadPackag
 }
 
 fn dependency_of(raw: rpm::Dependency) -> Result<Dependency, DependencyError> {
-    let comparison = Comparison::from_operator(raw.flags.comparator_str());
+    let unequal = DependencyFlags::LESS | DependencyFlags::GREATER;
+    let comparison = if raw.flags & (unequal | DependencyFlags::EQUAL) == unequal {
+        // The parser has no word for it.
+        Some(Comparison::Unequal)
+    } else {
+        Comparison::from_operator(raw.flags.comparator_str())
+    };
     match comparison {
         Some(comparison) if !raw.version.is_empty() => {
             let evr = raw.version.parse().map_err(|source| DependencyError::Version {

@@ -12,6 +12,7 @@ fn reads_what_the_package_says() {
         &TinyPackage::new("zlib-devel", "1:1.3-2", "x86_64")
             .requires("zlib = 1:1.3-2")
             .requires("(pkgconf or pkg-config)")
+            .requires("odd <> 1")
             .requires("/bin/sh")
             .provides("pkgconfig(zlib) = 1.3")
             .conflicts("zlib-ng-devel")
@@ -22,7 +23,7 @@ fn reads_what_the_package_says() {
     let header = &package.header;
     assert_eq!(header.nevra.to_string(), "zlib-devel-1:1.3-2.x86_64");
     let texts = |list: &[Requirement]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert_eq!(texts(&header.requires), ["/bin/sh", "zlib = 1:1.3-2", "(pkgconf or pkg-config)"]);
+    assert_eq!(texts(&header.requires), ["/bin/sh", "odd <> 1", "zlib = 1:1.3-2", "(pkgconf or pkg-config)"]);
     assert_eq!(texts(&header.conflicts), ["zlib-ng-devel"]);
     assert_eq!(header.obsoletes[0].to_string(), "libz-devel < 2");
     assert!(header.provides.iter().any(|provide| provide.to_string() == "pkgconfig(zlib) = 1.3"));
