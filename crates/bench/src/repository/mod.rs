@@ -23,7 +23,6 @@ use crate::machine::Machine;
 use crate::measure::own_cpu;
 use crate::specs::note;
 use crate::{Conclusion, Place};
-use synthetic::Numbers;
 
 /// Milliseconds to open a repository of 60,000 packages that did not change.
 const OPEN: f64 = 100.0;
@@ -123,11 +122,11 @@ fn timed<T, E: Into<BenchError>>(work: impl FnOnce() -> Result<T, E>) -> Result<
 fn look_up(opened: OpenedRepository, packages: usize, seed: u64) -> Result<f64, BenchError> {
     let none: [&IndexedPackage; 0] = [];
     let index = ProviderIndex::with_repositories(vec![opened.index.into()], none);
-    let mut numbers = Numbers::new(seed);
+    let mut numbers = fastrand::Rng::with_seed(seed);
     let start = Instant::now();
     let mut found = 0;
     for lookup in 0..LOOKUPS {
-        let number = numbers.below(packages);
+        let number = numbers.usize(0..packages);
         let wanted = match lookup % 3 {
             0 => synthetic::name(number),
             1 => format!("libword{number}.so.{}()(64bit)", number % 7),

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use fastrand::Rng;
 use rpm_model::ContentDigest;
 
 use crate::error::BenchError;
@@ -12,36 +13,18 @@ use crate::error::BenchError;
 /// Files per package; half of what a distribution has on average.
 pub(crate) const FILES: usize = 60;
 
-/// A generator of numbers that is the same everywhere (Steele and others, SplitMix64).
-pub(crate) struct Numbers(u64);
-
-impl Numbers {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// Returns the next number below `limit`.
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % limit.max(1) as u64) as usize
-    }
-
-    /// Returns a number below `limit`, small ones far more often than large ones.
-    pub(crate) fn popular(&mut self, limit: usize) -> usize {
-        let limit = self.below(limit) + 1;
-        let limit = self.below(limit) + 1;
-        self.below(limit)
-    }
+/// Returns a number below `limit`, small ones far more often than large ones.
+fn popular(numbers: &mut Rng, limit: usize) -> usize {
+    let limit = numbers.usize(0..limit) + 1;
+    let limit = numbers.usize(0..limit) + 1;
+    numbers.usize(0..limit)
 }
 
 /// Writes the metadata of a repository of so many packages.
 pub(crate) fn write(directory: &Path, count: usize) -> Result<(), BenchError> {
     let repodata = directory.join("repodata");
     fs::create_dir_all(&repodata).map_err(BenchError::io("create", &repodata))?;
-    let mut numbers = Numbers::new(count as u64);
+    let mut numbers = Rng::with_seed(count as u64);
     let primary = Document::create(&repodata, "primary")?;
     let filelists = Document::create(&repodata, "filelists")?;
     let (mut primary, mut filelists) = (primary, filelists);
@@ -86,9 +69,9 @@ struct Package {
 }
 
 impl Package {
-    fn new(number: usize, count: usize, numbers: &mut Numbers) -> Self {
+    fn new(number: usize, count: usize, numbers: &mut Rng) -> Self {
         let name = name(number);
-        let version = format!("{}.{}.{}", numbers.below(12), numbers.below(40), numbers.below(9));
+        let version = format!("{}.{}.{}", numbers.usize(0..12), numbers.usize(0..40), numbers.usize(0..9));
         let soname = |number: usize, version: usize| format!("libword{number}.so.{version}()(64bit)");
         let mut provides = vec![
             entry(&name, Some(&version)),
@@ -97,13 +80,13 @@ impl Package {
             entry(&format!("libword{number}.so.{}(WORD_1.0)(64bit)", number % 7), None),
         ];
         provides.extend(
-            (0..numbers.below(8))
+            (0..numbers.usize(0..8))
                 .map(|more| entry(&format!("kind{more}(word{number}::part{more})"), Some(&version))),
         );
         let mut requires = vec![entry("libc.so.6()(64bit)", None), entry("rtld(GNU_HASH)", None)];
-        for _ in 0..6 + numbers.below(14) {
-            let other = numbers.popular(count);
-            requires.push(match numbers.below(3) {
+        for _ in 0..6 + numbers.usize(0..14) {
+            let other = popular(numbers, count);
+            requires.push(match numbers.usize(0..3) {
                 0 => entry(&self::name(other), None),
                 _ => entry(&soname(other, other % 7), None),
             });
