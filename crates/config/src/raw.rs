@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use rpm_model::RebuildPolicy;
+use rpm_model::{Dependency, PackagePattern, RebuildPolicy};
 use serde::{Deserialize, Serialize};
 
 /// `configs/millwright.toml`.
@@ -139,6 +139,10 @@ pub struct RawBuild {
 pub struct RawPolicy {
     /// `local`, `relevant` (default), `direct` or `exact`.
     pub rebuild: Option<RebuildPolicy>,
+    /// Versions of packages that build roots use, for example `openssl = 3.3.0` (default none).
+    pub pins: Option<Vec<Dependency>>,
+    /// Packages that build roots never use, for example `*-debuginfo` (default none).
+    pub excludes: Option<Vec<PackagePattern>>,
 }
 
 /// `[packages.NAME]`
@@ -213,7 +217,7 @@ impl RawConfig {
             stop_on_failure,
             macros_file,
         );
-        lay_over!(self.policy, upper.policy, rebuild);
+        lay_over!(self.policy, upper.policy, rebuild, pins, excludes);
         self.packages.extend(upper.packages);
         self
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rpm_model::RebuildPolicy;
+use rpm_model::{PackageRules, RebuildPolicy};
 use serde::{Deserialize, Serialize};
 
 use crate::raw::{RawConfig, RawPackage, SignatureHandling};
@@ -89,6 +89,8 @@ pub struct Config {
     pub ccache: bool,
     /// Whether the first failure stops the run.
     pub stop_on_failure: bool,
+    /// Which packages build roots may use.
+    pub rules: PackageRules,
     /// A file of macros that every build reads.
     pub macros_file: Option<PathBuf>,
     defaults: PackageLimits,
@@ -198,6 +200,10 @@ impl RawConfig {
             clean: clean(self.build.clean.as_deref())?,
             ccache: self.build.ccache.unwrap_or(false),
             stop_on_failure: self.build.stop_on_failure.unwrap_or(false),
+            rules: PackageRules {
+                pins: self.policy.pins.unwrap_or_default(),
+                excludes: self.policy.excludes.unwrap_or_default(),
+            },
             macros_file: self.build.macros_file.map(absolute),
             directories: resolve_directories(self.directories, root)?,
             defaults,

@@ -31,8 +31,7 @@ pub use repodata::{
     BadRepodata, Compression, DirectoryFetch, Fetch, FetchError, Publication, RepodataWriter, read_repository,
 };
 pub use solver::{
-    Ban, ClashKind, Demand, EntryReason, Explanation, Link, PackagePattern, PackagePatternError,
-    PackageRules, Refused, ResolvedNote, ResolvedPackage, ResolvedSet, SolveRequest, Solver, Unsatisfied,
-    WhyNot, WhyNotTree,
+    ClashKind, Demand, EntryReason, Explanation, Link, Refused, ResolvedNote, ResolvedPackage, ResolvedSet,
+    SolveRequest, Solver, Unsatisfied, WhyNot, WhyNotTree,
 };
 pub use verify::verify_package;

@@ -17,6 +17,7 @@ mod listed_file;
 mod nevra;
 mod package;
 mod rich;
+mod rules;
 mod worker;
 
 pub use azure::{AzureBadSpec, AzureCondition, AzurePackage, AzurePackageVersion, AzureSpecs};
@@ -34,4 +35,5 @@ pub use package::{
     SpecSource,
 };
 pub use rich::RichDependency;
+pub use rules::{Ban, PackagePattern, PackagePatternError, PackageRules};
 pub use worker::{BuildrootLock, LockedPackage, PackageOrigin, WorkerManifest};

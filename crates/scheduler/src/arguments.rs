@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use config::PackageLimits;
-use rpm_model::RebuildPolicy;
+use rpm_model::{PackageRules, RebuildPolicy};
 use scheduler::{KeepRoots, LocalDirectories, RunSettings, SessionSettings, Wanted};
 
 /// Build packed specs in dependency order, as far as their content changed
@@ -172,6 +172,7 @@ impl Arguments {
             macros_file: self.rpmmacros_file.clone(),
             ccache: self.ccache_dir.clone().filter(|_| self.use_ccache),
             keep: if self.no_cleanup { KeepRoots::Always } else { KeepRoots::Never },
+            rules: PackageRules::default(),
             run_check: self.run_check,
             run: RunSettings {
                 workers: self.workers(processors),

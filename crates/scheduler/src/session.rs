@@ -19,7 +19,7 @@ use pkgworker::WORKER_SEMANTICS;
 use rebuild::InputFacts;
 use report::{ExitStatus, Failure, Reporter};
 use repository::{IndexedPackage, RepodataWriter, RepositoryError};
-use rpm_model::{BuildRecord, ContentDigest, PackagesDocument, WorkerManifest};
+use rpm_model::{BuildRecord, ContentDigest, PackageRules, PackagesDocument, WorkerManifest};
 use serde::Serialize;
 
 use crate::accept::RepositoryAcceptor;
@@ -58,6 +58,8 @@ pub struct SessionSettings {
     pub ccache: Option<PathBuf>,
     /// When build roots are kept.
     pub keep: KeepRoots,
+    /// Which packages build roots may use.
+    pub rules: PackageRules,
     /// Whether `%check` counts for the graph.
     pub run_check: bool,
     /// How the loop behaves.
@@ -185,7 +187,8 @@ impl Session<'_> {
         scanned: Vec<IndexedPackage>,
     ) -> Result<Graphed, SessionError> {
         let records = RecordStore::new(&self.settings.records).read_all()?;
-        let universe = Universe::new(external, &self.settings.rpms, scanned, &records);
+        let universe = Universe::new(external, &self.settings.rpms, scanned, &records)
+            .with_rules(self.settings.rules.clone());
         let core: BTreeSet<_> = self.worker.core.packages().iter().map(|package| &package.nevra).collect();
         let external: Vec<ExternalPackage<'_>> = universe
             .external()

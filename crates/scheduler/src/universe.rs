@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rebuild::PublishedState;
 use repository::{IndexedPackage, SolveRequest, Solver};
 use rpm_model::{
-    BuildRecord, BuildrootLock, ContentDigest, LockedPackage, Nevra, PackageOrigin, Requirement,
+    BuildRecord, BuildrootLock, ContentDigest, LockedPackage, Nevra, PackageOrigin, PackageRules, Requirement,
 };
 
 /// All packages, and which spec each package of the tree belongs to.
@@ -89,9 +89,19 @@ impl Universe {
         universe
     }
 
-    /// Returns the packages from outside the tree, in no order.
+    /// Returns the universe with rules of which packages build roots may use.
+    #[must_use]
+    pub fn with_rules(mut self, rules: PackageRules) -> Self {
+        self.solver.set_rules(rules);
+        self
+    }
+
+    /// Returns the packages from outside the tree that build roots may use, in no order.
     pub fn external(&self) -> impl Iterator<Item = &IndexedPackage> {
-        self.solver.index().loose_packages().filter(|package| package.origin != PackageOrigin::Tree)
+        let may_be_used = |package: &&IndexedPackage| {
+            package.origin != PackageOrigin::Tree && self.solver.rules().ban(&package.header.nevra).is_none()
+        };
+        self.solver.index().loose_packages().filter(may_be_used)
     }
 
     /// Returns the packages built from the tree, sorted by path.

@@ -45,6 +45,7 @@ impl Pipeline<'_> {
                 CleanPolicy::OnSuccess => KeepRoots::Failed,
                 CleanPolicy::Never => KeepRoots::Always,
             },
+            rules: self.config.rules.clone(),
             run_check: self.config.limits("").run_check,
             run: RunSettings {
                 workers: self.config.workers,

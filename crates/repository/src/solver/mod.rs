@@ -3,8 +3,8 @@
 //! What it is: a full-closure solver without an installed system. [`Solver::new`] indexes packages once;
 //! [`Solver::solve`] is then cheap and may be called from many threads; [`Solver::replace`] follows what is
 //! built meanwhile. What requirements mean is worked out when a package is first met and kept ([`needs`]).
-//! The search itself is `resolvo`'s ([`problem`]); what is preferred is decided in [`choice`], what may be
-//! used at all in [`rules`], what requirements mean in [`formula`], what to say when there is no answer in
+//! The search itself is `resolvo`'s ([`problem`]); what is preferred is decided in [`choice`], what
+//! requirements mean in [`formula`], what to say when there is no answer in
 //! [`explain`].
 //!
 //! Rules beyond the preferences: a name has at most one version; conflicts and obsoletes hold; weak
@@ -22,14 +22,13 @@ mod formula;
 mod needs;
 mod outcome;
 mod problem;
-mod rules;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rpm_model::{Dependency, LockedPackage, Nevra, Requirement};
+use rpm_model::{Dependency, LockedPackage, Nevra, PackagePattern, PackageRules, Requirement};
 
 use self::choice::{Choice, Item, Requirer, Taste, Wish};
 pub use self::explain::{ClashKind, Demand, Explanation, Link, Refused, Unsatisfied, WhyNot};
@@ -37,7 +36,6 @@ use self::formula::Formula;
 use self::needs::{Avoided, Needs};
 pub use self::outcome::{EntryReason, ResolvedNote, ResolvedPackage, ResolvedSet, WhyNotTree};
 use self::problem::Problem;
-pub use self::rules::{Ban, PackagePattern, PackagePatternError, PackageRules};
 use crate::header::IndexedPackage;
 use crate::index_file::RepositoryIndex;
 use crate::provider::{HeldPackage, PackageId, ProviderIndex};
@@ -80,19 +78,23 @@ pub struct Solver<'a> {
 impl<'a> Solver<'a> {
     /// Indexes packages of any number of origins.
     pub fn new(packages: impl IntoIterator<Item = impl Into<HeldPackage<'a>>>) -> Self {
-        Self::with_repositories(Vec::new(), packages, PackageRules::default())
+        Self::with_repositories(Vec::new(), packages)
     }
 
-    /// Indexes whole repositories and packages beside them, of which only those may be used that the rules allow.
+    /// Indexes whole repositories and packages beside them.
     pub fn with_repositories(
         repositories: Vec<Arc<RepositoryIndex>>,
         packages: impl IntoIterator<Item = impl Into<HeldPackage<'a>>>,
-        rules: PackageRules,
     ) -> Self {
         let index = ProviderIndex::with_repositories(repositories, packages);
         let needs = Needs::new(&index);
-        let banned = rules.banned(&index);
-        Self { index, needs, rules, banned }
+        Self { index, needs, rules: PackageRules::default(), banned: Vec::new() }
+    }
+
+    /// Says which packages may be used from now on.
+    pub fn set_rules(&mut self, rules: PackageRules) {
+        self.banned = banned(&rules, &self.index);
+        self.rules = rules;
     }
 
     /// Puts packages in the place of all that were given for the same owner before, for example a spec.
@@ -100,8 +102,13 @@ impl<'a> Solver<'a> {
         let replaced = self.index.replace(owner, packages);
         self.needs.forget(&replaced, &self.index);
         if !self.rules.is_empty() {
-            self.banned = self.rules.banned(&self.index);
+            self.banned = banned(&self.rules, &self.index);
         }
+    }
+
+    /// Returns which packages may be used at all.
+    pub fn rules(&self) -> &PackageRules {
+        &self.rules
     }
 
     /// Returns the index that the solver searches in.
@@ -236,6 +243,20 @@ impl<'a> Solver<'a> {
     fn ids_of_same_name(&self, id: PackageId) -> Vec<PackageId> {
         self.index.ids_named(&self.index.package(id).header.nevra.name)
     }
+}
+
+/// Returns the packages that the rules keep out, sorted.
+fn banned(rules: &PackageRules, index: &ProviderIndex<'_>) -> Vec<PackageId> {
+    let names = rules.pins.iter().map(|pin| pin.name.as_str());
+    let names = names.chain(rules.excludes.iter().filter_map(PackagePattern::name));
+    let mut ids: Vec<PackageId> = names.flat_map(|name| index.ids_named(name)).collect();
+    if rules.excludes.iter().any(|pattern| pattern.name().is_none()) {
+        ids.extend(index.ids());
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    ids.retain(|id| rules.ban(&index.package(*id).header.nevra).is_some());
+    ids
 }
 
 /// A request in terms of the index.

@@ -410,7 +410,8 @@ fn rules_keep_packages_out_and_are_named() {
             excludes: excludes.iter().map(|text| text.parse().unwrap()).collect(),
         };
         let wanted = requirements(wanted);
-        let solver = Solver::with_repositories(Vec::new(), &packages, rules);
+        let mut solver = Solver::new(&packages);
+        solver.set_rules(rules);
         let result = solver.solve(&SolveRequest::new("x86_64", &wanted));
         result.map_or_else(|explanation| explanation.to_string(), |set| names(&set))
     };
@@ -581,7 +582,7 @@ proptest! {
         let repository = crate::RepositoryIndex::open(&file, &identity, PackageOrigin::Base).unwrap();
         let (owned, borrowed): (Vec<IndexedPackage>, Vec<IndexedPackage>) =
             loose.into_iter().partition(|package| place(package) > Some(1));
-        let mut kept = Solver::with_repositories(vec![Arc::new(repository)], &borrowed, PackageRules::default());
+        let mut kept = Solver::with_repositories(vec![Arc::new(repository)], &borrowed);
         let of = |packages: &[IndexedPackage], owner: u8| -> Vec<Arc<IndexedPackage>> {
             packages.iter().filter(|package| place(package) == Some(owner)).cloned().map(Arc::new).collect()
         };

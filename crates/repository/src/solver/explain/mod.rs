@@ -8,11 +8,10 @@ mod search;
 
 use std::fmt;
 
-use rpm_model::{Dependency, LockedPackage, Nevra, PackageOrigin, Requirement};
+use rpm_model::{Ban, Dependency, LockedPackage, Nevra, PackageOrigin, Requirement};
 use serde::Serialize;
 
 pub(super) use self::search::explain;
-use super::rules::Ban;
 
 /// Why a request cannot be satisfied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

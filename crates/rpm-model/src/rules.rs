@@ -1,12 +1,12 @@
-//! What the configuration allows, whatever asks for it: pins and excludes.
+//! Which packages may be used, whatever asks for them: pins and excludes.
 
 use std::fmt;
 use std::str::FromStr;
 
-use rpm_model::{Dependency, Nevra};
 use serde::{Deserialize, Serialize};
 
-use crate::provider::{PackageId, ProviderIndex};
+use crate::dependency::{Dependency, DependencyError};
+use crate::nevra::Nevra;
 
 /// Which packages may be used at all.
 ///
@@ -74,29 +74,16 @@ impl PackageRules {
     }
 
     /// Returns the first rule that keeps a package out.
-    pub(super) fn ban(&self, nevra: &Nevra) -> Option<Ban> {
+    pub fn ban(&self, nevra: &Nevra) -> Option<Ban> {
         let pin = self.pins.iter().find(|pin| pin.name == nevra.name && !pin.admits(&nevra.evr));
         let exclude = || self.excludes.iter().find(|pattern| pattern.matches(nevra));
         pin.cloned().map(Ban::Pinned).or_else(|| exclude().cloned().map(Ban::Excluded))
     }
-
-    /// Returns the packages that are kept out, sorted.
-    pub(super) fn banned(&self, index: &ProviderIndex<'_>) -> Vec<PackageId> {
-        let names = self.pins.iter().map(|pin| pin.name.as_str());
-        let excluded = self.excludes.iter().filter_map(PackagePattern::name);
-        let mut ids: Vec<PackageId> = names.chain(excluded).flat_map(|name| index.ids_named(name)).collect();
-        if self.excludes.iter().any(|pattern| pattern.name().is_none()) {
-            ids.extend(index.ids());
-        }
-        ids.sort_unstable();
-        ids.dedup();
-        ids.retain(|id| self.ban(&index.package(*id).header.nevra).is_some());
-        ids
-    }
 }
 
 impl PackagePattern {
-    fn matches(&self, nevra: &Nevra) -> bool {
+    /// Returns whether a package is one of them.
+    pub fn matches(&self, nevra: &Nevra) -> bool {
         match &self.meaning {
             Meaning::Name(name) => nevra.name == *name,
             Meaning::Versions(versions) => nevra.name == versions.name && versions.admits(&nevra.evr),
@@ -109,8 +96,8 @@ impl PackagePattern {
         }
     }
 
-    /// Returns the one name that the pattern is about.
-    fn name(&self) -> Option<&str> {
+    /// Returns the one name that the pattern is about, where it is about one.
+    pub fn name(&self) -> Option<&str> {
         match &self.meaning {
             Meaning::Name(name) => Some(name),
             Meaning::Versions(versions) => Some(&versions.name),
@@ -126,9 +113,7 @@ impl FromStr for PackagePattern {
         let text = text.trim();
         let fail = |problem: String| PackagePatternError { text: text.to_owned(), problem };
         let meaning = if text.contains(char::is_whitespace) {
-            Meaning::Versions(
-                text.parse().map_err(|error: rpm_model::DependencyError| fail(error.to_string()))?,
-            )
+            Meaning::Versions(text.parse().map_err(|error: DependencyError| fail(error.to_string()))?)
         } else if text.is_empty() {
             return Err(fail("it is empty".to_owned()));
         } else if text.contains(['*', '?', '[', '.']) {
