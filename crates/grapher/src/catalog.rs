@@ -13,10 +13,13 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 
-use rpm_model::{Comparison, Constraint, Dependency, Evr, Nevra, PackageOrigin, Requirement, SpecData};
+use rpm_model::{
+    Comparison, Constraint, Dependency, Evr, Nevra, PackageOrigin, Requirement, SpecData, SpecPackage,
+};
 
 use crate::convention::usual_packages;
 use crate::input::{ExternalPackage, GraphInput, RecordedOutput};
+use crate::model::DuplicateSpec;
 use crate::provider::ProviderRank as Rank;
 
 /// One package, by its place in the catalogue.
@@ -31,7 +34,7 @@ pub(crate) enum Who {
 }
 
 /// Somebody provides a name, in some versions.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) who: Who,
     pub(crate) rank: Rank,
@@ -61,6 +64,7 @@ pub(crate) struct TreeSpec<'a> {
 pub(crate) struct TreePackage<'a> {
     pub(crate) spec: usize,
     pub(crate) nevra: &'a Nevra,
+    provides: &'a [Dependency],
     pub(crate) requires: &'a [Requirement],
     /// Requirements that only the last build shows.
     pub(crate) recorded_requires: Vec<&'a Requirement>,
@@ -79,6 +83,8 @@ pub(crate) struct Catalog<'a> {
     pub(crate) packages: Vec<TreePackage<'a>>,
     pub(crate) externals: Vec<ExternalPackage<'a>>,
     pub(crate) older: Vec<OlderPackage<'a>>,
+    /// Specs that were passed over for another of their name.
+    pub(crate) duplicates: Vec<DuplicateSpec>,
     /// Names of specs that could not be read.
     pub(crate) bad: BTreeSet<&'a str>,
     /// What specs for other architectures provide → the spec.
@@ -93,20 +99,38 @@ pub(crate) struct Catalog<'a> {
 impl<'a> Catalog<'a> {
     /// Indexes the providers of all names that something in the tree requires, and of some others.
     pub(crate) fn new(input: &GraphInput<'a>, names: &'a BTreeSet<String>) -> Self {
-        let mut all: Vec<&SpecData> = input.document.specs.iter().collect();
-        all.sort_by(|a, b| (&a.name, &a.spec_path).cmp(&(&b.name, &b.spec_path)));
-        all.dedup_by(|a, b| a.name == b.name);
-        let (built, excluded): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|spec| spec.builds_on(&input.document.arch));
+        let mut catalog = Self::of_tree(input);
         let mut externals: Vec<ExternalPackage<'a>> =
             input.external.iter().copied().filter(|p| p.origin != PackageOrigin::Tree).collect();
         externals.sort_by(|a, b| (a.origin, a.nevra).cmp(&(b.origin, b.nevra)));
-        externals.dedup_by(|a, b| (a.origin, a.nevra) == (b.origin, b.nevra));
+        catalog.externals = externals;
+        let mut wanted = wanted_names(&catalog);
+        wanted.extend(names.iter().map(String::as_str));
+        catalog.index(&wanted);
+        catalog.wanted = wanted;
+        catalog
+    }
+
+    /// Returns the tree's specs and packages, nothing indexed.
+    pub(crate) fn of_tree(input: &GraphInput<'a>) -> Self {
+        let arch = &input.document.arch;
+        let mut all: Vec<&SpecData> = input.document.specs.iter().collect();
+        all.sort_by_key(|spec| (&spec.name, !spec.builds_on(arch), &spec.spec_path));
+        let mut duplicates = Vec::new();
+        all.dedup_by(|later, first| {
+            let same = later.name == first.name;
+            if same {
+                duplicates.push(DuplicateSpec::of(first, later, arch));
+            }
+            same
+        });
+        let (built, excluded): (Vec<_>, Vec<_>) = all.into_iter().partition(|spec| spec.builds_on(arch));
         let mut catalog = Self {
             specs: Vec::new(),
             packages: Vec::new(),
-            externals,
+            externals: Vec::new(),
             older: Vec::new(),
+            duplicates,
             bad: input.document.bad.iter().map(|bad| bad.name.as_str()).collect(),
             other_architectures: BTreeMap::new(),
             excluded: excluded.iter().map(|spec| spec.name.as_str()).collect(),
@@ -119,10 +143,6 @@ impl<'a> Catalog<'a> {
             }
         }
         catalog.add_tree(&built, input);
-        let mut wanted = wanted_names(&built, &catalog.packages);
-        wanted.extend(names.iter().map(String::as_str));
-        catalog.index(&wanted);
-        catalog.wanted = wanted;
         catalog
     }
 
@@ -133,9 +153,11 @@ impl<'a> Catalog<'a> {
         }
         for (index, data) in built.iter().enumerate() {
             let mut outputs = recorded.remove(data.name.as_str()).unwrap_or_default();
-            outputs.sort_by_key(|output| output.nevra);
+            outputs.sort_by_key(|output| (output.nevra, output.provides, output.requires, output.files));
             let first = self.packages.len();
-            for package in &data.packages {
+            let mut packages: Vec<&SpecPackage> = data.packages.iter().collect();
+            packages.sort_by_key(|package| &package.nevra);
+            for package in packages {
                 let name = &package.nevra.name;
                 let output = outputs.iter().find(|output| output.nevra.name == *name);
                 let recorded_requires =
@@ -144,6 +166,7 @@ impl<'a> Catalog<'a> {
                 self.packages.push(TreePackage {
                     spec: index,
                     nevra: &package.nevra,
+                    provides: &package.provides,
                     requires: &package.requires,
                     recorded_requires: recorded_requires.difference(&declared).copied().collect(),
                     unbuilt: output.is_none(),
@@ -159,7 +182,13 @@ impl<'a> Catalog<'a> {
     fn index(&mut self, wanted: &HashSet<&'a str>) {
         let mut index = Index { wanted, entries: HashMap::new() };
         let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
+        let mut first = 0;
         for (place, package) in self.externals.iter().enumerate() {
+            // Two repositories of one kind may hold packages of one identity; together they are one.
+            let same = &self.externals[first];
+            if (same.origin, same.nevra) != (package.origin, package.nevra) {
+                first = place;
+            }
             by_name.entry(&package.nevra.name).or_default().push(place);
             let rank = match package.origin {
                 PackageOrigin::Staging | PackageOrigin::Tree => Rank::Staging,
@@ -167,7 +196,7 @@ impl<'a> Catalog<'a> {
                 PackageOrigin::Base => Rank::Base,
                 PackageOrigin::Toolchain => Rank::Toolchain,
             };
-            index.add_all(Who::External(place), rank, package.provides, package.files, None);
+            index.add_all(Who::External(first), rank, package.provides, package.files, None);
         }
         for (place, older) in self.older.iter().enumerate() {
             let RecordedOutput { provides, files, .. } = older.output;
@@ -175,11 +204,11 @@ impl<'a> Catalog<'a> {
         }
         let mut unbuilt: HashMap<String, Vec<usize>> = HashMap::new();
         for spec in &self.specs {
-            for (declared, place) in spec.data.packages.iter().zip(spec.packages.clone()) {
+            for place in spec.packages.clone() {
                 let who = Who::Tree(place);
                 let package = &self.packages[place];
                 let name = package.nevra.name.as_str();
-                index.add_all(who, Rank::Declared, &declared.provides, &[], None);
+                index.add_all(who, Rank::Declared, package.provides, &[], None);
                 let output = self.older[spec.older.clone()].iter();
                 if let Some(old) = output.map(|older| older.output).find(|old| old.nevra.name == name) {
                     let carry = Some(Carry::new(old.nevra, old.provides, package.nevra));
@@ -204,6 +233,7 @@ impl<'a> Catalog<'a> {
         let mut entries = index.entries;
         for (name, list) in &mut entries {
             list.sort_by_cached_key(|entry| self.preference(name, entry));
+            list.dedup();
         }
         self.entries = entries;
     }
@@ -267,9 +297,13 @@ impl<'a> Catalog<'a> {
 }
 
 /// Every name that some requirement of the tree mentions.
-fn wanted_names<'a>(specs: &[&'a SpecData], packages: &[TreePackage<'a>]) -> HashSet<&'a str> {
-    let build = specs.iter().flat_map(|spec| spec.build_requires.iter().chain(&spec.check_requires));
-    let run = packages.iter().flat_map(|p| p.requires.iter().chain(p.recorded_requires.iter().copied()));
+pub(crate) fn wanted_names<'a>(catalog: &Catalog<'a>) -> HashSet<&'a str> {
+    let specs = catalog.specs.iter().map(|spec| spec.data);
+    let build = specs.flat_map(|spec| spec.build_requires.iter().chain(&spec.check_requires));
+    let run = catalog
+        .packages
+        .iter()
+        .flat_map(|package| package.requires.iter().chain(package.recorded_requires.iter().copied()));
     build.chain(run).flat_map(|requirement| requirement.leaves()).map(|leaf| leaf.name.as_str()).collect()
 }
 

@@ -1,15 +1,16 @@
 //! Makes nodes and edges from the catalogue: one pass over packages, one over specs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use petgraph::stable_graph::{NodeIndex, StableDiGraph};
-use rpm_model::{Dependency, Requirement};
+use petgraph::stable_graph::{EdgeIndex, NodeIndex, StableDiGraph};
+use rpm_model::{Dependency, Nevra, Requirement};
 
 use crate::catalog::{Catalog, Who};
 use crate::choose::{Chosen, Owner};
+use crate::cycle::report::CycleRule;
 use crate::model::{
-    BuildCycle, CycleBreak, Edge, EdgeKind, Link, Node, Scope, Unresolvable, UnresolvedReason,
+    BuildCycle, CycleBreak, Edge, EdgeKind, Knowledge, Link, Node, Scope, Unresolvable, UnresolvedReason,
 };
 use crate::near::Names;
 
@@ -56,13 +57,14 @@ pub(crate) struct Finding {
 }
 
 impl<'a> Construction<'a> {
-    pub(crate) fn new(catalog: Catalog<'a>, run_check: bool) -> Self {
+    pub(crate) fn new(catalog: Catalog<'a>, run_check: bool, package_names: &BTreeSet<String>) -> Self {
         let names = Names::new(
             catalog
                 .packages
                 .iter()
                 .map(|package| package.nevra.name.as_str())
-                .chain(catalog.externals.iter().map(|package| package.nevra.name.as_str())),
+                .chain(catalog.externals.iter().map(|package| package.nevra.name.as_str()))
+                .chain(package_names.iter().map(String::as_str)),
         );
         let mut unbuilt: Vec<usize> =
             catalog.packages.iter().filter(|package| package.unbuilt).map(|package| package.spec).collect();
@@ -119,6 +121,19 @@ impl<'a> Construction<'a> {
     /// Returns what a node stands for.
     pub(crate) fn key(&self, node: NodeIndex) -> Key {
         self.keys[node.index()]
+    }
+
+    /// Returns whether a spec has a build requirement for its tests only.
+    pub(crate) fn is_for_tests(&self, spec: usize, edge: EdgeIndex) -> bool {
+        let requirement = self.graph[edge].requirement.as_deref();
+        let build = &self.catalog.specs[spec].data.build_requires;
+        requirement.is_some_and(|requirement| !build.contains(requirement))
+    }
+
+    /// Returns the spec that will yield a package.
+    pub(crate) fn spec_of_package(&self, package: &Nevra) -> Option<String> {
+        let found = self.catalog.packages.iter().find(|known| known.nevra == package);
+        found.map(|found| self.catalog.specs[found.spec].data.name.clone())
     }
 
     /// Returns the node of a package, which packages from outside get when they are first needed.
@@ -207,7 +222,10 @@ impl<'a> Construction<'a> {
         let name = &self.catalog.specs[spec].data.name;
         let to = self.catalog.nevra(own).clone();
         let link = Link { from: name.clone(), requirement: requirement.clone(), to };
-        BuildCycle { specs: vec![name.clone()], links: vec![link] }
+        let is_build = |known: &Requirement| known == requirement;
+        let for_tests = !self.catalog.specs[spec].data.build_requires.iter().any(is_build);
+        let only_for_tests_of = if for_tests { vec![name.clone()] } else { Vec::new() };
+        BuildCycle { specs: vec![name.clone()], links: vec![link], only_for_tests_of }
     }
 
     /// Notes where a package from outside serves what the spec itself will provide.
@@ -223,6 +241,10 @@ impl<'a> Construction<'a> {
                 instead_of: self.catalog.nevra(own).clone(),
                 used: self.catalog.nevra(used.who).clone(),
                 origin: self.catalog.origin(used.who),
+                rule: match used.who {
+                    Who::External(_) => CycleRule::ItselfFromOutside,
+                    Who::Tree(_) | Who::Older(_) => CycleRule::ItselfFromLastBuild,
+                },
                 cycle: self.self_cycle(spec, requirement, own),
             });
         }
@@ -274,7 +296,7 @@ impl<'a> Construction<'a> {
         };
         let shared = Some(Arc::new(requirement.clone()));
         self.graph.add_edge(from, to, Edge { kind, requirement: shared, leaf: None, knowledge: None });
-        let is_open = self.may_be_provided(owner, &reason);
+        let is_open = self.may_be_provided(owner, requirement, &reason);
         let near = match &reason {
             UnresolvedReason::NothingProvides { name } if !is_open => self.names.near(name),
             _ => Vec::new(),
@@ -302,11 +324,22 @@ impl<'a> Construction<'a> {
 
     /// Returns whether a package that was never built might turn out to provide what is missing.
     ///
-    /// Only what rpm's generators add is unknown before a build: `kind(name)` and files.
-    fn may_be_provided(&self, owner: &Owner, reason: &UnresolvedReason) -> bool {
-        let UnresolvedReason::NothingProvides { name } = reason else { return false };
+    /// Only what rpm's generators add is unknown before a build: `kind(name)` and files. Where a package of the tree
+    /// is known to provide the name in another version, that is the version that will be there.
+    fn may_be_provided(&self, owner: &Owner, requirement: &Requirement, reason: &UnresolvedReason) -> bool {
+        let name = match (reason, requirement) {
+            (UnresolvedReason::NothingProvides { name }, _) => name,
+            (UnresolvedReason::NoFittingVersion { .. }, Requirement::Simple(leaf)) => &leaf.name,
+            _ => return false,
+        };
         let generated = name.starts_with('/') || (name.contains('(') && name.ends_with(')'));
-        generated && self.unbuilt.iter().any(|spec| owner.scope == Scope::RunTime || *spec != owner.spec)
+        let known =
+            self.catalog.named(name).iter().any(|entry| {
+                matches!(entry.who, Who::Tree(_)) && entry.rank.knowledge() != Knowledge::Suggested
+            });
+        generated
+            && !known
+            && self.unbuilt.iter().any(|spec| owner.scope == Scope::RunTime || *spec != owner.spec)
     }
 }
 

@@ -8,7 +8,8 @@ use rpm_model::{Nevra, PackageOrigin, Requirement};
 use serde::{Deserialize, Serialize};
 
 use crate::DependencyGraph;
-use crate::model::{BuildCycle, CycleBreak, EdgeKind, Knowledge, Node, Unresolvable};
+use crate::cycle::report::CycleReport;
+use crate::model::{BuildCycle, CycleBreak, DuplicateSpec, EdgeKind, Knowledge, Node, Unresolvable};
 use crate::order::Obstacle;
 
 /// How far a node is, in the Azure toolkit's words.
@@ -52,6 +53,12 @@ pub struct GraphDocument {
     pub cycles: Vec<BuildCycle>,
     /// Cycles that older packages break.
     pub breaks: Vec<CycleBreak>,
+    /// All knots and cycles with what is done about each.
+    #[serde(default)]
+    pub cycle_report: CycleReport,
+    /// Specs that are passed over because another of their name counts.
+    #[serde(default)]
+    pub duplicates: Vec<DuplicateSpec>,
 }
 
 /// A node of `graph.json`.
@@ -187,6 +194,8 @@ impl DependencyGraph {
             open: self.open.clone(),
             cycles: self.cycles.clone(),
             breaks: self.breaks.clone(),
+            cycle_report: self.cycle_report().clone(),
+            duplicates: self.duplicates.clone(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What the graph is made from: plain data, borrowed, in any order.
 
+use std::collections::BTreeSet;
+
 use rpm_model::{
     BuildRecord, Dependency, Nevra, PackageHeader, PackageOrigin, PackagesDocument, Requirement,
 };
@@ -15,6 +17,17 @@ pub struct GraphInput<'a> {
     pub recorded: &'a [RecordedSpec<'a>],
     /// Whether `%check` will run, so that its requirements count.
     pub run_check: bool,
+}
+
+/// What a graph may know besides, none of which changes what is built.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GraphHints {
+    /// Names that [`crate::DependencyGraph::explain_provider`] will be asked about although nothing in the tree may
+    /// ask for them.
+    pub explained: BTreeSet<String>,
+    /// Names of packages that exist outside and are not passed ([`crate::WantedNames`]), to be suggested where a
+    /// requirement is mistyped.
+    pub package_names: BTreeSet<String>,
 }
 
 /// A package that the tree does not build.

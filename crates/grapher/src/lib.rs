@@ -44,6 +44,7 @@ mod near;
 mod needs;
 mod order;
 mod provider;
+mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -54,21 +55,26 @@ use rpm_model::Requirement;
 
 use crate::catalog::Catalog;
 use crate::construct::{Construction, Key};
+use crate::cycle::Broken;
 use crate::needs::Needs;
 use crate::provider::Offers;
 
+pub use cycle::report::{
+    BuildKnot, CycleReplacement, CycleReport, CycleRule, ResolvedCycle, RunTimeKnot, SecondPass,
+};
 pub use emit::{GraphDocument, GraphEdge, GraphNode, NodeState, NodeStates};
 pub use goal::{GoalError, GoalErrors, GoalRequest};
-pub use input::{ExternalPackage, GraphInput, RecordedOutput, RecordedSpec};
+pub use input::{ExternalPackage, GraphHints, GraphInput, RecordedOutput, RecordedSpec};
 pub use model::{
-    BuildCycle, CycleBreak, Edge, EdgeKind, Knowledge, Link, Node, Provider, Scope, Unresolvable,
-    UnresolvedReason,
+    BuildCycle, CycleBreak, DuplicateReason, DuplicateSpec, Edge, EdgeKind, Knowledge, Link, Node, Provider,
+    Scope, Unresolvable, UnresolvedReason,
 };
 pub use order::{BuildOrder, BuildStep, Obstacle, Prerequisite};
 pub use provider::{
     ProviderCandidate, ProviderExplanation, ProviderRank, ProviderRefusal, ProviderRule, ProviderUse,
     ProviderVerdict,
 };
+pub use wanted::WantedNames;
 
 /// The dependency graph of a tree.
 #[derive(Clone, Debug)]
@@ -83,24 +89,25 @@ pub struct DependencyGraph {
     offers: Arc<Offers>,
     bad: BTreeSet<String>,
     excluded: BTreeSet<String>,
+    duplicates: Vec<DuplicateSpec>,
     unresolvable: Vec<Unresolvable>,
     open: Vec<Unresolvable>,
     cycles: Vec<BuildCycle>,
     breaks: Vec<CycleBreak>,
+    cycle_report: Arc<CycleReport>,
 }
 
 impl DependencyGraph {
     /// Returns the graph of a tree. It never fails: what is wrong with the tree is part of the answer.
     pub fn new(input: &GraphInput<'_>) -> Self {
-        Self::answering(input, &BTreeSet::new())
+        Self::with_hints(input, &GraphHints::default())
     }
 
-    /// Returns the same graph, that besides can explain who provides certain names although nothing in the tree
-    /// asks for them.
-    pub fn answering(input: &GraphInput<'_>, names: &BTreeSet<String>) -> Self {
-        let catalog = Catalog::new(input, names);
-        let mut construction = Construction::new(catalog, input.run_check);
-        let ignored = cycle::break_cycles(&mut construction);
+    /// Returns the same graph, that can answer more.
+    pub fn with_hints(input: &GraphInput<'_>, hints: &GraphHints) -> Self {
+        let catalog = Catalog::new(input, &hints.explained);
+        let mut construction = Construction::new(catalog, input.run_check, &hints.package_names);
+        let Broken { ignored, report } = cycle::break_cycles(&mut construction);
         let cycles = sorted(std::mem::take(&mut construction.cycles));
         let findings = std::mem::take(&mut construction.findings);
         let told = |is_open: bool| {
@@ -125,10 +132,12 @@ impl DependencyGraph {
             offers: Arc::new(Offers::new(&construction.catalog)),
             bad: owned(&construction.catalog.bad),
             excluded: owned(&construction.catalog.excluded),
+            duplicates: sorted(std::mem::take(&mut construction.catalog.duplicates)),
             unresolvable,
             open,
             cycles,
             breaks: sorted(construction.breaks),
+            cycle_report: Arc::new(report),
             graph: construction.graph,
         }
     }
@@ -146,6 +155,11 @@ impl DependencyGraph {
     /// Returns the names of specs that are not for the architecture, sorted.
     pub fn excluded(&self) -> impl Iterator<Item = &str> {
         self.excluded.iter().map(String::as_str)
+    }
+
+    /// Returns the specs that are passed over because another of their name counts, sorted.
+    pub fn duplicates(&self) -> &[DuplicateSpec] {
+        &self.duplicates
     }
 
     /// Returns the spec that yields a package of this name.
@@ -176,6 +190,11 @@ impl DependencyGraph {
     /// Returns what older packages are used for, where a spec would otherwise need itself.
     pub fn breaks(&self) -> &[CycleBreak] {
         &self.breaks
+    }
+
+    /// Returns all knots and cycles with what is done about each, and the builds that are due twice.
+    pub fn cycle_report(&self) -> &CycleReport {
+        &self.cycle_report
     }
 
     /// Returns the specs whose build roots need packages of this one, sorted.

@@ -51,6 +51,9 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     if !arguments.quiet {
         print_order(&order).map_err(|error| Failure::new(ExitStatus::Environment, error))?;
     }
+    for duplicate in graph.duplicates() {
+        reporter.event(&Event::Warning { message: duplicate.to_string() });
+    }
     for found in graph.breaks() {
         reporter.event(&Event::Note { message: found.to_string() });
     }

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rpm_model::{Dependency, Nevra, PackageOrigin, Requirement};
+use rpm_model::{Dependency, Nevra, PackageOrigin, Requirement, SpecData};
 use serde::{Deserialize, Serialize};
+
+use crate::cycle::report::CycleRule;
 
 /// A node of the graph.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -167,6 +169,8 @@ pub struct CycleBreak {
     pub used: Nevra,
     /// Where that comes from; [`PackageOrigin::Tree`] is an older build.
     pub origin: PackageOrigin,
+    /// By which rule.
+    pub rule: CycleRule,
     /// The cycle.
     pub cycle: BuildCycle,
 }
@@ -178,6 +182,60 @@ pub struct BuildCycle {
     pub specs: Vec<String>,
     /// Its steps.
     pub links: Vec<Link>,
+    /// Specs that come into it for requirements of their tests only, sorted: if one of them is built without
+    /// `%check`, this cycle does not exist.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub only_for_tests_of: Vec<String>,
+}
+
+/// Two specs of one name, of which one counts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DuplicateSpec {
+    /// The name.
+    pub name: String,
+    /// The path of the spec that counts.
+    pub used: String,
+    /// The path of the spec that is passed over.
+    pub passed_over: String,
+    /// Why this one counts.
+    pub reason: DuplicateReason,
+}
+
+/// Why one of two specs of a name counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DuplicateReason {
+    /// The other is not for this architecture.
+    OtherArchitecture,
+    /// Its path comes first.
+    FirstPath,
+}
+
+impl DuplicateSpec {
+    pub(crate) fn of(used: &SpecData, passed_over: &SpecData, arch: &str) -> Self {
+        let reason = if used.builds_on(arch) && !passed_over.builds_on(arch) {
+            DuplicateReason::OtherArchitecture
+        } else {
+            DuplicateReason::FirstPath
+        };
+        Self {
+            name: used.name.clone(),
+            used: used.spec_path.clone(),
+            passed_over: passed_over.spec_path.clone(),
+            reason,
+        }
+    }
+}
+
+impl fmt::Display for DuplicateSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, used, passed_over, reason } = self;
+        let reason = match reason {
+            DuplicateReason::OtherArchitecture => "is not for this architecture",
+            DuplicateReason::FirstPath => "comes later by path",
+        };
+        write!(f, "two specs are called {name}: {used} counts, {passed_over} {reason} and is passed over")
+    }
 }
 
 /// Whose requirement it is.
@@ -276,7 +334,12 @@ impl fmt::Display for Unresolvable {
 impl fmt::Display for BuildCycle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let links: Vec<String> = self.links.iter().map(ToString::to_string).collect();
-        f.write_str(&links.join("; "))
+        f.write_str(&links.join("; "))?;
+        if !self.only_for_tests_of.is_empty() {
+            let specs = self.only_for_tests_of.join(" or ");
+            write!(f, " (only because of tests: it is gone when {specs} is built without %check)")?;
+        }
+        Ok(())
     }
 }
 

@@ -152,7 +152,7 @@ pub struct ProviderExplanation {
     /// What was asked.
     pub dependency: Dependency,
     /// Whether the graph knows who provides it: it does of names that the tree requires, and of those that it was
-    /// told to know ([`DependencyGraph::answering`]).
+    /// told to know ([`crate::GraphHints`]).
     pub is_known: bool,
     /// Who provides it, best first.
     pub candidates: Vec<ProviderCandidate>,

@@ -178,7 +178,7 @@ fn run_build(
     let session = pipeline.session(&base, &specs, &limits);
     let graphed = pipeline.graph(&base, &session)?;
     let chosen = session.choose(&graphed, &wanted).map_err(failure)?;
-    let packable = chosen.order.steps.iter().filter(|step| step.obstacles().is_empty());
+    let packable = chosen.order.steps.iter().filter(|step| !step.is_hindered());
     let packable = packable.map(|step| step.spec.clone()).collect();
     let packed = pipeline.pack(&base, &specs, &packable)?;
     let planned = pipeline.plan(&session, graphed, &chosen, &packed, &wanted)?;

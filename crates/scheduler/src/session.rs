@@ -17,7 +17,7 @@ use grapher::{
 };
 use pkgworker::WORKER_SEMANTICS;
 use rebuild::InputFacts;
-use report::{ExitStatus, Failure, Reporter};
+use report::{Event, ExitStatus, Failure, Reporter};
 use repository::{IndexedPackage, RepodataWriter, RepositoryError};
 use rpm_model::{BuildRecord, ContentDigest, PackageRules, PackagesDocument, WorkerManifest};
 use serde::Serialize;
@@ -204,6 +204,9 @@ impl Session<'_> {
             recorded: &recorded,
             run_check: self.settings.run_check,
         });
+        for duplicate in graph.duplicates() {
+            self.reporter.event(&Event::Warning { message: duplicate.to_string() });
+        }
         Ok(Graphed { graph, records, universe })
     }
 

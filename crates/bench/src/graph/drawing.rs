@@ -173,11 +173,34 @@ fn report(graph: &DependencyGraph) -> Report {
     for finding in graph.open() {
         text += &format!("open: {finding}\n");
     }
-    for cycle in graph.cycles() {
-        text += &format!("cycle: {cycle}\n");
+    let cycles = graph.cycle_report();
+    for knot in &cycles.knots {
+        text += &format!("knot: {knot}\n");
     }
-    for found in graph.breaks() {
-        text += &format!("broken cycle: {found}\n");
+    for cycle in &cycles.cycles {
+        text += &format!("cycle: {cycle}\n");
+        *counts.entry(format!("cycles_{:?}", cycle.rule)).or_default() += 1;
+    }
+    for knot in &cycles.run_time {
+        text += &format!("at run time: {knot}\n");
+        *counts.entry(format!("run_time_{:?}", knot.rule)).or_default() += 1;
+    }
+    for pass in &cycles.second_passes {
+        text += &format!("second pass: {pass}\n");
+    }
+    for duplicate in graph.duplicates() {
+        text += &format!("{duplicate}\n");
+    }
+    let specs_of_knots = cycles.knots.iter().map(|knot| knot.specs.len()).sum();
+    let only_tests = cycles.cycles.iter().filter(|found| !found.cycle.only_for_tests_of.is_empty()).count();
+    for (name, count) in [
+        ("knots", cycles.knots.len()),
+        ("knots_specs", specs_of_knots),
+        ("cycles_only_because_of_tests", only_tests),
+        ("second_passes", cycles.second_passes.len()),
+        ("duplicates", graph.duplicates().len()),
+    ] {
+        counts.insert(name.to_owned(), count);
     }
     for step in &order.steps {
         let obstacles = step.obstacles();

@@ -85,6 +85,15 @@ impl Knot {
         builds
     }
 
+    /// Returns how many requirements lead from one of its nodes to another.
+    pub(super) fn requirements(&self, construction: &Construction<'_>) -> usize {
+        let edges = self.nodes.iter().flat_map(|(_, node)| construction.graph.edges(*node));
+        let inside = |edge: &petgraph::stable_graph::EdgeReference<'_, crate::model::Edge>| {
+            edge.weight().kind != EdgeKind::BuiltBy && self.members.contains(&edge.target())
+        };
+        edges.filter(inside).count()
+    }
+
     fn inside(&self, construction: &Construction<'_>, node: NodeIndex) -> Option<Key> {
         self.members.contains(&node).then(|| construction.key(node))
     }

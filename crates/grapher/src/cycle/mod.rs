@@ -14,6 +14,7 @@
 //! only.
 
 mod knot;
+pub(crate) mod report;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,7 +22,10 @@ use std::sync::Arc;
 use petgraph::stable_graph::{EdgeIndex, NodeIndex};
 
 use self::knot::{Knot, Step};
-use crate::catalog::Who;
+use self::report::{BuildKnot, CycleReport, CycleRule};
+use rpm_model::PackageOrigin;
+
+use crate::catalog::{Catalog, Who};
 use crate::construct::{Construction, Key};
 use crate::model::{BuildCycle, CycleBreak, Edge, Knowledge, Link};
 
@@ -30,20 +34,33 @@ const FEW_SPECS: usize = 40;
 /// Where no whole spec can be untied, cycles through this many of the most needed specs are looked at.
 const STARTS: usize = 8;
 
-/// Breaks what can be broken; returns the edges of the cycles that remain, which order nothing.
-pub(crate) fn break_cycles(construction: &mut Construction<'_>) -> HashSet<EdgeIndex> {
+/// What came of the search for cycles.
+pub(crate) struct Broken {
+    /// The edges of the cycles that remain, which order nothing.
+    pub(crate) ignored: HashSet<EdgeIndex>,
+    pub(crate) report: CycleReport,
+}
+
+/// Breaks what can be broken.
+pub(crate) fn break_cycles(construction: &mut Construction<'_>) -> Broken {
     let mut ignored = HashSet::new();
+    let mut dropped = Vec::new();
     let all: Vec<NodeIndex> = construction.graph.node_indices().collect();
     let mut knots = Knot::find(construction, all.into_iter(), &ignored);
+    let found: Vec<BuildKnot> = knots.iter().map(|knot| BuildKnot::of(construction, knot)).collect();
     while let Some(knot) = knots.pop() {
         let small = knot.builds().count() <= FEW_SPECS;
-        if small || !untie_most_needed(construction, &knot, &ignored) {
-            break_shortest(construction, &knot, small, &mut ignored);
+        if small || !untie_most_needed(construction, &knot, &ignored, &mut dropped) {
+            break_shortest(construction, &knot, small, &mut ignored, &mut dropped);
         }
         knots.extend(Knot::find(construction, knot.nodes.iter().map(|(_, node)| *node), &ignored));
     }
-    ignored
+    let report = CycleReport::new(construction, found, dropped);
+    Broken { ignored, report }
 }
+
+/// Specs and cycles that were cut by not believing a suggested provider.
+type Dropped = Vec<(String, BuildCycle)>;
 
 /// Breaks the shortest cycle of a knot, or gives it up.
 fn break_shortest(
@@ -51,6 +68,7 @@ fn break_shortest(
     knot: &Knot,
     exhaustive: bool,
     ignored: &mut HashSet<EdgeIndex>,
+    dropped: &mut Dropped,
 ) {
     let starts: Vec<NodeIndex> = if exhaustive {
         knot.builds().map(|(_, node)| node).collect()
@@ -61,7 +79,7 @@ fn break_shortest(
     let Some(cycle) = knot.shortest_cycle(construction, ignored, starts.into_iter()) else { return };
     let described = describe(construction, &cycle);
     match weakest_step(construction, &cycle) {
-        Some(replacement) => replace(construction, &replacement, &described),
+        Some(replacement) => replace(construction, &replacement, &described, false, dropped),
         None => {
             ignored.extend(cycle.iter().flat_map(|step| step.build_requires.iter().copied()));
             construction.cycles.push(described);
@@ -72,7 +90,12 @@ fn break_shortest(
 /// Serves every requirement of the most needed spec that leads into the knot by something older.
 ///
 /// Returns whether there was a spec for which that is possible.
-fn untie_most_needed(construction: &mut Construction<'_>, knot: &Knot, ignored: &HashSet<EdgeIndex>) -> bool {
+fn untie_most_needed(
+    construction: &mut Construction<'_>,
+    knot: &Knot,
+    ignored: &HashSet<EdgeIndex>,
+    dropped: &mut Dropped,
+) -> bool {
     for (_, build) in knot.most_needed(construction) {
         let steps = knot.steps_from(construction, ignored, build);
         let found: Option<Vec<_>> =
@@ -84,7 +107,7 @@ fn untie_most_needed(construction: &mut Construction<'_>, knot: &Knot, ignored: 
             .map(|cycle| describe(construction, &cycle))
             .collect();
         for (edges, cycle) in found.into_iter().zip(&described) {
-            replace(construction, &Replacement { from: build, edges }, cycle);
+            replace(construction, &Replacement { from: build, edges }, cycle, true, dropped);
         }
         return !described.is_empty();
     }
@@ -143,7 +166,13 @@ fn replacements(construction: &Construction<'_>, step: &Step) -> Option<(usize, 
     Some((badness, edges))
 }
 
-fn replace(construction: &mut Construction<'_>, replacement: &Replacement, cycle: &BuildCycle) {
+fn replace(
+    construction: &mut Construction<'_>,
+    replacement: &Replacement,
+    cycle: &BuildCycle,
+    untied: bool,
+    dropped: &mut Dropped,
+) {
     for (edge, who) in &replacement.edges {
         let Some((_, to)) = construction.graph.edge_endpoints(*edge) else { continue };
         let Some(old) = construction.graph.remove_edge(*edge) else { continue };
@@ -153,6 +182,7 @@ fn replace(construction: &mut Construction<'_>, replacement: &Replacement, cycle
         };
         let Some(who) = who else {
             construction.give_up_suggestion(spec, &old);
+            dropped.push((construction.catalog.specs[spec].data.name.clone(), cycle.clone()));
             continue;
         };
         let target = construction.node_of(*who);
@@ -164,10 +194,22 @@ fn replace(construction: &mut Construction<'_>, replacement: &Replacement, cycle
                 instead_of: catalog.packages[place].nevra.clone(),
                 used: catalog.nevra(*who).clone(),
                 origin: catalog.origin(*who),
+                rule: if untied { CycleRule::KnotUntied } else { rule_for(catalog, *who) },
                 cycle: cycle.clone(),
             });
         }
         construction.graph.add_edge(replacement.from, target, Edge { knowledge: None, ..old });
+    }
+}
+
+/// Returns by which rule a package breaks a cycle.
+fn rule_for(catalog: &Catalog<'_>, who: Who) -> CycleRule {
+    match (who, catalog.origin(who)) {
+        (Who::Tree(_) | Who::Older(_), _) => CycleRule::FromLastBuild,
+        _ if catalog.in_core(who) => CycleRule::FromCore,
+        (_, PackageOrigin::Staging | PackageOrigin::Live | PackageOrigin::Tree) => CycleRule::OlderPublished,
+        (_, PackageOrigin::Base) => CycleRule::FromBase,
+        (_, PackageOrigin::Toolchain) => CycleRule::FromToolchain,
     }
 }
 
@@ -176,10 +218,16 @@ fn describe(construction: &Construction<'_>, cycle: &[Step]) -> BuildCycle {
     let catalog = &construction.catalog;
     let mut specs = Vec::new();
     let mut links = Vec::new();
+    let mut only_for_tests_of = Vec::new();
     for step in cycle {
         let from = match construction.key(step.from) {
             Key::Build(spec) => {
                 specs.push(catalog.specs[spec].data.name.clone());
+                if !step.build_requires.is_empty()
+                    && step.build_requires.iter().all(|edge| construction.is_for_tests(spec, *edge))
+                {
+                    only_for_tests_of.push(catalog.specs[spec].data.name.clone());
+                }
                 catalog.specs[spec].data.name.clone()
             }
             Key::Run(place) => catalog.packages[place].nevra.to_string(),
@@ -192,5 +240,6 @@ fn describe(construction: &Construction<'_>, cycle: &[Step]) -> BuildCycle {
             links.push(Link { from, requirement, to: catalog.packages[target].nevra.clone() });
         }
     }
-    BuildCycle { specs, links }
+    only_for_tests_of.sort();
+    BuildCycle { specs, links, only_for_tests_of }
 }

@@ -1,6 +1,6 @@
 //! Cycles: merged, broken or reported.
 
-use crate::fixture::{graph, obstacles, steps};
+use crate::fixture::{Tree, graph, obstacles, steps};
 
 /// Checks the breaks of a tree, as `spec: requirement -> used package (origin)`.
 fn check(tree: &str, breaks: &[&str], order: &[&str]) {
@@ -136,4 +136,88 @@ fn a_large_knot_is_untied_at_the_spec_that_most_others_need() {
     assert_eq!(breaks, ["cc: s7, cc s7", "cc: s8, cc s8", "cc: s9, cc s9"]);
     assert!(graph.cycles().is_empty());
     assert_eq!(steps(&graph)[0], "0 cc:");
+}
+
+/// The cycles of a tree and what is done about each: `rule at spec: specs of the cycle`.
+fn resolved(tree: &Tree) -> Vec<String> {
+    let graph = tree.graph();
+    let one = |cycle: &grapher::ResolvedCycle| {
+        let at = cycle.at.as_deref().unwrap_or("-");
+        format!("{:?} at {at}: {}", cycle.rule, cycle.cycle.specs.join(" "))
+    };
+    graph.cycle_report().cycles.iter().map(one).collect()
+}
+
+#[test]
+fn every_cycle_is_told_with_its_rule() {
+    let check = |tree: &str, expected: &[&str]| assert_eq!(resolved(&Tree::parse(tree)), expected, "{tree}");
+    check("spec make\nbr make\ncore make-4", &["ItselfFromOutside at make: make"]);
+    check("spec rust\nbr rust\nbuilt 1\nhas rust", &["ItselfFromLastBuild at rust: rust"]);
+    check("spec rust\nbr rust", &["Unbroken at -: rust"]);
+    let two = "spec a\nbr b\nspec b\nbr a\n";
+    check(two, &["Unbroken at -: a b"]);
+    check(&format!("{two}core b-1"), &["FromCore at a: a b"]);
+    check(&format!("{two}toolchain b-1"), &["FromToolchain at a: a b"]);
+    check(&format!("{two}base b-1"), &["FromBase at a: a b"]);
+    check(&format!("{two}live b-1"), &["OlderPublished at a: a b"]);
+    check(&format!("{two}staging b-1"), &["OlderPublished at a: a b"]);
+    check(&format!("{two}built 1\nhas b"), &["FromLastBuild at a: a b"]);
+    check("spec a\nbr pkgconfig(b)\nspec b\nbr a\npkg b-devel", &["SuggestionDropped at a: a b"]);
+}
+
+#[test]
+fn knots_and_harmless_cycles_are_told() {
+    let graph = graph(
+        "spec a\nbr b\nspec b\nbr c\nspec c\nbr a\nbr b\ntoolchain a-1\ntoolchain c-1
+         spec x\npkg x\nrequires x-libs\npkg x-libs\nrequires x
+         spec y\npkg y\nrequires z\nspec z\npkg z\nrequires w\nspec w\npkg w\nrequires y",
+    );
+    let report = graph.cycle_report();
+    let knots: Vec<String> = report.knots.iter().map(ToString::to_string).collect();
+    assert_eq!(knots, ["3 specs, 3 packages, 4 requirements: a b c"]);
+    let run_time: Vec<String> = report.run_time.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        run_time,
+        [
+            "x-1-1.x86_64 x-libs-1-1.x86_64: merged: one build yields them all; x-1-1.x86_64 requires `x-libs` \
+             (x-libs-1-1.x86_64); x-libs-1-1.x86_64 requires `x` (x-1-1.x86_64)",
+            "w-1-1.x86_64 y-1-1.x86_64 z-1-1.x86_64: no cycle of builds: the packages are installed together; \
+             w-1-1.x86_64 requires `y` (y-1-1.x86_64); y-1-1.x86_64 requires `z` (z-1-1.x86_64); \
+             z-1-1.x86_64 requires `w` (w-1-1.x86_64)",
+        ]
+    );
+}
+
+#[test]
+fn who_was_built_with_something_older_is_due_again() {
+    let passes = |tree: &str| -> Vec<String> {
+        graph(tree).cycle_report().second_passes.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(
+        passes(
+            "spec a\nbr b\nbr b-devel\nspec b\nbr a\npkg b\npkg b-devel\ntoolchain b-1\ntoolchain b-devel-1"
+        ),
+        [
+            "a is due once more after b: `b` from b-0~deb.1-1.x86_64 (toolchain) instead of b-1-1.x86_64; `b-devel` from \
+          b-devel-0~deb.1-1.x86_64 (toolchain) instead of b-devel-1-1.x86_64"
+        ]
+    );
+    // Its own next build has what this one yields.
+    assert!(passes("spec make\nbr make\ncore make-4").is_empty());
+}
+
+#[test]
+fn cycles_that_only_tests_make_are_told_as_such() {
+    let mut tree = Tree::parse("spec a\ncr b\nspec b\nbr a\nspec c\nbr d\nspec d\nbr c");
+    assert_eq!(resolved(&tree), ["Unbroken at -: c d"]);
+    tree.run_check = true;
+    let texts: Vec<String> = tree.graph().cycles().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        texts,
+        [
+            "a requires `b` (b-1-1.x86_64); b requires `a` (a-1-1.x86_64) (only because of tests: it is gone when a is \
+             built without %check)",
+            "c requires `d` (d-1-1.x86_64); d requires `c` (c-1-1.x86_64)",
+        ]
+    );
 }

@@ -12,7 +12,10 @@
 //! bad broken             a spec that cannot be read
 //! ```
 
-use grapher::{DependencyGraph, ExternalPackage, GoalRequest, GraphInput, RecordedOutput, RecordedSpec};
+use grapher::{
+    DependencyGraph, ExternalPackage, GoalRequest, GraphHints, GraphInput, RecordedOutput, RecordedSpec,
+    WantedNames,
+};
 use rpm_model::{
     BadSpec, ContentDigest, Dependency, Evr, Nevra, PackageOrigin, PackagesDocument, Requirement, SpecData,
     SpecPackage,
@@ -99,6 +102,12 @@ impl Tree {
                 _ => place,
             };
         }
+        // Whether a package is in the core is known by its identity.
+        let core: Vec<Nevra> =
+            tree.externals.iter().filter(|p| p.in_core).map(|package| package.nevra.clone()).collect();
+        for package in tree.externals.iter_mut().filter(|package| core.contains(&package.nevra)) {
+            package.in_core = true;
+        }
         for spec in tree.document.specs.iter_mut().filter(|spec| spec.packages.is_empty()) {
             spec.packages.push(package(&spec.name, &spec.source.evr.version));
         }
@@ -123,6 +132,22 @@ impl Tree {
 
     /// Returns the graph that knows providers of some names although nobody requires them.
     pub(crate) fn graph_that_answers(&self, names: &[&str]) -> DependencyGraph {
+        let explained = names.iter().map(|name| (*name).to_owned()).collect();
+        self.graph_with(&GraphHints { explained, ..GraphHints::default() }, |_, _| true)
+    }
+
+    /// Returns the graph without externals that are wanted by no requirement.
+    pub(crate) fn graph_of_what_matters(&self) -> DependencyGraph {
+        let package_names = self.externals.iter().map(|external| external.nevra.name.clone()).collect();
+        let hints = GraphHints { package_names, ..GraphHints::default() };
+        self.graph_with(&hints, |external, wanted| wanted.want(external))
+    }
+
+    fn graph_with(
+        &self,
+        hints: &GraphHints,
+        keep: fn(&ExternalPackage<'_>, &WantedNames<'_>) -> bool,
+    ) -> DependencyGraph {
         let external: Vec<ExternalPackage<'_>> = self
             .externals
             .iter()
@@ -142,13 +167,16 @@ impl Tree {
                 packages: vec![RecordedOutput { nevra, provides, requires, files: &[] }],
             })
             .collect();
+        let wanted = WantedNames::of(&self.document, &recorded);
+        let external: Vec<ExternalPackage<'_>> =
+            external.into_iter().filter(|external| keep(external, &wanted)).collect();
         let input = GraphInput {
             document: &self.document,
             external: &external,
             recorded: &recorded,
             run_check: self.run_check,
         };
-        DependencyGraph::answering(&input, &names.iter().map(|name| (*name).to_owned()).collect())
+        DependencyGraph::with_hints(&input, hints)
     }
 }
 

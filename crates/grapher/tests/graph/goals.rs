@@ -2,7 +2,7 @@
 
 use grapher::GoalRequest;
 
-use crate::fixture::graph;
+use crate::fixture::{Tree, graph};
 
 const TREE: &str = "spec zlib\npkg zlib\npkg zlib-devel\nspec png\nbr zlib-devel\nspec viewer\nbr png\n\
                     spec other\nbad broken\nspec arm\narch aarch64";
@@ -40,4 +40,22 @@ fn every_wrong_name_is_told_with_a_hint() {
              `broken` cannot be built: its spec cannot be read\n\
              `arm` cannot be built: it is not for x86_64"),
     );
+}
+
+#[test]
+fn of_two_specs_of_one_name_one_counts_and_the_other_is_told() {
+    let mut tree = Tree::parse("spec a 1\nspec a 2\nspec b 1\narch aarch64\nspec b 2");
+    for (spec, path) in tree.document.specs.iter_mut().zip(["Y/a.spec", "X/a.spec", "X/b.spec", "Y/b.spec"]) {
+        path.clone_into(&mut spec.spec_path);
+    }
+    let graph = tree.graph();
+    let texts: Vec<String> = graph.duplicates().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        texts,
+        [
+            "two specs are called a: X/a.spec counts, Y/a.spec comes later by path and is passed over",
+            "two specs are called b: Y/b.spec counts, X/b.spec is not for this architecture and is passed over",
+        ]
+    );
+    assert_eq!(graph.specs().collect::<Vec<_>>(), ["a", "b"]);
 }
