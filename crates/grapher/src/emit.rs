@@ -236,7 +236,8 @@ impl DependencyGraph {
     }
 }
 
-fn name(node: &Node) -> String {
+/// Returns the name by which edges name a node.
+pub(crate) fn name(node: &Node) -> String {
     match node {
         Node::Goal { goal } => format!("goal:{goal}"),
         Node::Build { spec } => format!("build:{spec}"),
@@ -272,6 +273,6 @@ fn colour(node: &GraphNode) -> &'static str {
     }
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"")
 }

@@ -91,7 +91,7 @@ impl DependencyGraph {
         Ok(goals)
     }
 
-    fn goal(&self, name: &str) -> Result<String, GoalError> {
+    pub(crate) fn goal(&self, name: &str) -> Result<String, GoalError> {
         let name = name.to_owned();
         if self.needs.place(&name).is_some() {
             return Ok(name);

@@ -42,8 +42,10 @@ mod input;
 mod model;
 mod near;
 mod needs;
+mod neighbourhood;
 mod order;
 mod provider;
+mod query;
 mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,7 +53,7 @@ use std::sync::Arc;
 
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
-use rpm_model::Requirement;
+use rpm_model::{Nevra, Requirement};
 
 use crate::catalog::Catalog;
 use crate::construct::{Construction, Key};
@@ -69,10 +71,14 @@ pub use model::{
     BuildCycle, CycleBreak, DuplicateReason, DuplicateSpec, Edge, EdgeKind, Knowledge, Link, Node, Provider,
     Scope, Unresolvable, UnresolvedReason,
 };
+pub use neighbourhood::{SubEdge, SubGraph, SubNode};
 pub use order::{BuildOrder, BuildStep, Obstacle, Prerequisite};
 pub use provider::{
     ProviderCandidate, ProviderExplanation, ProviderRank, ProviderRefusal, ProviderRule, ProviderUse,
     ProviderVerdict,
+};
+pub use query::{
+    Direction, Explorer, Impact, Member, Path, PathStep, Reason, Relation, Relations, Stated, Subject,
 };
 pub use wanted::WantedNames;
 
@@ -165,6 +171,11 @@ impl DependencyGraph {
     /// Returns the spec that yields a package of this name.
     pub fn spec_of_package(&self, package: &str) -> Option<&str> {
         self.package_specs.get(package).map(String::as_str)
+    }
+
+    /// Returns the source package of a spec.
+    pub fn source(&self, spec: &str) -> Option<&Nevra> {
+        self.needs.spec(spec).map(|node| &node.source)
     }
 
     /// Returns the nodes and edges.

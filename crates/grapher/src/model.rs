@@ -64,6 +64,19 @@ pub enum EdgeKind {
     BuiltBy,
 }
 
+impl EdgeKind {
+    /// Returns the tag of a spec that makes such an edge.
+    pub fn tag(self) -> &'static str {
+        match self {
+            Self::Wanted => "Goal",
+            Self::BuildRequires => "BuildRequires",
+            Self::Requires => "Requires",
+            Self::RecordedRequires => "Requires (of the last build)",
+            Self::BuiltBy => "built by",
+        }
+    }
+}
+
 /// An edge, from dependent to dependency.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Edge {

@@ -10,3 +10,4 @@ mod goals;
 mod order;
 mod properties;
 mod providers;
+mod queries;

@@ -92,7 +92,7 @@ fn trees_of<R: Strategy<Value = String> + 'static>(requirement: fn() -> R) -> im
     })
 }
 
-fn trees() -> impl Strategy<Value = String> {
+pub(crate) fn trees() -> impl Strategy<Value = String> {
     trees_of(|| any_requirement().boxed())
 }
 
