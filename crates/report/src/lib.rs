@@ -2,18 +2,21 @@
 //!
 //! What it is: the event stream that all long work reports into ([`Event`], [`Reporter`]) with its renderers
 //! for a terminal, for a plain log and for programs (JSON lines), and the end of every binary: a [`Failure`]
-//! becomes `error:`, `caused by:` and `help:` lines and a fixed exit code ([`ExitStatus`]).
+//! becomes `error:`, `caused by:` and `help:` lines and a fixed exit code ([`ExitStatus`]). What was asked for
+//! goes to standard output ([`print`]) or a file, drawn by Graphviz where a whole graph is wanted.
 //!
 //! What it is not: it decides nothing and knows no file formats. Libraries take a [`Reporter`]; only
 //! binaries choose which.
 
 mod event;
 mod failure;
+mod output;
 mod render;
 mod text;
 
 pub use event::{Event, PackageEnd, Stage};
 pub use failure::{ExitStatus, Failure, conclude};
+pub use output::{GRAPHVIZ_NODES, graphviz_svg, print, terminal_width, write_file};
 pub use render::{JsonReporter, PlainReporter, QuietReporter, TerminalReporter, choose};
 pub use text::printable;
 
