@@ -9,6 +9,7 @@
 //! Everything here is a value; the crates above decide with it.
 
 mod azure;
+mod azure_reading;
 mod dependency;
 mod document;
 mod evr;
@@ -21,6 +22,7 @@ mod rules;
 mod worker;
 
 pub use azure::{AzureBadSpec, AzureCondition, AzurePackage, AzurePackageVersion, AzureSpecs};
+pub use azure_reading::{AzureReading, AzureReadingError};
 pub use dependency::{Comparison, Constraint, Dependency, DependencyError, Requirement};
 pub use document::{
     BuildReason, BuildRecord, CcacheMount, FailureClass, JobDocument, Outcome, PackageArtifact, PhaseTime,
