@@ -31,14 +31,17 @@
 //! A spec's own packages never serve its build: `make`, which needs `make`, gets the toolchain's, else its
 //! own last build. Cycles over several specs are broken alike; see [`CycleBreak`].
 
+mod answer;
 mod catalog;
 mod choose;
 mod construct;
 mod convention;
 mod cycle;
 mod emit;
+mod front;
 mod goal;
 mod input;
+mod layout;
 mod model;
 mod near;
 mod needs;
@@ -46,6 +49,8 @@ mod neighbourhood;
 mod order;
 mod provider;
 mod query;
+mod svg;
+mod text;
 mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,10 +66,12 @@ use crate::cycle::Broken;
 use crate::needs::Needs;
 use crate::provider::Offers;
 
+pub use answer::{Answer, Question, Want, WantedBy};
 pub use cycle::report::{
     BuildKnot, CycleReplacement, CycleReport, CycleRule, ResolvedCycle, RunTimeKnot, SecondPass,
 };
 pub use emit::{GraphDocument, GraphEdge, GraphNode, NodeState, NodeStates};
+pub use front::{AnswerFormat, DrawWhole, QuestionArguments, Surroundings};
 pub use goal::{GoalError, GoalErrors, GoalRequest};
 pub use input::{ExternalPackage, GraphHints, GraphInput, RecordedOutput, RecordedSpec};
 pub use model::{

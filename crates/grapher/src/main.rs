@@ -1,22 +1,23 @@
 //! `grapher`: documents and directories of RPMs in, the graph's files out; the graph is the library's.
 
 mod arguments;
+mod read;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write};
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use arguments::Arguments;
 use clap::Parser;
 use grapher::{
-    BuildOrder, DependencyGraph, ExternalPackage, GoalRequest, GraphInput, NodeStates, Obstacle, RecordedSpec,
+    BuildOrder, DependencyGraph, ExternalPackage, GoalRequest, GraphInput, NodeStates, Obstacle,
+    RecordedSpec, Surroundings,
 };
 use report::{Event, ExitStatus, Failure, Reporter, conclude};
 use repository::{IndexedPackage, PackageDirectory};
-use rpm_model::{BuildRecord, Nevra, PackageOrigin, PackagesDocument, WorkerManifest};
-use serde::de::DeserializeOwned;
+use rpm_model::{BuildRecord, Nevra, PackageOrigin, WorkerManifest};
 
 fn main() -> ExitCode {
     conclude(run(&Arguments::parse()))
@@ -24,9 +25,14 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let reporter = report::choose(false, arguments.quiet);
-    let document = packages_document(&arguments.input)?;
+    let question = arguments.question.question(&arguments.names)?;
+    for message in arguments.azure.notes() {
+        reporter.event(&Event::Note { message });
+    }
+    let document = read::packages_document(&arguments.input, reporter.as_ref())?;
     let packages = scan_all(arguments, reporter.as_ref())?;
     let records = records(arguments)?;
+    let built = built(arguments, reporter.as_ref())?;
     let core = core(arguments)?;
     let external: Vec<ExternalPackage<'_>> = packages
         .iter()
@@ -34,22 +40,40 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
             ExternalPackage::of(&package.header, package.origin, core.contains(&package.header.nevra))
         })
         .collect();
-    let recorded: Vec<RecordedSpec<'_>> = records.iter().map(RecordedSpec::of).collect();
+    let mut recorded: Vec<RecordedSpec<'_>> = records.iter().map(RecordedSpec::of).collect();
+    recorded.extend(read::recorded_specs(&document, &built));
     let graph = DependencyGraph::new(&GraphInput {
         document: &document,
         external: &external,
         recorded: &recorded,
         run_check: arguments.run_check,
     });
+    let states = NodeStates::new();
+    if arguments.question.asks(question.as_ref()) {
+        let format = arguments.question.format(arguments.output.as_ref(), false);
+        let surroundings = Surroundings {
+            states: &states,
+            width: arguments.output.is_none().then(report::terminal_width).flatten(),
+            draw_whole: &report::graphviz_svg,
+        };
+        let (text, status) = arguments.question.answer(&graph, question.as_ref(), format, &surroundings)?;
+        match &arguments.output {
+            Some(path) => report::write_file(path, text.as_bytes())?,
+            None => report::print(&text)?,
+        }
+        return Ok(status);
+    }
     let request = GoalRequest {
         names: arguments.goals.split_whitespace().map(str::to_owned).collect(),
         extra_layers: arguments.extra_layers,
     };
     let goals = graph.select(&request).map_err(|errors| Failure::new(ExitStatus::Usage, errors))?;
-    write_graph(arguments, &graph, &goals)?;
+    if let Some(output) = &arguments.output {
+        write_graph(arguments, output, &graph, &goals)?;
+    }
     let order = graph.order(&goals);
     if !arguments.quiet {
-        print_order(&order).map_err(|error| Failure::new(ExitStatus::Environment, error))?;
+        report::print(&order_text(&order))?;
     }
     for duplicate in graph.duplicates() {
         reporter.event(&Event::Warning { message: duplicate.to_string() });
@@ -60,52 +84,51 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     conclusion(arguments, &graph, &order)
 }
 
-fn packages_document(path: &Path) -> Result<PackagesDocument, Failure> {
-    let document: PackagesDocument = read_json(path)
-        .map_err(|failure| failure.hint("give the packages.json that specreader writes beside specs.json"))?;
-    if document.schema != PackagesDocument::SCHEMA {
-        let text = format!(
-            "{} has schema {}, expected {}",
-            path.display(),
-            document.schema,
-            PackagesDocument::SCHEMA
-        );
-        return Err(Failure::new(ExitStatus::Usage, text).hint("write it again with specreader"));
-    }
-    Ok(document)
-}
-
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
-    let usage = |text: String| Failure::new(ExitStatus::Usage, text);
-    let bytes = fs::read(path).map_err(|error| usage(format!("cannot read {}: {error}", path.display())))?;
-    serde_json::from_slice(&bytes).map_err(|error| usage(format!("{}: {error}", path.display())))
-}
-
 /// Reads the packages from outside the tree; damaged files are told and left out.
 fn scan_all(arguments: &Arguments, reporter: &dyn Reporter) -> Result<Vec<IndexedPackage>, Failure> {
     let places = [
-        (Some(&arguments.toolchain_rpms_dir), PackageOrigin::Toolchain, "toolchain"),
+        (arguments.toolchain_rpms_dir.as_ref(), PackageOrigin::Toolchain, "toolchain"),
         (arguments.base_rpms_dir.as_ref(), PackageOrigin::Base, "base"),
         (arguments.live_rpms_dir.as_ref(), PackageOrigin::Live, "live"),
     ];
     let mut packages = Vec::new();
     for (directory, origin, name) in places {
-        let Some(directory) = directory else { continue };
-        if !directory.is_dir() {
-            let text = format!("{} is not a directory", directory.display());
-            return Err(Failure::new(ExitStatus::Usage, text));
-        }
-        let mut scan = PackageDirectory::new(directory, origin);
-        if let Some(cache) = &arguments.cache_dir {
-            scan = scan.with_cache(cache.join(name));
-        }
-        let found = scan.scan().map_err(|error| Failure::new(ExitStatus::Environment, error))?;
-        for failure in &found.failures {
-            reporter.event(&Event::Warning { message: failure.to_string() });
-        }
-        packages.extend(found.packages);
+        packages.extend(scan(directory, origin, name, arguments, reporter)?);
     }
     Ok(packages)
+}
+
+fn scan(
+    directory: Option<&PathBuf>,
+    origin: PackageOrigin,
+    name: &str,
+    arguments: &Arguments,
+    reporter: &dyn Reporter,
+) -> Result<Vec<IndexedPackage>, Failure> {
+    let Some(directory) = directory else { return Ok(Vec::new()) };
+    if !directory.is_dir() {
+        let text = format!("{} is not a directory", directory.display());
+        return Err(Failure::new(ExitStatus::Usage, text));
+    }
+    let mut scan = PackageDirectory::new(directory, origin);
+    if let Some(cache) = &arguments.cache_dir {
+        scan = scan.with_cache(cache.join(name));
+    }
+    let found = scan.scan().map_err(|error| Failure::new(ExitStatus::Environment, error))?;
+    for failure in &found.failures {
+        reporter.event(&Event::Warning { message: failure.to_string() });
+    }
+    Ok(found.packages)
+}
+
+/// Reads what was built of the specs; not where records say it better.
+fn built(arguments: &Arguments, reporter: &dyn Reporter) -> Result<Vec<IndexedPackage>, Failure> {
+    if arguments.rpm_dir.is_some() && arguments.records_dir.is_some() {
+        let message = "--rpm-dir: not read, for --records-dir says what was built".to_owned();
+        reporter.event(&Event::Note { message });
+        return Ok(Vec::new());
+    }
+    scan(arguments.rpm_dir.as_ref(), PackageOrigin::Tree, "built", arguments, reporter)
 }
 
 fn records(arguments: &Arguments) -> Result<Vec<BuildRecord>, Failure> {
@@ -117,7 +140,7 @@ fn records(arguments: &Arguments) -> Result<Vec<BuildRecord>, Failure> {
     for entry in fs::read_dir(directory).map_err(environment)? {
         let path = entry.map_err(environment)?.path();
         if path.extension().is_some_and(|extension| extension == "json") {
-            records.push(read_json(&path)?);
+            records.push(read::read_json(&path)?);
         }
     }
     Ok(records)
@@ -125,12 +148,13 @@ fn records(arguments: &Arguments) -> Result<Vec<BuildRecord>, Failure> {
 
 fn core(arguments: &Arguments) -> Result<BTreeSet<Nevra>, Failure> {
     let Some(path) = &arguments.worker else { return Ok(BTreeSet::new()) };
-    let manifest: WorkerManifest = read_json(path)?;
+    let manifest: WorkerManifest = read::read_json(path)?;
     Ok(manifest.core.packages().iter().map(|package| package.nevra.clone()).collect())
 }
 
 fn write_graph(
     arguments: &Arguments,
+    output: &Path,
     graph: &DependencyGraph,
     goals: &BTreeSet<String>,
 ) -> Result<(), Failure> {
@@ -138,37 +162,22 @@ fn write_graph(
     let mut json =
         serde_json::to_vec_pretty(&document).map_err(|error| Failure::new(ExitStatus::Internal, error))?;
     json.push(b'\n');
-    let json_output =
-        arguments.json_output.clone().unwrap_or_else(|| arguments.output.with_file_name("graph.json"));
-    for (path, bytes) in [(&json_output, json), (&arguments.output, document.to_dot().into_bytes())] {
-        write(path, &bytes).map_err(|error| {
-            Failure::new(ExitStatus::Environment, format!("cannot write {}: {error}", path.display()))
-        })?;
-    }
-    Ok(())
+    let json_output = arguments.json_output.clone().unwrap_or_else(|| output.with_file_name("graph.json"));
+    report::write_file(&json_output, &json)?;
+    report::write_file(output, document.to_dot().as_bytes())
 }
 
-/// Replaces a file by rename.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(directory)?;
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    file.write_all(bytes)?;
-    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
-}
-
-fn print_order(order: &BuildOrder) -> io::Result<()> {
-    let mut output = io::stdout().lock();
+/// Returns one line for each spec: its level, its name, what must be finished before it.
+fn order_text(order: &BuildOrder) -> String {
+    let mut text = String::new();
     for step in &order.steps {
         let needed: Vec<&str> = step.needs().collect();
         let mark = if !step.is_hindered() { "" } else { " (cannot be built)" };
         let line = format!("{} {}{mark}: {}", step.level, step.spec, needed.join(" "));
-        writeln!(output, "{}", line.trim_end())?;
+        text.push_str(line.trim_end());
+        text.push('\n');
     }
-    output.flush()
+    text
 }
 
 /// All that stands in the way as one message.

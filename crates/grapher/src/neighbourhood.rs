@@ -20,7 +20,9 @@ use crate::query::{Direction, Explorer, Member, Path, Stated, Subject};
 /// Part of the graph, spec by spec.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubGraph {
-    /// What was asked for, sorted; its members have level 0.
+    /// What it shows, in a few words.
+    pub title: String,
+    /// What was asked for, sorted; for a path, its ends.
     pub subjects: Vec<Subject>,
     /// Sorted by level, then member.
     pub nodes: Vec<SubNode>,
@@ -122,7 +124,14 @@ impl Explorer<'_> {
                 }
             }
         }
-        Ok(self.sub_graph(subjects.into_iter().collect(), &placed))
+        let names: Vec<&str> = subjects.iter().map(Subject::name).collect();
+        let names = names.join(", ");
+        let title = match directions {
+            [Direction::DependsOn] => format!("What {names} needs"),
+            [Direction::NeededBy] => format!("Who needs {names}"),
+            _ => format!("{names}: who needs it, and what it needs"),
+        };
+        Ok(self.sub_graph(title, subjects.into_iter().collect(), &placed))
     }
 
     /// Returns the steps of a path as a graph.
@@ -138,7 +147,13 @@ impl Explorer<'_> {
                 }
             }
         }
-        self.sub_graph(vec![path.from.clone(), path.to.clone()], &placed)
+        let (from, to) = (path.from.name(), path.to.name());
+        let title = match (&path.steps, &path.reverse) {
+            (Some(_), _) => format!("How {from} comes to need {to}"),
+            (None, Some(_)) => format!("{from} does not need {to}, but {to} needs {from}"),
+            (None, None) => format!("{from} does not need {to}"),
+        };
+        self.sub_graph(title, vec![path.from.clone(), path.to.clone()], &placed)
     }
 
     /// Returns the specs of cycles and the requirements that make them.
@@ -163,10 +178,15 @@ impl Explorer<'_> {
         }
         let members: BTreeSet<&Member> = edges.keys().flat_map(|(from, to)| [from, to]).collect();
         let nodes = members.into_iter().map(|member| self.sub_node(member.clone(), 0)).collect();
-        SubGraph { subjects: Vec::new(), nodes, edges: sub_edges(edges) }
+        SubGraph {
+            title: "Cycles of builds".to_owned(),
+            subjects: Vec::new(),
+            nodes,
+            edges: sub_edges(edges),
+        }
     }
 
-    fn sub_graph(&self, subjects: Vec<Subject>, placed: &HashMap<NodeIndex, i64>) -> SubGraph {
+    fn sub_graph(&self, title: String, subjects: Vec<Subject>, placed: &HashMap<NodeIndex, i64>) -> SubGraph {
         let mut levels: BTreeMap<Member, i64> = BTreeMap::new();
         for (node, level) in placed {
             let Some(member) = self.member(*node) else { continue };
@@ -190,7 +210,7 @@ impl Explorer<'_> {
         let mut nodes: Vec<SubNode> =
             levels.into_iter().map(|(member, level)| self.sub_node(member, level)).collect();
         nodes.sort_by(|a, b| (a.level, &a.member).cmp(&(b.level, &b.member)));
-        SubGraph { subjects, nodes, edges: sub_edges(edges) }
+        SubGraph { title, subjects, nodes, edges: sub_edges(edges) }
     }
 
     fn sub_node(&self, member: Member, level: i64) -> SubNode {

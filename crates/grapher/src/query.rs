@@ -46,6 +46,11 @@ impl Subject {
         }
     }
 
+    /// Returns whether a member is the subject or its spec.
+    pub(crate) fn is(&self, member: &Member) -> bool {
+        matches!(member, Member::Spec { spec } if spec == self.spec())
+    }
+
     /// Returns the name by which people call it.
     pub fn name(&self) -> &str {
         match self {
@@ -355,7 +360,12 @@ impl<'g> Explorer<'g> {
         distances
     }
 
-    fn relations(&self, subject: Subject, direction: Direction, depth: Option<usize>) -> Relations {
+    pub(crate) fn relations(
+        &self,
+        subject: Subject,
+        direction: Direction,
+        depth: Option<usize>,
+    ) -> Relations {
         let distances = self.walk(&self.nodes_of(&subject), direction);
         let mut least: BTreeMap<Member, usize> = BTreeMap::new();
         for (node, (steps, _)) in &distances {
