@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use config::{RawBuild, RawConfig, RawDirectories, RawDistribution, RawSources, SignatureHandling};
+use grapher::QuestionArguments;
 
 /// Turn a tree of RPM specs into a repository of RPMs
 ///
@@ -50,14 +51,42 @@ pub(crate) enum Command {
     Expand(Goals),
     /// Read the specs and write specs.json and packages.json
     Read(Goals),
-    /// Draw the dependency graph and write graph.dot and graph.json
-    Graph(Goals),
+    /// Draw the dependency graph, and answer questions about it
+    ///
+    /// Always writes graph.dot and graph.json, and without a question does no more. The same questions are answered
+    /// by the `grapher` program from packages.json alone, without toolchain and worker.
+    #[command(after_help = GRAPH_EXAMPLES)]
+    Graph(GraphArguments),
     /// Remove what can be made again
     Clean {
         /// Which part
         #[arg(required = true)]
         what: Vec<CleanPart>,
     },
+}
+
+const GRAPH_EXAMPLES: &str = "\
+Examples:
+  millwright graph curl                              what curl needs, and who needs it
+  millwright graph --needed-by zlib --depth 0        everybody who needs zlib, however indirectly
+  millwright graph --path jq make                    why make comes before jq
+  millwright graph --impact zlib                     what a change of zlib builds again at most
+  millwright graph zlib --depth 2 --output zlib.svg  a picture (also .dot, .json)
+  millwright graph --unresolvable                    what nothing provides, and who wants it
+
+Exit codes: 0 done, 1 a spec cannot be read (or: no path, a cycle remains, something is unresolvable),
+2 usage or configuration, 3 the host lacks something, 4 a defect of Millwright";
+
+/// What `graph` is asked.
+#[derive(Debug, Args)]
+pub(crate) struct GraphArguments {
+    /// Specs or packages: what they need and who needs them
+    pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) question: QuestionArguments,
+    /// Where the answer goes [default: standard output]
+    #[arg(long, value_name = "FILE", help_heading = "Form of the answer")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// What `clean` removes.

@@ -4,13 +4,13 @@ mod arguments;
 mod clean;
 mod pipeline;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use arguments::{Arguments, CleanPart, Command, Common, Goals, words as words_of};
+use arguments::{Arguments, CleanPart, Command, Common, Goals, GraphArguments, words as words_of};
 use clap::Parser;
 use config::{Config, RawConfig};
+use grapher::Surroundings;
 use pipeline::Pipeline;
 use report::{Event, ExitStatus, Failure, Reporter, conclude};
 use scheduler::{
@@ -51,7 +51,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
             Ok(ExitStatus::Done)
         }
         Command::Read(goals) => run_read(&pipeline, goals, &only),
-        Command::Graph(goals) => run_graph(&pipeline, goals, &only),
+        Command::Graph(asked) => run_graph(&pipeline, &arguments.common, asked, &only),
         Command::Pack(goals) => run_pack(&pipeline, goals, &only),
         Command::Expand(goals) => run_expand(&pipeline, goals, &only),
         Command::Plan(goals) => run_build(&pipeline, &arguments.common, &[], goals, &only, true),
@@ -115,12 +115,33 @@ fn run_read(pipeline: &Pipeline<'_>, goals: &Goals, only: &[String]) -> Result<E
     Ok(bad_specs_status(&specs.document.bad))
 }
 
-fn run_graph(pipeline: &Pipeline<'_>, goals: &Goals, only: &[String]) -> Result<ExitStatus, Failure> {
+/// Draws the graph of the whole tree, and answers what is asked of it.
+fn run_graph(
+    pipeline: &Pipeline<'_>,
+    common: &Common,
+    asked: &GraphArguments,
+    only: &[String],
+) -> Result<ExitStatus, Failure> {
+    let question = asked.question.question(&asked.names)?;
     let base = pipeline.base(false)?;
-    let specs = pipeline.specs(&base, &limit(goals, only))?;
+    let specs = pipeline.specs(&base, only)?;
     let limits = |spec: &str| pipeline.limits(spec);
-    pipeline.graph(&base, &pipeline.session(&base, &specs, &limits))?;
-    Ok(bad_specs_status(&specs.document.bad))
+    let graphed = pipeline.graph(&base, &pipeline.session(&base, &specs, &limits))?;
+    if !asked.question.asks(question.as_ref()) {
+        return Ok(bad_specs_status(&specs.document.bad));
+    }
+    let format = asked.question.format(asked.output.as_ref(), common.json);
+    let surroundings = Surroundings {
+        states: &graphed.states(),
+        width: asked.output.is_none().then(report::terminal_width).flatten(),
+        draw_whole: &report::graphviz_svg,
+    };
+    let (text, status) = asked.question.answer(&graphed.graph, question.as_ref(), format, &surroundings)?;
+    match &asked.output {
+        Some(path) => report::write_file(path, text.as_bytes())?,
+        None => report::print(&text)?,
+    }
+    Ok(status)
 }
 
 fn run_pack(pipeline: &Pipeline<'_>, goals: &Goals, only: &[String]) -> Result<ExitStatus, Failure> {
@@ -187,7 +208,7 @@ fn run_build(
         if common.json {
             let json =
                 serde_json::to_string(&plan).map_err(|error| Failure::new(ExitStatus::Internal, error))?;
-            print_line(&json)?;
+            report::print(&json)?;
         }
         tell(common, &plan_text(&plan, pipeline.workers()))?;
         return Ok(run_status(&plan, &RunSummary::default()));
@@ -213,15 +234,7 @@ fn tell(common: &Common, text: &str) -> Result<(), Failure> {
     if common.json || common.quiet {
         return Ok(());
     }
-    print_line(text)
-}
-
-fn print_line(text: &str) -> Result<(), Failure> {
-    match writeln!(anstream::stdout(), "{}", report::printable(text)) {
-        // Whoever read has read enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(|error| Failure::new(ExitStatus::Environment, error)),
-    }
+    report::print(text)
 }
 
 /// Refuses to build without the rights that a build root needs, before anything is made.

@@ -143,6 +143,13 @@ pub struct Graphed {
     pub universe: Universe,
 }
 
+impl Graphed {
+    /// Returns how far each spec's build is: those with a record are built.
+    pub fn states(&self) -> NodeStates {
+        self.records.keys().map(|name| (name.clone(), NodeState::UpToDate)).collect()
+    }
+}
+
 /// The goals, and what they need in a valid order.
 pub struct Chosen {
     /// The specs asked for.
@@ -212,9 +219,7 @@ impl Session<'_> {
 
     /// Writes `graph.dot` and `graph.json`; specs without a record count as to be built.
     pub fn write_graph(&self, graphed: &Graphed) -> Result<(), SessionError> {
-        let built = graphed.records.keys().map(|name| (name.clone(), NodeState::UpToDate));
-        let states: NodeStates = built.collect();
-        let document = graphed.graph.to_json(&states);
+        let document = graphed.graph.to_json(&graphed.states());
         write_text(&self.settings.artifacts.join("graph.dot"), document.to_dot().as_bytes())?;
         write_json(&self.settings.artifacts.join("graph.json"), &document)
     }
