@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use rpm_model::Requirement;
+use rpm_model::{Dependency, Requirement};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{BuildCycle, CycleBreak, Scope, Unresolvable, UnresolvedReason};
+use crate::cycle::report::{CycleReport, CycleRule};
+use crate::model::{Scope, Unresolvable, UnresolvedReason};
 use crate::neighbourhood::SubGraph;
+use crate::provider::ProviderExplanation;
 use crate::query::{Direction, Explorer, Impact, Path, Relations};
 use crate::{DependencyGraph, GoalErrors};
 
@@ -23,6 +25,8 @@ pub enum Question {
     Neighbourhood(Vec<String>),
     /// What a change of a spec would at most set off.
     Impact(String),
+    /// Who could provide something, who does, and by which rule.
+    Provider(Dependency),
     /// Which builds need themselves, and what is done about it.
     Cycles,
     /// What nothing provides.
@@ -48,13 +52,10 @@ pub enum Answer {
     },
     /// To [`Question::Impact`].
     Impact(Impact),
+    /// To [`Question::Provider`].
+    Provider(ProviderExplanation),
     /// To [`Question::Cycles`].
-    Cycles {
-        /// Those that no older package breaks.
-        cycles: Vec<BuildCycle>,
-        /// What older packages are used for.
-        breaks: Vec<CycleBreak>,
-    },
+    Cycles(CycleReport),
     /// To [`Question::Unresolvable`].
     Unresolvable {
         /// What nothing provides.
@@ -89,13 +90,15 @@ pub struct WantedBy {
 }
 
 impl Answer {
-    /// Returns whether the answer is the good one: a path exists, no cycle remains, everything is provided.
+    /// Returns whether the answer is the good one: a path exists, something provides it, no cycle remains, everything
+    /// is provided.
     /// Questions that only ask what is so always have a good answer.
     pub fn is_good(&self) -> bool {
         match self {
             Self::Relations(_) | Self::Neighbourhood { .. } | Self::Impact(_) => true,
             Self::Path(path) => path.steps.is_some(),
-            Self::Cycles { cycles, .. } => cycles.is_empty(),
+            Self::Provider(explanation) => explanation.chosen().is_some(),
+            Self::Cycles(report) => report.cycles.iter().all(|found| found.rule != CycleRule::Unbroken),
             Self::Unresolvable { unresolvable, .. } => unresolvable.is_empty(),
         }
     }
@@ -125,9 +128,8 @@ impl Explorer<'_> {
                 }
             }
             Question::Impact(name) => Answer::Impact(self.impact(name)?),
-            Question::Cycles => {
-                Answer::Cycles { cycles: self.graph.cycles().to_vec(), breaks: self.graph.breaks().to_vec() }
-            }
+            Question::Provider(dependency) => Answer::Provider(self.graph.explain_provider(dependency)),
+            Question::Cycles => Answer::Cycles(self.graph.cycle_report().clone()),
             Question::Unresolvable => unresolvable(self.graph),
         })
     }
@@ -145,10 +147,9 @@ impl Explorer<'_> {
             Question::Path(from, to) => self.path_graph(&self.path(from, to)?),
             Question::Neighbourhood(names) => self.neighbourhood(names, depth)?,
             Question::Cycles => {
-                let broken = self.graph.breaks().iter().map(|found| &found.cycle);
-                self.cycle_graph(self.graph.cycles().iter().chain(broken))
+                self.cycle_graph(self.graph.cycle_report().cycles.iter().map(|found| &found.cycle))
             }
-            Question::Impact(_) | Question::Unresolvable => return Ok(None),
+            Question::Impact(_) | Question::Provider(_) | Question::Unresolvable => return Ok(None),
         }))
     }
 }

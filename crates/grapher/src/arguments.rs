@@ -77,6 +77,7 @@ Examples:
   grapher --input packages.json --needed-by openssl --depth 0    everybody who needs it, however indirectly
   grapher --input packages.json --path curl zlib             why zlib comes before curl
   grapher --input packages.json openssl --output openssl.svg  a picture (also .dot, .json)
+  grapher --input packages.json --provider 'pkgconfig(zlib)'  who provides it, and by which rule
   grapher --input packages.json --unresolvable               what nothing provides, and who wants it
 
 Exit codes: 0 done, 1 some goals cannot be built (or: no path, a cycle remains, something is unresolvable),

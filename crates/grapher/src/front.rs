@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use report::{ExitStatus, Failure};
+use rpm_model::Dependency;
 
 use crate::emit::NodeStates;
 use crate::query::Explorer;
-use crate::{DependencyGraph, Question};
+use crate::{DependencyGraph, GraphHints, Question};
 
 /// A question about the graph and how to answer it, as typed.
 #[derive(Clone, Debug, Args)]
@@ -39,6 +40,9 @@ struct AskedArguments {
     /// What a change of NAME would at most build again, layer by layer
     #[arg(long, value_name = "NAME")]
     impact: Option<String>,
+    /// Who could provide a capability such as 'pkgconfig(zlib) >= 1.2', who does, for whom, and by which rule
+    #[arg(long, value_name = "CAPABILITY")]
+    provider: Option<Dependency>,
     /// Which builds need themselves, and what breaks each cycle
     #[arg(long)]
     cycles: bool,
@@ -88,6 +92,7 @@ impl QuestionArguments {
             .or_else(|| self.asked.needed_by.clone().map(Question::NeededBy))
             .or_else(|| self.asked.path.as_ref().and_then(path))
             .or_else(|| self.asked.impact.clone().map(Question::Impact))
+            .or_else(|| self.asked.provider.clone().map(Question::Provider))
             .or_else(|| self.asked.cycles.then_some(Question::Cycles))
             .or_else(|| self.asked.unresolvable.then_some(Question::Unresolvable));
         match (asked, names.is_empty()) {
@@ -99,6 +104,12 @@ impl QuestionArguments {
                 Err(Failure::new(ExitStatus::Usage, text).hint("ask one thing at a time"))
             }
         }
+    }
+
+    /// Returns what the graph must know beyond what the tree asks for, to be able to answer.
+    pub fn hints(&self) -> GraphHints {
+        let explained = self.asked.provider.iter().map(|dependency| dependency.name.clone()).collect();
+        GraphHints { explained, ..GraphHints::default() }
     }
 
     /// Returns whether something was asked of the graph: a question, or the graph in some form.

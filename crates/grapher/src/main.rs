@@ -42,12 +42,13 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         .collect();
     let mut recorded: Vec<RecordedSpec<'_>> = records.iter().map(RecordedSpec::of).collect();
     recorded.extend(read::recorded_specs(&document, &built));
-    let graph = DependencyGraph::new(&GraphInput {
+    let input = GraphInput {
         document: &document,
         external: &external,
         recorded: &recorded,
         run_check: arguments.run_check,
-    });
+    };
+    let graph = DependencyGraph::with_hints(&input, &arguments.question.hints());
     let states = NodeStates::new();
     if arguments.question.asks(question.as_ref()) {
         let format = arguments.question.format(arguments.output.as_ref(), false);

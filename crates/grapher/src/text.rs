@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::answer::{Answer, Want, WantedBy};
-use crate::model::{BuildCycle, CycleBreak, EdgeKind, Node, Scope, origin_name};
+use crate::cycle::report::{BuildKnot, CycleReport, CycleRule, ResolvedCycle, RunTimeKnot, SecondPass};
+use crate::model::{EdgeKind, Node, Scope, origin_name};
 use crate::query::{Direction, Impact, Member, Path, PathStep, Reason, Relation, Relations, Subject};
 
 /// Names longer than this do not push the second column further to the right.
@@ -29,7 +30,8 @@ impl Answer {
                 }
             }
             Self::Impact(impact) => page.impact(impact),
-            Self::Cycles { cycles, breaks } => page.cycles(cycles, breaks),
+            Self::Provider(explanation) => page.line(&explanation.to_string()),
+            Self::Cycles(report) => page.cycles(report),
             Self::Unresolvable { unresolvable, open } => page.unresolvable(unresolvable, open),
         }
         page.text
@@ -189,9 +191,9 @@ impl Page {
             return;
         }
         self.line(&format!(
-            "a change of {spec} rebuilds at most {} besides, of {of}, in {} layers",
+            "a change of {spec} rebuilds at most {} besides, of {of}, in {}",
             specs(*total),
-            layers.len()
+            counted(layers.len(), "layer")
         ));
         for (index, layer) in layers.iter().enumerate() {
             self.line(&format!("\nlayer {} ({})", index + 1, specs(layer.len())));
@@ -212,62 +214,77 @@ impl Page {
         self.line(&line);
     }
 
-    fn cycles(&mut self, cycles: &[BuildCycle], breaks: &[CycleBreak]) {
-        match cycles.len() {
-            0 => self.line("no build needs itself without remedy"),
-            1 => self.line("1 build cycle that no older package breaks"),
-            count => self.line(&format!("{count} build cycles that no older package breaks")),
+    fn cycles(&mut self, report: &CycleReport) {
+        let CycleReport { knots, cycles, run_time, second_passes } = report;
+        let (unbroken, broken): (Vec<_>, Vec<_>) =
+            cycles.iter().partition(|found| found.rule == CycleRule::Unbroken);
+        self.line(&match unbroken.len() {
+            0 => "no build needs itself without remedy".to_owned(),
+            count => format!("{} that nothing older breaks", counted(count, "build cycle")),
+        });
+        unbroken.into_iter().for_each(|found| self.resolved(found));
+        if !broken.is_empty() {
+            self.line(&format!("\n{} with a remedy", counted(broken.len(), "build cycle")));
         }
-        for cycle in cycles {
-            self.line(&format!("\n  {}", cycle.specs.join(" → ")));
-            self.links(cycle);
+        broken.into_iter().for_each(|found| self.resolved(found));
+        if !knots.is_empty() {
+            let name = "knot";
+            self.line(&format!(
+                "\n{} of specs that all need one another to be built",
+                counted(knots.len(), name)
+            ));
         }
-        if breaks.is_empty() {
-            return;
+        for BuildKnot { specs: names, packages, requirements } in knots {
+            let (packages, requirements) =
+                (counted(*packages, "package"), counted(*requirements, "requirement"));
+            self.line(&format!("\n  {}, held together by {packages} and {requirements}", specs(names.len())));
+            self.items("    ", names);
         }
-        let requirements = if breaks.len() == 1 {
-            "1 requirement".to_owned()
-        } else {
-            format!("{} requirements", breaks.len())
-        };
-        self.line(&format!(
-            "\n{requirements} that older packages serve, because the tree's would close a cycle"
-        ));
-        let mut by_spec: BTreeMap<&str, Vec<&CycleBreak>> = BTreeMap::new();
-        for found in breaks {
-            by_spec.entry(&found.spec).or_default().push(found);
+        if !second_passes.is_empty() {
+            let count = counted(second_passes.len(), "build");
+            self.line(&format!("\n{count} to do once more when the new packages exist"));
+            for SecondPass { spec, after, .. } in second_passes {
+                self.items(&format!("  {spec} after "), after);
+            }
         }
-        for (spec, found) in by_spec {
-            self.line(&format!("\n  {spec}"));
-            for CycleBreak { requirement, instead_of, used, origin, cycle, .. } in found {
-                let origin = origin_name(*origin);
-                self.line(&format!("    {requirement}: {used} ({origin}), not {instead_of}"));
-                if cycle.links.len() > 1 {
-                    self.links(cycle);
-                }
+        if !run_time.is_empty() {
+            let count = counted(run_time.len(), "group");
+            self.line(&format!("\n{count} of packages that need one another when installed: harmless"));
+            for RunTimeKnot { packages, rule, .. } in run_time {
+                let names: Vec<String> = packages.iter().map(|package| package.name.clone()).collect();
+                self.items("  ", &names);
+                self.line(&format!("      {rule}"));
             }
         }
     }
 
-    fn links(&mut self, cycle: &BuildCycle) {
+    fn resolved(&mut self, found: &ResolvedCycle) {
+        let ResolvedCycle { rule, at, cycle, replaced } = found;
+        let mut names = cycle.specs.clone();
+        names.extend(cycle.specs.first().cloned());
+        let at = at.as_ref().map(|spec| format!(", at {spec}")).unwrap_or_default();
+        self.line(&format!("\n  {}", names.join(" → ")));
+        self.line(&format!("    {rule}{at}"));
         for link in &cycle.links {
             self.line(&format!("      {link}"));
+        }
+        for replacement in replaced {
+            self.line(&format!("    {replacement}"));
+        }
+        if !cycle.only_for_tests_of.is_empty() {
+            self.items("    only because of the tests of ", &cycle.only_for_tests_of);
         }
     }
 
     fn unresolvable(&mut self, unresolvable: &[Want], open: &[Want]) {
-        match unresolvable.len() {
-            0 => self.line("everything that is required is provided"),
-            1 => self.line("1 requirement that nothing provides"),
-            count => self.line(&format!("{count} requirements that nothing provides")),
-        }
+        self.line(&match unresolvable.len() {
+            0 if open.is_empty() => "everything that is required is provided".to_owned(),
+            0 => "nothing that is required is known to be missing".to_owned(),
+            count => format!("{} that nothing provides", counted(count, "requirement")),
+        });
         self.wants(unresolvable);
         if !open.is_empty() {
-            let count = if open.len() == 1 {
-                "1 requirement".to_owned()
-            } else {
-                format!("{} requirements", open.len())
-            };
+            let count = counted(open.len(), "requirement");
             self.line(&format!("\n{count} that a package which was never built may turn out to provide"));
             self.wants(open);
         }
@@ -293,7 +310,11 @@ impl Page {
 }
 
 fn specs(count: usize) -> String {
-    if count == 1 { "1 spec".to_owned() } else { format!("{count} specs") }
+    counted(count, "spec")
+}
+
+fn counted(count: usize, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }
 
 fn described(subject: &Subject) -> String {

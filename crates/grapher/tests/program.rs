@@ -123,7 +123,7 @@ fn busy() -> Place {
 #[test]
 fn questions_are_answered_in_words() {
     let place = busy();
-    let cases: [(&[&str], i32, &str); 9] = [
+    let cases: [(&[&str], i32, &str); 11] = [
         (
             &["--depends-on", "app"],
             0,
@@ -153,12 +153,22 @@ fn questions_are_answered_in_words() {
         (
             &["--impact", "lib"],
             0,
-            "a change of lib rebuilds at most 1 spec besides, of 4, in 1 layers\n\nlayer 1 (1 spec)\n  app\n",
+            "a change of lib rebuilds at most 1 spec besides, of 4, in 1 layer\n\nlayer 1 (1 spec)\n  app\n",
         ),
         (
             &["--cycles"],
             1,
-            "1 build cycle that no older package breaks\n\n  make\n      make requires `make` (make-1-1.x86_64)\n",
+            "1 build cycle that nothing older breaks\n\n  make → make\n    not broken: nothing older serves\n      make requires `make` (make-1-1.x86_64)\n",
+        ),
+        (
+            &["--provider", "lib >= 1"],
+            0,
+            "lib >= 1\n  lib-1-1.x86_64 (tree, its spec declares it) provides `lib = 1-1`; chosen: nothing else that fits provides it\nasked for by\n  app requires `lib`: lib-1-1.x86_64; nothing else that fits provides it\n",
+        ),
+        (
+            &["--provider", "lost = 2"],
+            1,
+            "lost = 2\n  lost-1-1.x86_64 (tree, its spec declares it) provides `lost = 1-1`; refused: the version does not fit\n",
         ),
         (
             &["--unresolvable"],
@@ -190,6 +200,7 @@ fn unknown_names_are_told_with_similar_ones_and_one_thing_is_asked_at_a_time() {
         ["no spec or package is called `apq`", "no spec or package is called `libb`; did you mean lib?"];
     check(&place.ask(&["--path", "apq", "libb"]), 2, "", &both);
     check(&place.ask(&["app", "--cycles"]), 2, "", &["help: ask one thing at a time"]);
+    check(&place.ask(&["--provider", "lib >="]), 2, "", &["expected `name` or `name operator version`"]);
     check(&place.ask(&["--cycles", "--unresolvable"]), 2, "", &["cannot be used with"]);
     check(&place.ask(&["--impact", "lib", "--format", "svg"]), 2, "", &["help: `--format text` or"]);
 }

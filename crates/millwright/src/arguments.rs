@@ -72,6 +72,7 @@ Examples:
   millwright graph --path jq make                    why make comes before jq
   millwright graph --impact zlib                     what a change of zlib builds again at most
   millwright graph zlib --depth 2 --output zlib.svg  a picture (also .dot, .json)
+  millwright graph --provider 'pkgconfig(zlib)'      who provides it, and by which rule
   millwright graph --unresolvable                    what nothing provides, and who wants it
 
 Exit codes: 0 done, 1 a spec cannot be read (or: no path, a cycle remains, something is unresolvable),

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use arguments::{Arguments, CleanPart, Command, Common, Goals, GraphArguments, words as words_of};
 use clap::Parser;
 use config::{Config, RawConfig};
-use grapher::Surroundings;
+use grapher::{GraphHints, Surroundings};
 use pipeline::Pipeline;
 use report::{Event, ExitStatus, Failure, Reporter, conclude};
 use scheduler::{
@@ -126,7 +126,8 @@ fn run_graph(
     let base = pipeline.base(false)?;
     let specs = pipeline.specs(&base, only)?;
     let limits = |spec: &str| pipeline.limits(spec);
-    let graphed = pipeline.graph(&base, &pipeline.session(&base, &specs, &limits))?;
+    let session = pipeline.session(&base, &specs, &limits);
+    let graphed = pipeline.graph(&base, &session, &asked.question.hints())?;
     if !asked.question.asks(question.as_ref()) {
         return Ok(bad_specs_status(&specs.document.bad));
     }
@@ -197,7 +198,7 @@ fn run_build(
     let specs = pipeline.specs(&base, only)?;
     let limits = |spec: &str| pipeline.limits(spec);
     let session = pipeline.session(&base, &specs, &limits);
-    let graphed = pipeline.graph(&base, &session)?;
+    let graphed = pipeline.graph(&base, &session, &GraphHints::default())?;
     let chosen = session.choose(&graphed, &wanted).map_err(failure)?;
     let packable = chosen.order.steps.iter().filter(|step| !step.is_hindered());
     let packable = packable.map(|step| step.spec.clone()).collect();

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use arguments::Arguments;
 use clap::Parser;
+use grapher::GraphHints;
 use report::{Event, ExitStatus, Failure, Reporter, conclude};
 use repository::{IndexedPackage, PackageDirectory, read_source_package};
 use rpm_model::{PackageOrigin, PackagesDocument, WorkerManifest};
@@ -41,7 +42,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         scan(arguments, &arguments.toolchain_rpms_dir, PackageOrigin::Toolchain, reporter.as_ref())?;
     external.extend(scan(arguments, &arguments.cache_dir, PackageOrigin::Base, reporter.as_ref())?);
     let scanned = scan(arguments, &arguments.rpm_dir, PackageOrigin::Tree, reporter.as_ref())?;
-    let graphed = session.graph(external, scanned).map_err(scheduler::failure)?;
+    let graphed = session.graph(external, scanned, &GraphHints::default()).map_err(scheduler::failure)?;
     session.write_graph(&graphed).map_err(scheduler::failure)?;
     let wanted = arguments.wanted();
     let chosen = session.choose(&graphed, &wanted).map_err(scheduler::failure)?;

@@ -12,8 +12,8 @@ use std::sync::{PoisonError, RwLock};
 
 use config::PackageLimits;
 use grapher::{
-    BuildOrder, DependencyGraph, ExternalPackage, GoalErrors, GoalRequest, GraphInput, NodeState, NodeStates,
-    RecordedSpec,
+    BuildOrder, DependencyGraph, ExternalPackage, GoalErrors, GoalRequest, GraphHints, GraphInput, NodeState,
+    NodeStates, RecordedSpec,
 };
 use pkgworker::WORKER_SEMANTICS;
 use rebuild::InputFacts;
@@ -187,11 +187,13 @@ pub struct Session<'a> {
 impl Session<'_> {
     /// Draws the graph over the specs, the packages outside the tree and the records.
     ///
-    /// `scanned` is what lies in the repository; only what records vouch for counts.
+    /// `scanned` is what lies in the repository; only what records vouch for counts. `hints` is what the graph must
+    /// know to answer more than who needs whom.
     pub fn graph(
         &self,
         external: Vec<IndexedPackage>,
         scanned: Vec<IndexedPackage>,
+        hints: &GraphHints,
     ) -> Result<Graphed, SessionError> {
         let records = RecordStore::new(&self.settings.records).read_all()?;
         let universe = Universe::new(external, &self.settings.rpms, scanned, &records)
@@ -205,12 +207,13 @@ impl Session<'_> {
             })
             .collect();
         let recorded: Vec<RecordedSpec<'_>> = records.values().map(RecordedSpec::of).collect();
-        let graph = DependencyGraph::new(&GraphInput {
+        let input = GraphInput {
             document: self.document,
             external: &external,
             recorded: &recorded,
             run_check: self.settings.run_check,
-        });
+        };
+        let graph = DependencyGraph::with_hints(&input, hints);
         for duplicate in graph.duplicates() {
             self.reporter.event(&Event::Warning { message: duplicate.to_string() });
         }

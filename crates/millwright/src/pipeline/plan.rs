@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use config::{CleanPolicy, PackageLimits};
+use grapher::GraphHints;
 use report::{Failure, Stage};
 use repository::{IndexedPackage, PackageDirectory};
 use rpm_model::PackageOrigin;
@@ -62,13 +63,18 @@ impl Pipeline<'_> {
     }
 
     /// Draws the graph and writes its files.
-    pub(crate) fn graph(&self, base: &Base, session: &Session<'_>) -> Result<Graphed, Failure> {
+    pub(crate) fn graph(
+        &self,
+        base: &Base,
+        session: &Session<'_>,
+        hints: &GraphHints,
+    ) -> Result<Graphed, Failure> {
         self.stage(Stage::Graph, None, || {
             let mut external = base.packages.clone();
             external.extend(self.scan(&self.config.directories.cache, PackageOrigin::Base, "cache")?);
             let outside = external.len();
             let scanned = self.scan(&self.config.directories.rpms, PackageOrigin::Tree, "tree")?;
-            let graphed = session.graph(external, scanned).map_err(failure)?;
+            let graphed = session.graph(external, scanned, hints).map_err(failure)?;
             session.write_graph(&graphed).map_err(failure)?;
             let summary = format!(
                 "{} specs, {outside} packages outside the tree, {} cycles broken, {} unresolvable requirements",
