@@ -96,7 +96,7 @@ impl DependencyGraph {
         if self.needs.place(&name).is_some() {
             return Ok(name);
         }
-        if self.bad.contains(&name) {
+        if self.bad.contains_key(&name) {
             return Err(GoalError::BadSpec { name });
         }
         if self.excluded.contains(&name) {
@@ -105,7 +105,7 @@ impl DependencyGraph {
         if let Some(spec) = self.package_specs.get(&name) {
             return Ok(spec.clone());
         }
-        let others = self.package_specs.keys().chain(&self.bad).chain(&self.excluded);
+        let others = self.package_specs.keys().chain(self.bad.keys()).chain(&self.excluded);
         let near = Names::new(self.specs().chain(others.map(String::as_str))).near(&name);
         Err(GoalError::Unknown { name, near })
     }

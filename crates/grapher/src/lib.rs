@@ -49,6 +49,7 @@ mod neighbourhood;
 mod order;
 mod provider;
 mod query;
+mod report;
 mod svg;
 mod text;
 mod wanted;
@@ -58,7 +59,7 @@ use std::sync::Arc;
 
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
-use rpm_model::{Nevra, Requirement};
+use rpm_model::{BadSpec, Nevra, Requirement};
 
 use crate::catalog::Catalog;
 use crate::construct::{Construction, Key};
@@ -87,6 +88,10 @@ pub use provider::{
 pub use query::{
     Direction, Explorer, Impact, Member, Path, PathStep, Reason, Relation, Relations, Stated, Subject,
 };
+pub use report::{
+    Cause, OwnCause, Place, RootCause, Style, TreeReport, UnresolvedRequirement, break_lines, cause_lines,
+    counted, list_of_names, report_text, root_causes, unresolved_lines,
+};
 pub use wanted::WantedNames;
 
 /// The dependency graph of a tree.
@@ -100,7 +105,7 @@ pub struct DependencyGraph {
     /// The spec of each package, by name.
     package_specs: BTreeMap<String, String>,
     offers: Arc<Offers>,
-    bad: BTreeSet<String>,
+    bad: BTreeMap<String, BadSpec>,
     excluded: BTreeSet<String>,
     duplicates: Vec<DuplicateSpec>,
     unresolvable: Vec<Unresolvable>,
@@ -143,7 +148,7 @@ impl DependencyGraph {
             builds,
             package_specs,
             offers: Arc::new(Offers::new(&construction.catalog)),
-            bad: owned(&construction.catalog.bad),
+            bad: input.document.bad.iter().map(|bad| (bad.name.clone(), bad.clone())).collect(),
             excluded: owned(&construction.catalog.excluded),
             duplicates: sorted(std::mem::take(&mut construction.catalog.duplicates)),
             unresolvable,

@@ -310,19 +310,35 @@ impl Needs {
             return Vec::new();
         }
         let (arrivals, owners) = self.arrivals(spec);
+        let mut obstacles = self.own_obstacles_among(spec, &arrivals, &owners);
+        let blocked = self.reached(spec, &arrivals, &owners, |node| node.hindered);
+        obstacles.extend(blocked.into_iter().map(|prerequisite| Obstacle::Blocked { prerequisite }));
+        obstacles
+    }
+
+    /// Returns the same without hindered prerequisites.
+    pub(crate) fn own_obstacles(&self, spec: usize) -> Vec<Obstacle> {
+        let node = &self.specs[spec];
+        if node.findings.is_empty() && node.cycles.is_empty() {
+            return Vec::new();
+        }
+        let (arrivals, owners) = self.arrivals(spec);
+        self.own_obstacles_among(spec, &arrivals, &owners)
+    }
+
+    fn own_obstacles_among(&self, spec: usize, arrivals: &Arrivals, owners: &[usize]) -> Vec<Obstacle> {
+        let node = &self.specs[spec];
         let mut obstacles: Vec<Obstacle> =
             node.cycles.iter().map(|cycle| Obstacle::Cycle(self.cycles[*cycle as usize].clone())).collect();
-        for owner in &owners {
+        for owner in owners {
             for place in self.unserved.get(owner).into_iter().flatten() {
                 let Finding { is_open, told, .. } = &self.findings[*place as usize];
-                let told = Unresolvable { chain: self.chain(&arrivals, *owner), ..told.clone() };
+                let told = Unresolvable { chain: self.chain(arrivals, *owner), ..told.clone() };
                 obstacles.push(if *is_open { Obstacle::Open(told) } else { Obstacle::Unresolvable(told) });
             }
         }
         obstacles.sort();
         obstacles.dedup();
-        let blocked = self.reached(spec, &arrivals, &owners, |node| node.hindered);
-        obstacles.extend(blocked.into_iter().map(|prerequisite| Obstacle::Blocked { prerequisite }));
         obstacles
     }
 }

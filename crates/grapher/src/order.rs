@@ -48,6 +48,11 @@ impl BuildStep {
         self.needs.specs[self.place].hindered
     }
 
+    /// Returns what hinders it itself, not by way of a prerequisite that cannot be built.
+    pub fn own_obstacles(&self) -> Vec<Obstacle> {
+        self.needs.own_obstacles(self.place)
+    }
+
     /// Returns why it cannot be built; nothing where it can.
     pub fn obstacles(&self) -> Vec<Obstacle> {
         self.needs.obstacles(self.place)

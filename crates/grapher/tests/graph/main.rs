@@ -17,3 +17,4 @@ mod order;
 mod properties;
 mod providers;
 mod queries;
+mod report;
