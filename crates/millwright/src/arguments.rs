@@ -29,7 +29,13 @@ pub(crate) enum Command {
     /// Build packages again although they are up to date
     Rebuild(Goals),
     /// Show what would be built, in which order and why; build nothing
-    Plan(Goals),
+    Plan {
+        #[command(flatten)]
+        goals: Goals,
+        /// Show everything, however long
+        #[arg(long, short = 'v')]
+        all: bool,
+    },
     /// Make the toolchain repository from the base distribution
     Toolchain {
         /// Ask the base distribution for newer packages
@@ -63,6 +69,17 @@ pub(crate) enum Command {
         #[arg(required = true)]
         what: Vec<CleanPart>,
     },
+}
+
+impl Command {
+    /// Returns whether all that it makes is a plan.
+    pub(crate) fn only_plans(&self) -> bool {
+        match self {
+            Self::Plan { .. } => true,
+            Self::Build(goals) | Self::Rebuild(goals) => goals.dry_run,
+            _ => false,
+        }
+    }
 }
 
 const GRAPH_EXAMPLES: &str = "\

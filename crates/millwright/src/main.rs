@@ -10,12 +10,12 @@ use std::process::ExitCode;
 use arguments::{Arguments, CleanPart, Command, Common, Goals, GraphArguments, words as words_of};
 use clap::Parser;
 use config::{Config, RawConfig};
-use grapher::{GraphHints, Surroundings};
+use grapher::Surroundings;
 use pipeline::Pipeline;
 use report::{Event, ExitStatus, Failure, Reporter, conclude};
 use scheduler::{
-    BuildDirectoryLock, LockError, RunSummary, Stop, Wanted, duration, failure, plan_text, run_status,
-    summary_text,
+    BuildDirectoryLock, Finished, LockError, PlanDocument, PlanWords, Planned, Rounds, RunSummary, Stop,
+    Style, Wanted, blocked_text, build_in_rounds, duration, failure, plan_text, run_status, summary_text,
 };
 
 /// The configuration file's place below the tree's root.
@@ -35,7 +35,9 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
             "building packages needs a writable build directory; run as root or choose one with --build-dir",
         ),
     })?;
-    let reporter = report::choose(arguments.common.json, arguments.common.quiet);
+    // A plan is one document; what happens on the way to it goes elsewhere.
+    let events_as_json = arguments.common.json && !arguments.command.only_plans();
+    let reporter = report::choose(events_as_json, arguments.common.quiet);
     if let Command::Clean { what } = &arguments.command {
         return run_clean(what, &config, reporter.as_ref());
     }
@@ -54,14 +56,22 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         Command::Graph(asked) => run_graph(&pipeline, &arguments.common, asked, &only),
         Command::Pack(goals) => run_pack(&pipeline, goals, &only),
         Command::Expand(goals) => run_expand(&pipeline, goals, &only),
-        Command::Plan(goals) => run_build(&pipeline, &arguments.common, &[], goals, &only, true),
-        Command::Build(goals) => run_build(&pipeline, &arguments.common, &[], goals, &only, goals.dry_run),
+        Command::Plan { goals, all } => run_plan(&pipeline, &arguments.common, &[], goals, &only, *all),
+        Command::Build(goals) if goals.dry_run => {
+            run_plan(&pipeline, &arguments.common, &[], goals, &only, false)
+        }
+        Command::Build(goals) => run_build(&pipeline, &arguments.common, &[], goals, &only),
         Command::Rebuild(goals) => {
-            if goals.wanted().is_empty() {
+            let names = goals.wanted();
+            if names.is_empty() {
                 return Err(Failure::new(ExitStatus::Usage, "`rebuild` needs the names of specs")
                     .hint("`millwright rebuild zlib`"));
             }
-            run_build(&pipeline, &arguments.common, &goals.wanted(), goals, &only, goals.dry_run)
+            if goals.dry_run {
+                run_plan(&pipeline, &arguments.common, &names, goals, &only, false)
+            } else {
+                run_build(&pipeline, &arguments.common, &names, goals, &only)
+            }
         }
         Command::Clean { .. } => Ok(ExitStatus::Done),
     }
@@ -175,58 +185,94 @@ fn bad_specs_status(bad: &[rpm_model::BadSpec]) -> ExitStatus {
     if bad.is_empty() { ExitStatus::Done } else { ExitStatus::GoalsFailed }
 }
 
-/// Plans, and builds unless only the plan is wanted.
-fn run_build(
-    pipeline: &Pipeline<'_>,
-    common: &Common,
-    rebuild: &[String],
-    goals: &Goals,
-    only: &[String],
-    plan_only: bool,
-) -> Result<ExitStatus, Failure> {
-    let start = std::time::Instant::now();
-    if !plan_only {
-        check_rights()?;
-    }
+/// Returns what was asked for, by name.
+fn wanted(goals: &Goals, rebuild: &[String]) -> Wanted {
     let mut wanted = Wanted {
         goals: goals.wanted(),
         rebuild: words_of(goals.rebuild_list.as_deref()).into_iter().collect(),
         ignore: words_of(goals.ignore_list.as_deref()).into_iter().collect(),
     };
     wanted.rebuild.extend(rebuild.iter().cloned());
+    wanted
+}
+
+/// Shows what would be built; packs and fetches nothing for what was never built.
+fn run_plan(
+    pipeline: &Pipeline<'_>,
+    common: &Common,
+    rebuild: &[String],
+    goals: &Goals,
+    only: &[String],
+    all: bool,
+) -> Result<ExitStatus, Failure> {
     let base = pipeline.base(false)?;
     let specs = pipeline.specs(&base, only)?;
     let limits = |spec: &str| pipeline.limits(spec);
     let session = pipeline.session(&base, &specs, &limits);
-    let graphed = pipeline.graph(&base, &session, &GraphHints::default())?;
-    let chosen = session.choose(&graphed, &wanted).map_err(failure)?;
-    let packable = chosen.order.steps.iter().filter(|step| !step.is_hindered());
-    let packable = packable.map(|step| step.spec.clone()).collect();
-    let packed = pipeline.pack(&base, &specs, &packable)?;
-    let planned = pipeline.plan(&session, graphed, &chosen, &packed, &wanted)?;
-    let plan = planned.plan.clone();
-    if plan_only {
-        if common.json {
-            let json =
-                serde_json::to_string(&plan).map_err(|error| Failure::new(ExitStatus::Internal, error))?;
-            report::print(&json)?;
-        }
-        tell(common, &plan_text(&plan, pipeline.workers()))?;
-        return Ok(run_status(&plan, &RunSummary::default()));
+    let plan =
+        pipeline.plan(&session, &base, &specs, &wanted(goals, rebuild), &Rounds::default(), true)?.plan;
+    if common.json {
+        let json = serde_json::to_string(&plan).map_err(|error| Failure::new(ExitStatus::Internal, error))?;
+        report::print(&json)?;
     }
-    if plan.to_build().next().is_none() && plan.blocked().next().is_none() {
-        pipeline.publish(&session, &planned.universe)?;
-        let seconds = duration(start.elapsed().as_secs_f64());
-        tell(common, &format!("nothing to do: {} packages are up to date ({seconds})", plan.packages.len()))?;
+    let file = session.settings.artifacts.join("plan.json");
+    let words = PlanWords { style: Style { whole: all, ..style() }, file: &file };
+    tell(common, &plan_text(&plan, &words))?;
+    Ok(run_status(&plan, &RunSummary::default()))
+}
+
+/// Plans and builds, round after round.
+fn run_build(
+    pipeline: &Pipeline<'_>,
+    common: &Common,
+    rebuild: &[String],
+    goals: &Goals,
+    only: &[String],
+) -> Result<ExitStatus, Failure> {
+    let start = std::time::Instant::now();
+    check_rights()?;
+    let base = pipeline.base(false)?;
+    let specs = pipeline.specs(&base, only)?;
+    let limits = |spec: &str| pipeline.limits(spec);
+    let session = pipeline.session(&base, &specs, &limits);
+    let wanted = wanted(goals, rebuild);
+    let plan = |rounds: &Rounds| pipeline.plan(&session, &base, &specs, &wanted, rounds, false);
+    let first = plan(&Rounds::default())?;
+    let nothing_to_build = first.plan.to_build().next().is_none();
+    if nothing_to_build && first.plan.blocked().next().is_none() {
+        pipeline.publish(&session, &first.universe)?;
+        let (count, seconds) = (first.plan.packages.len(), duration(start.elapsed().as_secs_f64()));
+        tell(common, &format!("nothing to do: {count} packages are up to date ({seconds})"))?;
         return Ok(ExitStatus::Done);
     }
-    let stop = Stop::on_signals().map_err(|error| Failure::new(ExitStatus::Environment, error))?;
-    let (summary, seconds) = pipeline.build(&session, planned, stop.flag())?;
-    for (package, obstacles) in plan.blocked() {
-        tell(common, &format!("blocked: {package}: {}", obstacles.join("; ")))?;
+    if nothing_to_build {
+        pipeline.publish(&session, &first.universe)?;
     }
-    tell(common, &summary_text(&plan, &summary, seconds))?;
+    let stop = Stop::on_signals().map_err(|error| Failure::new(ExitStatus::Environment, error))?;
+    let building = std::time::Instant::now();
+    let Finished { plan, summary } = build_in_rounds(
+        first,
+        |planned: &Planned| &planned.plan,
+        plan,
+        |planned| pipeline.build(&session, planned, stop.flag()),
+        |summary| pipeline.is_stopped(stop.flag(), summary),
+        pipeline.reporter(),
+    )?;
+    session.write_state(&plan, &summary).map_err(failure)?;
+    tell_blocked(common, &plan)?;
+    tell(common, &summary_text(&plan, &summary, building.elapsed().as_secs_f64()))?;
     Ok(run_status(&plan, &summary))
+}
+
+/// Says why what could not be built could not, each cause once.
+fn tell_blocked(common: &Common, plan: &PlanDocument) -> Result<(), Failure> {
+    let text = blocked_text(plan, &style());
+    if text.is_empty() { Ok(()) } else { tell(common, &text) }
+}
+
+/// Returns how text is set on standard output.
+fn style() -> Style {
+    Style { width: report::columns(), whole: false }
 }
 
 /// Writes what a person asked to see on standard output; with `--json` that belongs to the events, and with

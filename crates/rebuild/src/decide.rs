@@ -37,14 +37,11 @@ pub fn build_reasons(
     present: &PresentFacts<'_>,
     state: &dyn PublishedState,
 ) -> Vec<BuildReason> {
+    let Some(record) = record else { return first_build_reasons(present.requested) };
     let mut reasons = Vec::new();
     if present.requested {
         reasons.push(BuildReason::Requested);
     }
-    let Some(record) = record else {
-        reasons.push(BuildReason::NeverBuilt);
-        return reasons;
-    };
     if record.inputs != *present.inputs {
         reasons.push(BuildReason::InputsChanged {
             recorded: record.inputs.clone(),
@@ -76,6 +73,12 @@ pub fn build_reasons(
         }
     }
     reasons
+}
+
+/// Returns why a spec without a record has to be built: whatever its sources are, so nobody need look at them.
+pub fn first_build_reasons(requested: bool) -> Vec<BuildReason> {
+    let requested = requested.then_some(BuildReason::Requested);
+    requested.into_iter().chain([BuildReason::NeverBuilt]).collect()
 }
 
 fn missing_outputs(record: &BuildRecord, state: &dyn PublishedState) -> Vec<BuildReason> {

@@ -11,5 +11,5 @@
 mod decide;
 mod identity;
 
-pub use decide::{PresentFacts, PublishedState, build_reasons};
+pub use decide::{PresentFacts, PublishedState, build_reasons, first_build_reasons};
 pub use identity::{InputFacts, build_identity};

@@ -101,6 +101,15 @@ pub enum Event {
         /// How long it took.
         seconds: f64,
     },
+    /// A round of builds begins; told where a run has several.
+    RoundStarted {
+        /// Which, counted from 1.
+        round: usize,
+        /// How many packages it builds.
+        to_build: usize,
+        /// How many wait for what these will provide.
+        waiting: usize,
+    },
     /// A package's build begins.
     PackageStarted {
         /// The spec's name.

@@ -18,7 +18,7 @@ pub use event::{Event, PackageEnd, Stage};
 pub use failure::{ExitStatus, Failure, conclude};
 pub use output::{GRAPHVIZ_NODES, graphviz_svg, print, terminal_width, write_file};
 pub use render::{JsonReporter, PlainReporter, QuietReporter, TerminalReporter, choose};
-pub use text::printable;
+pub use text::{columns, printable};
 
 /// Takes events; implementations are shared by all threads of a run.
 pub trait Reporter: Send + Sync {

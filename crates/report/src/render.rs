@@ -170,7 +170,7 @@ impl Reporter for TerminalReporter {
             }
             Event::StageFinished { stage, .. } => self.finish(stage.as_str()),
             Event::PackageFinished { package, .. } => self.finish(package),
-            Event::Warning { .. } | Event::Note { .. } => {}
+            Event::RoundStarted { .. } | Event::Warning { .. } | Event::Note { .. } => {}
         }
         for line in lines_of(event) {
             // See QuietReporter.
@@ -188,6 +188,14 @@ fn words_of(event: &Event) -> Vec<String> {
     match event {
         Event::StageStarted { .. } | Event::StageProgress { .. } | Event::PackagePhase { .. } => Vec::new(),
         Event::StageFinished { stage, summary, seconds } => vec![stage_line(*stage, summary, *seconds)],
+        Event::RoundStarted { round, to_build, waiting } => {
+            let waiting = match waiting {
+                0 => String::new(),
+                1 => ", 1 waits for what they provide".to_owned(),
+                more => format!(", {more} wait for what they provide"),
+            };
+            vec![format!("{:>11}  {round}: {to_build} to build{waiting}", "round")]
+        }
         Event::PackageStarted { package, reasons, .. } => {
             vec![format!("{:>11}  {package}: {}", "start", reasons_text(reasons))]
         }
@@ -291,6 +299,18 @@ mod tests {
              help: read the end of the log; build again with --clean=on-success to keep the build root
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn rounds_are_told() {
+        let round = |round, waiting| Event::RoundStarted { round, to_build: 3, waiting };
+        assert_eq!(
+            plain(&[round(1, 2), round(2, 1), round(3, 0)]),
+            "      round  1: 3 to build, 2 wait for what they provide
+      round  2: 3 to build, 1 waits for what they provide
+      round  3: 3 to build
+"
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Text of others on the way to a terminal.
+//! Text on the way to a terminal.
 
 /// Returns a text whose control characters, but for line ends and tabs, are replaced by `U+FFFD`.
 ///
@@ -6,6 +6,14 @@
 pub fn printable(text: &str) -> String {
     let is_harmless = |character: char| !character.is_control() || matches!(character, '\n' | '\t');
     text.chars().map(|character| if is_harmless(character) { character } else { '\u{fffd}' }).collect()
+}
+
+/// Columns where nothing says how many there are: in a file, in a pipe.
+const USUAL_COLUMNS: usize = 80;
+
+/// Returns how wide standard output is.
+pub fn columns() -> usize {
+    console::Term::stdout().size_checked().map_or(USUAL_COLUMNS, |(_, columns)| usize::from(columns))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod lock;
 mod plan;
 mod queue;
 mod records;
+mod rounds;
 mod run;
 mod session;
 mod state_csv;
@@ -26,11 +27,16 @@ mod universe;
 mod words;
 
 pub use accept::{AcceptError, RepositoryAcceptor};
+pub use grapher::Style;
 pub use local::{KeepRoots, LocalBuilder, LocalDirectories};
 pub use lock::{BuildDirectoryLock, LockError};
-pub use plan::{PlaceInGraph, PlanDocument, PlanInput, PlannedAction, PlannedPackage, estimate};
+pub use plan::{
+    Estimate, Estimates, GuessSource, LocalCause, PathStep, PlaceInGraph, PlanCause, PlanDocument, PlanInput,
+    PlannedAction, PlannedPackage, PlannedTime, SourcesState,
+};
 pub use queue::{Queue, Task, TaskState};
 pub use records::{RecordError, RecordStore};
+pub use rounds::{Finished, Rounds, build_in_rounds};
 pub use run::{Acceptance, Acceptor, Attempt, Builder, Refused, RunError, RunSettings, RunSummary, run};
 pub use session::{
     Chosen, Graphed, PackedSrpm, PackedTree, Planned, Session, SessionError, SessionSettings, Wanted, failure,
@@ -38,4 +44,4 @@ pub use session::{
 pub use stop::Stop;
 pub use task::PackageTask;
 pub use universe::{Published, Root, RootRequest, Universe};
-pub use words::{duration, plan_text, run_status, summary_text};
+pub use words::{PlanWords, blocked_text, duration, plan_text, run_status, summary_text};

@@ -7,6 +7,7 @@ use std::error::Error;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 use arguments::Arguments;
 use clap::Parser;
@@ -15,7 +16,8 @@ use report::{Event, ExitStatus, Failure, Reporter, conclude};
 use repository::{IndexedPackage, PackageDirectory, read_source_package};
 use rpm_model::{PackageOrigin, PackagesDocument, WorkerManifest};
 use scheduler::{
-    BuildDirectoryLock, PackedSrpm, PackedTree, Session, Stop, plan_text, run_status, summary_text,
+    BuildDirectoryLock, Finished, PackedSrpm, PackedTree, PlanWords, Planned, Rounds, RunSummary, Session,
+    Stop, Style, build_in_rounds, plan_text, run_status, summary_text,
 };
 use serde::de::DeserializeOwned;
 
@@ -38,25 +40,44 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         limits: &limits,
         reporter: reporter.as_ref(),
     };
-    let mut external =
-        scan(arguments, &arguments.toolchain_rpms_dir, PackageOrigin::Toolchain, reporter.as_ref())?;
-    external.extend(scan(arguments, &arguments.cache_dir, PackageOrigin::Base, reporter.as_ref())?);
-    let scanned = scan(arguments, &arguments.rpm_dir, PackageOrigin::Tree, reporter.as_ref())?;
-    let graphed = session.graph(external, scanned, &GraphHints::default()).map_err(scheduler::failure)?;
-    session.write_graph(&graphed).map_err(scheduler::failure)?;
     let wanted = arguments.wanted();
-    let chosen = session.choose(&graphed, &wanted).map_err(scheduler::failure)?;
     let packed = packed(&document, &arguments.srpm_dir);
-    let planned = session.plan(graphed, &chosen, &packed, &wanted).map_err(scheduler::failure)?;
-    let plan = planned.plan.clone();
-    tell(&plan_text(&plan, session.settings.run.workers), arguments.json)?;
+    let plan = |rounds: &Rounds| -> Result<Planned, Failure> {
+        let mut external =
+            scan(arguments, &arguments.toolchain_rpms_dir, PackageOrigin::Toolchain, reporter.as_ref())?;
+        external.extend(scan(arguments, &arguments.cache_dir, PackageOrigin::Base, reporter.as_ref())?);
+        let scanned = scan(arguments, &arguments.rpm_dir, PackageOrigin::Tree, reporter.as_ref())?;
+        let graphed = session.graph(external, scanned, &GraphHints::default()).map_err(scheduler::failure)?;
+        session.write_graph(&graphed).map_err(scheduler::failure)?;
+        let chosen = session.choose(&graphed, &wanted).map_err(scheduler::failure)?;
+        session.plan(graphed, &chosen, &packed, &wanted, rounds).map_err(scheduler::failure)
+    };
+    let first = plan(&Rounds::default())?;
+    let style = Style { width: report::columns(), whole: false };
+    let file = session.settings.artifacts.join("plan.json");
+    tell(&plan_text(&first.plan, &PlanWords { style, file: &file }), arguments.json)?;
     if arguments.dry_run {
-        return Ok(run_status(&plan, &scheduler::RunSummary::default()));
+        return Ok(run_status(&first.plan, &RunSummary::default()));
+    }
+    if first.plan.to_build().next().is_none() {
+        session.publish(&first.universe).map_err(scheduler::failure)?;
     }
     let start = std::time::Instant::now();
     let stop = Stop::on_signals().map_err(environment)?;
-    let (summary, universe) = session.build(planned, stop.flag()).map_err(scheduler::failure)?;
-    session.publish(&universe).map_err(scheduler::failure)?;
+    let stop_on_failure = session.settings.run.stop_on_failure;
+    let Finished { plan, summary } = build_in_rounds(
+        first,
+        |planned: &Planned| &planned.plan,
+        plan,
+        |planned| -> Result<RunSummary, Failure> {
+            let (summary, universe) = session.build(planned, stop.flag()).map_err(scheduler::failure)?;
+            session.publish(&universe).map_err(scheduler::failure)?;
+            Ok(summary)
+        },
+        |summary| stop.flag().load(Ordering::Relaxed) || (stop_on_failure && !summary.failed.is_empty()),
+        reporter.as_ref(),
+    )?;
+    session.write_state(&plan, &summary).map_err(scheduler::failure)?;
     tell(&summary_text(&plan, &summary, start.elapsed().as_secs_f64()), arguments.json)?;
     Ok(run_status(&plan, &summary))
 }

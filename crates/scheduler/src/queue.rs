@@ -170,11 +170,6 @@ impl Queue {
             && !self.tasks.values().any(|task| self.is_ready(task))
     }
 
-    /// Returns the longest chain of estimates in seconds: no number of workers is faster.
-    pub fn critical_path_seconds(&self) -> f64 {
-        self.priorities.values().copied().fold(0.0, f64::max)
-    }
-
     fn count(&self, wanted: impl Fn(&TaskState) -> bool) -> usize {
         self.states.values().filter(|state| wanted(state)).count()
     }
@@ -260,7 +255,6 @@ mod tests {
     #[test]
     fn the_longest_way_comes_first() {
         assert_eq!(play(diamond(), &[]), ["oniguruma", "tree", "jq", "which"]);
-        assert!((diamond().critical_path_seconds() - 20.0).abs() < 1e-9);
     }
 
     #[test]

@@ -98,6 +98,25 @@ impl RunSummary {
     pub fn is_complete(&self) -> bool {
         self.failed.is_empty() && self.blocked.is_empty() && self.not_started.is_empty()
     }
+
+    /// Returns whether a package was built and accepted.
+    pub fn has_built(&self, package: &str) -> bool {
+        self.built.iter().chain(&self.identical).any(|name| name == package)
+    }
+
+    /// Adds what a later round of the same run did.
+    pub fn join(&mut self, later: Self) {
+        let sets = |list: &mut Vec<String>| list.drain(..).collect::<BTreeSet<String>>();
+        let (mut built, mut identical) = (sets(&mut self.built), sets(&mut self.identical));
+        built.extend(later.built);
+        identical.extend(later.identical);
+        self.identical = identical.difference(&built).cloned().collect();
+        self.built = built.into_iter().collect();
+        self.failed.extend(later.failed);
+        self.blocked.extend(later.blocked);
+        // What an earlier round did not start, a later one had its turn with.
+        self.not_started = later.not_started;
+    }
 }
 
 /// One finished attempt on its way to the run's thread.

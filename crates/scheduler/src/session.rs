@@ -24,8 +24,9 @@ use serde::Serialize;
 
 use crate::accept::RepositoryAcceptor;
 use crate::local::{KeepRoots, LocalBuilder, LocalDirectories};
-use crate::plan::{PlaceInGraph, PlanDocument, PlanInput, estimate};
+use crate::plan::{Estimates, PlaceInGraph, PlanDocument, PlanInput};
 use crate::records::{RecordError, RecordStore};
+use crate::rounds::Rounds;
 use crate::run::{RunError, RunSettings, RunSummary, run};
 use crate::state_csv::state_csv;
 use crate::task::PackageTask;
@@ -206,7 +207,7 @@ impl Session<'_> {
                 ExternalPackage::of(&package.header, package.origin, in_core)
             })
             .collect();
-        let recorded: Vec<RecordedSpec<'_>> = records.values().map(RecordedSpec::of).collect();
+        let recorded = recorded(&records, &universe);
         let input = GraphInput {
             document: self.document,
             external: &external,
@@ -247,38 +248,64 @@ impl Session<'_> {
         Ok(Chosen { goals, order })
     }
 
-    /// Decides what is built and why, and writes `plan.json`.
+    /// Returns the specs that must be packed before a plan can be made: those that nothing hinders, as far as
+    /// the graph knows, and that are not left alone. With `only_built_before` those alone that have a record,
+    /// for a plan that is not carried out: what was never built is built whatever its sources are.
+    pub fn to_pack(
+        &self,
+        graphed: &Graphed,
+        chosen: &Chosen,
+        wanted: &Wanted,
+        only_built_before: bool,
+    ) -> BTreeSet<String> {
+        let steps = chosen.order.steps.iter().filter(|step| !step.is_hindered());
+        steps
+            .map(|step| &step.spec)
+            .filter(|spec| !wanted.ignore.contains(*spec))
+            .filter(|spec| !only_built_before || graphed.records.contains_key(*spec))
+            .cloned()
+            .collect()
+    }
+
+    /// Decides what is built and why, and writes `plan.json`. `rounds` is what earlier rounds of the run did.
     pub fn plan(
         &self,
         graphed: Graphed,
         chosen: &Chosen,
         packed: &PackedTree,
         wanted: &Wanted,
+        rounds: &Rounds,
     ) -> Result<Planned, SessionError> {
-        let Graphed { records, universe, .. } = graphed;
+        let Graphed { graph, records, universe } = graphed;
         let tasks = self.tasks(packed, &chosen.order)?;
         let mut goals = chosen.goals.clone();
-        let mut places: Vec<PlaceInGraph> = chosen
-            .order
-            .steps
-            .iter()
-            .map(|step| PlaceInGraph {
-                package: step.spec.clone(),
-                level: step.level,
-                obstacles: step.obstacles().iter().map(ToString::to_string).collect(),
-                needs: chosen.order.closure(&step.spec),
-            })
-            .collect();
         if wanted.goals.is_empty() {
-            // Who asks for all asks for those too that could not be read; the graph does not know them.
-            for bad in &self.document.bad {
-                goals.insert(bad.name.clone());
-                places.push(PlaceInGraph::unreadable(bad));
-            }
+            // Who asks for all asks for those too that could not be read; the graph's order does not have them.
+            goals.extend(self.document.bad.iter().map(|bad| bad.name.clone()));
         }
+        let planned: BTreeSet<&str> = chosen.order.steps.iter().map(|step| step.spec.as_str()).collect();
+        let dependants = graph.dependants(&planned);
+        let steps = chosen.order.steps.iter().map(|step| PlaceInGraph {
+            package: step.spec.clone(),
+            level: step.level,
+            own: step
+                .own_obstacles()
+                .iter()
+                .filter_map(|obstacle| graph.own_cause(&step.spec, obstacle))
+                .collect(),
+            needs: step.needs().map(str::to_owned).collect(),
+            dependants: dependants.get(&step.spec).copied().unwrap_or_default(),
+        });
+        let unreadable = goals.iter().filter_map(|goal| {
+            let own = vec![graph.unreadable(goal)?];
+            Some(PlaceInGraph { package: goal.clone(), level: 0, own, needs: BTreeSet::new(), dependants: 0 })
+        });
+        let places: Vec<PlaceInGraph> = steps.chain(unreadable).collect();
+        let outside = graph.specs().filter(|spec| !planned.contains(spec) && !records.contains_key(*spec));
         let plan = PlanDocument::new(&PlanInput {
             goals: &goals,
             places: &places,
+            report: &graph.report_over(&chosen.order, &goals),
             tasks: &tasks,
             unpacked: &packed.failures,
             records: &records,
@@ -286,9 +313,18 @@ impl Session<'_> {
             worker: &self.worker.generation(),
             requested: &wanted.rebuild,
             ignored: &wanted.ignore,
+            failed: &rounds.summary.failed,
+            awaited: &rounds.awaited,
+            never_built_outside: outside.count(),
+            workers: self.settings.run.workers,
         });
         write_json(&self.settings.artifacts.join("plan.json"), &plan)?;
         Ok(Planned { plan, tasks, records, universe })
+    }
+
+    /// Writes `build_state.csv`: the last plan of a run, and what all its rounds did.
+    pub fn write_state(&self, plan: &PlanDocument, summary: &RunSummary) -> Result<(), SessionError> {
+        write_text(&self.settings.state_csv, state_csv(plan, summary).as_bytes())
     }
 
     /// Builds what the plan says, and returns what happened and the packages that exist then.
@@ -310,7 +346,7 @@ impl Session<'_> {
         };
         let store = RecordStore::new(&settings.records);
         let in_scope = plan.cascading();
-        let history = records.clone();
+        let estimates = Estimates::new(&records);
         let mut acceptor = RepositoryAcceptor {
             rpms: settings.rpms.clone(),
             srpms: settings.srpms.clone(),
@@ -320,11 +356,10 @@ impl Session<'_> {
             in_scope: &in_scope,
             worker: self.worker.generation(),
             universe: &universe,
-            estimate: &|package| estimate(&history, package),
+            estimate: &|package| estimates.of(package).seconds,
         };
         let summary =
             run(plan.queue(), plan.reasons(), &settings.run, &builder, &mut acceptor, self.reporter, stop)?;
-        write_text(&settings.state_csv, state_csv(&plan, &summary).as_bytes())?;
         Ok((summary, universe.into_inner().unwrap_or_else(PoisonError::into_inner)))
     }
 
@@ -378,6 +413,23 @@ impl Session<'_> {
         };
         Ok(self.document.specs.iter().filter_map(task).collect())
     }
+}
+
+/// Returns what the tree's packages were when last built, with their files: those only the package tells.
+fn recorded<'a>(records: &'a BTreeMap<String, BuildRecord>, universe: &'a Universe) -> Vec<RecordedSpec<'a>> {
+    let files: BTreeMap<&ContentDigest, &[String]> = universe
+        .published()
+        .into_iter()
+        .map(|package| (&package.sha256, package.header.files.as_slice()))
+        .collect();
+    let with_files = |record: &'a BuildRecord| {
+        let mut spec = RecordedSpec::of(record);
+        for (output, package) in spec.packages.iter_mut().zip(&record.rpms) {
+            output.files = files.get(&package.artifact.sha256).copied().unwrap_or_default();
+        }
+        spec
+    };
+    records.values().map(with_files).collect()
 }
 
 /// Gives a session's error its exit status and advice, for the programs that end with it.

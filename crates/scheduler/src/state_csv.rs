@@ -14,9 +14,15 @@ pub(crate) fn state_csv(plan: &PlanDocument, summary: &RunSummary) -> String {
         .map(|package| {
             let name = &package.package;
             let (state, blocker) = match &package.action {
+                _ if summary.has_built(name) => ("Built", String::new()),
+                _ if summary.failed.contains_key(name) => ("Failed", name.clone()),
                 PlannedAction::UpToDate | PlannedAction::Ignored => ("PreBuilt", String::new()),
-                PlannedAction::Blocked { obstacles } => ("Failed", obstacles.join("; ")),
-                PlannedAction::Build { .. } => built_state(name, summary),
+                PlannedAction::Blocked { causes } | PlannedAction::Waiting { causes } => {
+                    let causes = causes.iter().filter_map(|cause| plan.causes.get(*cause));
+                    let texts: Vec<String> = causes.map(|root| root.cause.to_string()).collect();
+                    ("Failed", texts.join("; "))
+                }
+                PlannedAction::Build { .. } => ("Failed", blockers(name, summary)),
             };
             format!("{},{state},{},0", quoted(name), quoted(&blocker))
         })
@@ -25,16 +31,10 @@ pub(crate) fn state_csv(plan: &PlanDocument, summary: &RunSummary) -> String {
     format!("Package,State,Blocker,IsTest\n{}\n", rows.join("\n"))
 }
 
-fn built_state(name: &String, summary: &RunSummary) -> (&'static str, String) {
-    if let Some(by) = summary.blocked.get(name) {
-        ("Failed", by.iter().cloned().collect::<Vec<_>>().join(" "))
-    } else if summary.failed.contains_key(name) {
-        ("Failed", name.clone())
-    } else if summary.not_started.contains(name) {
-        ("Failed", String::new())
-    } else {
-        ("Built", String::new())
-    }
+/// Returns what a package that was to be built waited for in vain; nothing when the run was stopped.
+fn blockers(name: &str, summary: &RunSummary) -> String {
+    let by = summary.blocked.get(name);
+    by.map(|by| by.iter().cloned().collect::<Vec<_>>().join(" ")).unwrap_or_default()
 }
 
 /// Returns a field as CSV writes it (RFC 4180).
@@ -49,39 +49,22 @@ fn quoted(field: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::PlannedPackage;
-    use std::collections::BTreeSet;
+    use crate::plan::tests::{Scene, plan_of};
+    use crate::rounds::Rounds;
 
     #[test]
     fn rows_tell_failed_from_blocked() {
-        let package = |name: &str, action: PlannedAction| PlannedPackage {
-            package: name.into(),
-            level: 0,
-            action,
-            needs: Vec::new(),
-            estimate_seconds: 0.0,
-        };
-        let build = || PlannedAction::Build { reasons: Vec::new() };
-        let plan = PlanDocument {
-            schema: PlanDocument::SCHEMA,
-            goals: Vec::new(),
-            packages: vec![
-                package("zlib", PlannedAction::UpToDate),
-                package("onig", build()),
-                package("jq", build()),
-                package("bad", PlannedAction::Blocked { obstacles: vec!["nothing provides `a, b`".into()] }),
-                package("tree", build()),
-            ],
-            critical_path_seconds: 0.0,
-            work_seconds: 0.0,
-        };
+        let mut scene = Scene::new(&["zlib:", "onig:", "jq: onig", "bad: !a", "tree:"]);
+        scene.build("zlib", None);
+        let plan = plan_of(&scene, &Rounds::default());
         let mut summary = RunSummary { built: vec!["tree".into()], ..RunSummary::default() };
         summary.failed.insert("onig".into(), "boom".into());
-        summary.blocked.insert("jq".into(), BTreeSet::from(["onig".to_owned()]));
+        summary.blocked.insert("jq".into(), ["onig".to_owned()].into());
         assert_eq!(
             state_csv(&plan, &summary),
-            "Package,State,Blocker,IsTest\nbad,Failed,\"nothing provides `a, b`\",0\njq,Failed,onig,0\n\
+            "Package,State,Blocker,IsTest\nbad,Failed,nothing provides `a`,0\njq,Failed,onig,0\n\
              onig,Failed,onig,0\ntree,Built,,0\nzlib,PreBuilt,,0\n"
         );
+        assert_eq!(quoted("a, \"b\""), "\"a, \"\"b\"\"\"");
     }
 }

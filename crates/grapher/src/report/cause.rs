@@ -106,6 +106,7 @@ impl DependencyGraph {
         let finding = |finding: &Unresolvable, open| OwnCause {
             cause: self.cause_of(finding, open),
             stated_by: finding.required_by.clone(),
+            written: Some(finding.requirement.clone()),
             chain: finding.chain.clone(),
         };
         match obstacle {
@@ -114,6 +115,7 @@ impl DependencyGraph {
             Obstacle::Cycle(cycle) => Some(OwnCause {
                 cause: Cause::UnbrokenCycle { cycle: cycle.clone() },
                 stated_by: spec.to_owned(),
+                written: None,
                 chain: Vec::new(),
             }),
             Obstacle::Blocked { .. } => None,
@@ -123,7 +125,7 @@ impl DependencyGraph {
     /// Returns the cause that hinders a spec that cannot be read; `None` for any other.
     pub fn unreadable(&self, spec: &str) -> Option<OwnCause<Cause>> {
         let bad = self.bad.get(spec)?;
-        Some(OwnCause { cause: bad.into(), stated_by: spec.to_owned(), chain: Vec::new() })
+        Some(OwnCause { cause: bad.into(), stated_by: spec.to_owned(), written: None, chain: Vec::new() })
     }
 
     /// Returns what has to be mended for a finding.

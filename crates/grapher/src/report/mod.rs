@@ -31,6 +31,8 @@ pub struct OwnCause<C> {
     pub cause: C,
     /// Who says so: the spec, or the NEVRA of a package that its build root needs.
     pub stated_by: String,
+    /// The requirement as stated there, where it is one: the cause may hold for other versions of it too.
+    pub written: Option<Requirement>,
     /// How the spec comes to it; empty where the spec says so itself.
     pub chain: Vec<Arc<Link>>,
 }
@@ -43,6 +45,9 @@ pub struct RootCause<C> {
     pub cause: C,
     /// Who says so, sorted: specs, or NEVRAs of packages that build roots need.
     pub stated_by: Vec<String>,
+    /// The requirements as stated there, sorted; none for a cause that is no requirement.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub written: Vec<Requirement>,
     /// Where no spec says so itself: how one of them comes to it, by the shortest way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<Arc<Link>>,
@@ -235,6 +240,7 @@ pub struct Place<'a, C> {
 #[derive(Default)]
 struct Stated {
     by: BTreeSet<String>,
+    requirements: BTreeSet<Requirement>,
     shortest: Option<Vec<Arc<Link>>>,
 }
 
@@ -248,14 +254,15 @@ pub fn root_causes<'a, C: Ord>(places: impl IntoIterator<Item = Place<'a, C>>) -
     for Place { spec, needs, own } in places {
         let mut causes: BTreeSet<usize> =
             needs.iter().filter_map(|needed| causes_of.get(needed)).flatten().copied().collect();
-        for OwnCause { cause, stated_by, chain } in own {
+        for OwnCause { cause, stated_by, written, chain } in own {
             let next = numbers.len();
             let number = *numbers.entry(cause).or_insert(next);
             if number == found.len() {
                 found.push(Stated::default());
             }
-            let Stated { by, shortest } = &mut found[number];
+            let Stated { by, requirements, shortest } = &mut found[number];
             by.insert(stated_by);
+            requirements.extend(written);
             let rank = |chain: &Vec<Arc<Link>>| (chain.len(), chain.clone());
             if shortest.as_ref().is_none_or(|shortest| rank(&chain) < rank(shortest)) {
                 *shortest = Some(chain);
@@ -275,11 +282,12 @@ pub fn root_causes<'a, C: Ord>(places: impl IntoIterator<Item = Place<'a, C>>) -
     }
     let mut roots: Vec<RootCause<C>> = Vec::new();
     for (cause, number) in numbers {
-        let Stated { by, shortest } = std::mem::take(&mut found[number]);
+        let Stated { by, requirements, shortest } = std::mem::take(&mut found[number]);
         let (blocked, blocks_alone) = std::mem::take(&mut blocks[number]);
         roots.push(RootCause {
             cause,
             stated_by: by.into_iter().collect(),
+            written: requirements.into_iter().collect(),
             chain: shortest.unwrap_or_default(),
             blocks: blocked,
             blocks_alone,

@@ -27,17 +27,28 @@ const NARROWEST: usize = 40;
 impl Style {
     /// Returns how many of these entries are shown.
     pub fn shown(&self, entries: usize) -> usize {
+        self.shown_of(entries, ENTRIES)
+    }
+
+    /// Returns how many of these entries are shown where a list of `most` is not too long yet.
+    pub fn shown_of(&self, entries: usize, most: usize) -> usize {
         // One more line says that there is one more; the entry itself says it better.
-        if self.whole || entries <= ENTRIES + 1 { entries } else { ENTRIES }
+        if self.whole || entries <= most + 1 { entries } else { most }
     }
 
     /// Returns the line that says how many entries were left out, where some were.
     pub fn left_out(&self, entries: usize, what: &str) -> Option<String> {
-        let left = entries - self.shown(entries);
+        self.left_out_of(entries, ENTRIES, what)
+    }
+
+    /// Does the same for a list of which [`Style::shown_of`] entries are shown.
+    pub fn left_out_of(&self, entries: usize, most: usize, what: &str) -> Option<String> {
+        let left = entries - self.shown_of(entries, most);
         (left > 0).then(|| format!("  ... and {left} more {what} (--all shows all)"))
     }
 
-    /// Breaks a text into lines; the first begins with `lead`, the others are indented as far.
+    /// Breaks a text into lines; the first begins with `lead`, the others are indented as far. Where the text
+    /// has a no-break space it is not broken, and the line gets a plain one.
     pub fn lines(&self, lead: &str, text: &str) -> Vec<String> {
         let indent = " ".repeat(lead.chars().count());
         let options = Options::new(self.width.max(NARROWEST))
@@ -51,7 +62,10 @@ impl Style {
             .flat_map(|(number, line)| {
                 let options =
                     if number == 0 { options.clone() } else { options.clone().initial_indent(&indent) };
-                wrap(line, options).into_iter().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>()
+                wrap(line, options)
+                    .into_iter()
+                    .map(|line| line.trim_end().replace('\u{a0}', " "))
+                    .collect::<Vec<_>>()
             })
             .collect()
     }
@@ -111,12 +125,18 @@ pub fn cause_lines<C: Display>(causes: &[&RootCause<C>], title: &str, style: &St
         let count = root.blocks.len();
         lines.extend(style.lines(&format!("  {count:>width$}  "), &root.cause.to_string()));
         let under = " ".repeat(width + 4);
+        let quoted: Vec<String> = root.written.iter().map(|written| format!("`{written}`")).collect();
+        // The cause itself says it where there is but one way to write it.
+        let said = quoted.iter().all(|written| root.cause.to_string().contains(written));
+        let written = if said { String::new() } else { format!(" as {}", style.names(&quoted)) };
         if let Some(last) = root.chain.last() {
             // The chain begins at a build; the package at its end states the requirement.
             let way: Vec<String> = root.chain.iter().map(ToString::to_string).collect();
-            lines.extend(style.lines(&under, &format!("stated by {}; {}", last.to, way.join("; "))));
-        } else if root.stated_by != root.blocks {
-            lines.extend(style.lines(&under, &format!("stated by {}", style.names(&root.stated_by))));
+            let text = format!("stated by {}{written}; {}", last.to, way.join("; "));
+            lines.extend(style.lines(&under, &text));
+        } else if root.stated_by != root.blocks || !said {
+            lines
+                .extend(style.lines(&under, &format!("stated by {}{written}", style.names(&root.stated_by))));
         }
         let alone = match root.blocks_alone {
             0 => "; all of these by others too".to_owned(),

@@ -48,7 +48,7 @@ fn a_root_cause_is_told_once_with_all_that_it_blocks() {
 
 blocked, by what blocks most:
     4  nothing provides `nowhere-devel`
-       stated by lib, tool
+       stated by lib, tool as `nowhere-devel`, `nowhere-devel >= 2`
        blocks app, lib, tool, viewer
 
 unresolvable: 2 requirements, 2 of them hinder builds
@@ -99,7 +99,7 @@ blocked, by what blocks most:
 waiting, by what most wait for:
     2  nothing is known to provide `pkgconfig(odd-name)`; a package that was
        never built may turn out to
-       stated by app
+       stated by app as `pkgconfig(odd-name) >= 2`
        blocks app, viewer; 1 by nothing else
     1  nothing is known to provide `/usr/bin/nothing-else`; a package that was
        never built may turn out to
@@ -136,6 +136,7 @@ fn bad_specs_other_architectures_and_cycles_are_causes() {
 
 blocked, by what blocks most:
     2  the spec of `broken` cannot be read: broken.spec: line 1: broken
+       stated by app, broken as `broken-devel`
        blocks app, broken; 1 by nothing else
     2  build cycle that no older package breaks: egg requires `hen`
        (hen-1-1.x86_64); hen requires `egg` (egg-1-1.x86_64)
@@ -202,6 +203,7 @@ fn the_document_keeps_its_shape() {
             "reason": "nothing-provides",
             "name": "nowhere-devel",
             "stated_by": ["lib", "tool"],
+            "written": ["nowhere-devel", "nowhere-devel >= 2"],
             "blocks": ["app", "lib", "tool", "viewer"],
             "blocks_alone": 4,
         }],

@@ -58,9 +58,9 @@ impl<'a> Pipeline<'a> {
         Ok(value)
     }
 
-    /// Returns how many packages are built at the same time.
-    pub(crate) fn workers(&self) -> usize {
-        self.config.workers
+    /// Returns who is told of what happens.
+    pub(crate) fn reporter(&self) -> &'a dyn Reporter {
+        self.reporter
     }
 
     fn warn(&self, message: impl Into<String>) {

@@ -1,7 +1,6 @@
 //! From the specs to a scheduler session: graph, order, plan, build, publish, each with its stage.
 
-use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use config::{CleanPolicy, PackageLimits};
 use grapher::GraphHints;
@@ -9,7 +8,7 @@ use report::{Failure, Stage};
 use repository::{IndexedPackage, PackageDirectory};
 use rpm_model::PackageOrigin;
 use scheduler::{
-    Chosen, Graphed, KeepRoots, LocalDirectories, PackedTree, Planned, RunSettings, RunSummary, Session,
+    Graphed, KeepRoots, LocalDirectories, PackedTree, Planned, Rounds, RunSettings, RunSummary, Session,
     SessionSettings, Universe, Wanted, failure,
 };
 
@@ -86,33 +85,43 @@ impl Pipeline<'_> {
         })
     }
 
-    /// Decides what is built and why.
+    /// Draws the graph, packs what has to be packed, and decides what is built and why. A plan that is not
+    /// carried out (`only_plan`) has no use for the sources of what was never built: nobody looks at them.
     pub(crate) fn plan(
         &self,
         session: &Session<'_>,
-        graphed: Graphed,
-        chosen: &Chosen,
-        packed: &PackedTree,
+        base: &Base,
+        specs: &Specs,
         wanted: &Wanted,
+        rounds: &Rounds,
+        only_plan: bool,
     ) -> Result<Planned, Failure> {
+        let graphed = self.graph(base, session, &GraphHints::default())?;
+        let chosen = session.choose(&graphed, wanted).map_err(failure)?;
+        let names = session.to_pack(&graphed, &chosen, wanted, only_plan);
+        let packed = if names.is_empty() { PackedTree::default() } else { self.pack(base, specs, &names)? };
         self.stage(Stage::Plan, None, || {
-            let planned = session.plan(graphed, chosen, packed, wanted).map_err(failure)?;
+            let planned = session.plan(graphed, &chosen, &packed, wanted, rounds).map_err(failure)?;
             let (building, all) = (planned.plan.to_build().count(), planned.plan.packages.len());
             Ok((planned, format!("{building} of {all} packages to build")))
         })
     }
 
-    /// Builds what the plan says, then publishes; returns what happened and the seconds that it took.
+    /// Builds what the plan says, then publishes; returns what happened.
     pub(crate) fn build(
         &self,
         session: &Session<'_>,
         planned: Planned,
         stop: &AtomicBool,
-    ) -> Result<(RunSummary, f64), Failure> {
-        let start = Instant::now();
+    ) -> Result<RunSummary, Failure> {
         let (summary, universe) = session.build(planned, stop).map_err(failure)?;
         self.publish(session, &universe)?;
-        Ok((summary, start.elapsed().as_secs_f64()))
+        Ok(summary)
+    }
+
+    /// Returns whether a run ends after this round: the user stopped it, or a failure does.
+    pub(crate) fn is_stopped(&self, stop: &AtomicBool, summary: &RunSummary) -> bool {
+        stop.load(Ordering::Relaxed) || (self.config.stop_on_failure && !summary.failed.is_empty())
     }
 
     /// Writes the repository's metadata, as far as it does not describe these packages already.

@@ -102,10 +102,10 @@ fn a_requirement_that_nothing_provides_is_known_before_anything_runs() {
     tree.spec(&Spec::data("above").needs("bad"));
     tree.spec(&Spec::data("good"));
     let plan = tree.millwright(&["plan"]);
-    plan.exits(1).says(&["libnowhere-devel >= 2", "1 to build", "2 blocked", "above requires `bad`"]);
+    plan.exits(1).says(&["libnowhere-devel >= 2", "1 to build", "2 blocked by 1 cause", "blocks above, bad"]);
     assert_built(&tree, &[]);
     let ended = tree.millwright(&["build"]);
-    ended.exits(1).says(&["libnowhere-devel >= 2", "above requires `bad`", "1 built, 2 blocked"]);
+    ended.exits(1).says(&["nothing provides `libnowhere-devel`", "blocks above, bad", "1 built, 2 blocked"]);
     assert_built(&tree, &["good"]);
 }
 

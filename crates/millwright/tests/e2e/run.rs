@@ -105,12 +105,13 @@ impl Ended {
         self
     }
 
-    /// Asserts that all of these texts were said.
+    /// Asserts that all of these texts were said, be it on several lines.
     #[track_caller]
     pub(crate) fn says(&self, texts: &[&str]) -> &Self {
+        let unbroken = self.text().split_whitespace().collect::<Vec<_>>().join(" ");
         for text in texts {
             assert!(
-                self.text().contains(text),
+                self.text().contains(text) || unbroken.contains(text),
                 "`{text}` is not in what {} said:\n{}",
                 self.words,
                 self.text()

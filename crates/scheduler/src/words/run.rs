@@ -1,42 +1,12 @@
-//! What a person reads about a plan and a run.
+//! What a run did, in words.
 
-use crate::plan::{PlanDocument, PlannedAction, PlannedPackage};
-use crate::run::RunSummary;
+use std::collections::BTreeSet;
+
 use report::ExitStatus;
 
-/// Returns the plan in words: what is built and why, what is blocked and by what, what it will cost.
-pub fn plan_text(plan: &PlanDocument, workers: usize) -> String {
-    let mut lines = Vec::new();
-    let width = plan.packages.iter().map(|package| package.package.len()).max().unwrap_or(0);
-    for package in plan.to_build() {
-        if let PlannedAction::Build { reasons } = &package.action {
-            let reasons = reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            lines.push(format!("build    {:width$}  {reasons}", package.package));
-        }
-    }
-    for (package, obstacles) in plan.blocked() {
-        for obstacle in obstacles {
-            lines.push(format!("blocked  {package:width$}  {obstacle}"));
-        }
-    }
-    let (building, blocked) = (plan.to_build().count(), plan.blocked().count());
-    let up_to_date = plan.up_to_date();
-    let mut total = format!("{building} to build, {up_to_date} up to date");
-    if blocked > 0 {
-        total.push_str(&format!(", {blocked} blocked"));
-    }
-    if building > 0 {
-        let expected = (plan.work_seconds / workers as f64).max(plan.critical_path_seconds);
-        total.push_str(&format!(
-            "; about {} ({} of work, longest chain {})",
-            duration(expected),
-            duration(plan.work_seconds),
-            duration(plan.critical_path_seconds)
-        ));
-    }
-    lines.push(total);
-    lines.join("\n")
-}
+use super::duration;
+use crate::plan::{PlanDocument, PlannedAction, PlannedPackage};
+use crate::run::RunSummary;
 
 /// Returns what a run did, the root causes first, each once.
 ///
@@ -67,7 +37,9 @@ pub fn summary_text(plan: &PlanDocument, summary: &RunSummary, seconds: f64) -> 
     part(summary.identical.len(), "identical");
     part(untouched(plan, summary), "up to date");
     part(summary.failed.len(), "failed");
-    part(summary.blocked.len() + plan.blocked().count(), "blocked");
+    // What failed in one round blocks itself in the plan of the next.
+    let blocked: BTreeSet<&str> = summary.blocked.keys().map(String::as_str).chain(plan.blocked()).collect();
+    part(blocked.iter().filter(|name| !summary.failed.contains_key(**name)).count(), "blocked");
     part(summary.not_started.len(), "not started");
     lines.push(format!("{} in {}", parts.join(", "), duration(seconds)));
     lines.join("\n")
@@ -76,8 +48,7 @@ pub fn summary_text(plan: &PlanDocument, summary: &RunSummary, seconds: f64) -> 
 /// Returns how many packages were up to date and stayed so: a cascade may have reached some.
 fn untouched(plan: &PlanDocument, summary: &RunSummary) -> usize {
     let touched = |name: &String| {
-        summary.built.contains(name)
-            || summary.identical.contains(name)
+        summary.has_built(name)
             || summary.failed.contains_key(name)
             || summary.blocked.contains_key(name)
             || summary.not_started.contains(name)
@@ -95,26 +66,11 @@ pub fn run_status(plan: &PlanDocument, summary: &RunSummary) -> ExitStatus {
     }
 }
 
-/// Returns seconds as people say them.
-pub fn duration(seconds: f64) -> String {
-    let whole = seconds.round() as u64;
-    match whole {
-        0..=9 => format!("{seconds:.1} s"),
-        10..=119 => format!("{whole} s"),
-        120..=7199 => format!("{} min", whole.div_ceil(60)),
-        _ => format!("{:.1} h", seconds / 3600.0),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
-
-    fn planned(name: &str, action: PlannedAction) -> PlannedPackage {
-        let package = name.to_owned();
-        PlannedPackage { package, level: 0, action, needs: Vec::new(), estimate_seconds: 0.0 }
-    }
+    use crate::plan::tests::{Scene, plan_of};
+    use crate::rounds::Rounds;
 
     #[test]
     fn the_summary_names_root_causes_once() {
@@ -124,19 +80,8 @@ mod tests {
         for name in ["jq", "php"] {
             summary.blocked.insert(name.into(), BTreeSet::from(["onig".to_owned()]));
         }
-        let blocked = || PlannedAction::Blocked { obstacles: vec!["nothing provides `x`".into()] };
-        let packages = vec![
-            planned("zlib", PlannedAction::UpToDate),
-            planned("xz", PlannedAction::UpToDate),
-            planned("bad", blocked()),
-        ];
-        let plan = PlanDocument {
-            schema: PlanDocument::SCHEMA,
-            goals: Vec::new(),
-            packages,
-            critical_path_seconds: 0.0,
-            work_seconds: 0.0,
-        };
+        let scene = Scene::new(&["zlib:", "xz:", "bad: !x"]).took("zlib", 1.0).took("xz", 1.0);
+        let plan = plan_of(&scene, &Rounds::default());
         assert_eq!(
             summary_text(&plan, &summary, 61.0),
             "1 failed:\n  onig: %build failed; 2 more wait for it\n1 built, 1 identical, 1 up to date, 1 failed, 3 blocked in 61 s"
@@ -144,7 +89,14 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_short() {
-        assert_eq!([0.25, 12.4, 125.0, 9000.0].map(duration), ["0.2 s", "12 s", "3 min", "2.5 h"]);
+    fn what_a_later_round_blocks_because_it_failed_counts_once() {
+        let scene = Scene::new(&["onig:", "jq: onig"]);
+        let mut rounds = Rounds::default();
+        rounds.summary.failed.insert("onig".into(), "boom".into());
+        rounds.summary.blocked.insert("jq".into(), BTreeSet::from(["onig".to_owned()]));
+        let plan = plan_of(&scene, &rounds);
+        let text = summary_text(&plan, &rounds.summary, 1.0);
+        assert!(text.ends_with("0 built, 1 failed, 1 blocked in 1.0 s"), "{text}");
+        assert_eq!(run_status(&plan, &rounds.summary), ExitStatus::GoalsFailed);
     }
 }

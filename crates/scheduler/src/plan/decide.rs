@@ -1,0 +1,320 @@
+//! From plain data to a plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use grapher::{Cause, OwnCause, Place, RootCause, TreeReport, UnresolvedReason, root_causes};
+use rebuild::{PresentFacts, PublishedState, build_reasons, first_build_reasons};
+use rpm_model::{BuildReason, BuildRecord, ContentDigest, Dependency, Nevra, Requirement};
+
+use super::time::{Timed, times};
+use super::{Estimates, LocalCause, PlanCause, PlanDocument, PlannedAction, PlannedPackage, SourcesState};
+use crate::task::PackageTask;
+
+/// One spec in its place in the graph.
+#[derive(Clone, Debug)]
+pub struct PlaceInGraph {
+    /// The spec's name.
+    pub package: String,
+    /// See [`PlannedPackage::level`].
+    pub level: usize,
+    /// What stands in the way of building it, but for what stands in the way of its prerequisites.
+    pub own: Vec<OwnCause<Cause>>,
+    /// Specs whose packages enter its build root.
+    pub needs: BTreeSet<String>,
+    /// See [`PlannedPackage::dependants`].
+    pub dependants: usize,
+}
+
+/// What a plan is made of.
+pub struct PlanInput<'a> {
+    /// The specs asked for.
+    pub goals: &'a BTreeSet<String>,
+    /// The goals and all they need, in any order.
+    pub places: &'a [PlaceInGraph],
+    /// What the graph knows of requirements and cycles.
+    pub report: &'a TreeReport,
+    /// What is known of each spec that is packed.
+    pub tasks: &'a BTreeMap<String, PackageTask>,
+    /// Why a spec could not be packed, for example because its sources are missing.
+    pub unpacked: &'a BTreeMap<String, String>,
+    /// Records of the last builds.
+    pub records: &'a BTreeMap<String, BuildRecord>,
+    /// What is published.
+    pub state: &'a dyn PublishedState,
+    /// The worker generation.
+    pub worker: &'a ContentDigest,
+    /// Specs that the user wants built again.
+    pub requested: &'a BTreeSet<String>,
+    /// Specs that the user wants left alone.
+    pub ignored: &'a BTreeSet<String>,
+    /// What failed in earlier rounds of the run, with its one sentence.
+    pub failed: &'a BTreeMap<String, String>,
+    /// Requirements that earlier rounds of the run waited for.
+    pub awaited: &'a BTreeSet<Requirement>,
+    /// How many specs of the tree, never built, are no part of the plan.
+    pub never_built_outside: usize,
+    /// How many packages are built at the same time.
+    pub workers: usize,
+}
+
+/// What hinders a place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Hindrance {
+    /// Something has to be mended.
+    hard: bool,
+    /// Something is open until a build shows it.
+    open: bool,
+}
+
+impl PlanDocument {
+    /// Returns the plan.
+    pub fn new(input: &PlanInput<'_>) -> Self {
+        let mut places: Vec<&PlaceInGraph> = input.places.iter().collect();
+        places.sort_by(|a, b| (a.level, &a.package).cmp(&(b.level, &b.package)));
+        let numbers: BTreeMap<&str, usize> =
+            places.iter().enumerate().map(|(number, place)| (place.package.as_str(), number)).collect();
+        let needs: Vec<Vec<usize>> = places
+            .iter()
+            .map(|place| place.needs.iter().filter_map(|need| numbers.get(need.as_str()).copied()).collect())
+            .collect();
+        let mut own: Vec<Vec<OwnCause<PlanCause>>> =
+            places.iter().map(|place| input.own_causes(place)).collect();
+        let mut hindrances = hindrances(&own, &needs);
+        let learns = places.iter().zip(&hindrances).any(|(place, hindrance)| {
+            *hindrance == Hindrance::default() && input.is_first_build(&place.package)
+        });
+        if !learns {
+            input.nothing_will_show(&places, &mut own);
+            hindrances = self::hindrances(&own, &needs);
+        }
+        let causes = input.root_causes(&places, own);
+        let mut causes_of: Vec<Vec<usize>> = vec![Vec::new(); places.len()];
+        for (number, root) in causes.iter().enumerate() {
+            for place in root.blocks.iter().filter_map(|name| numbers.get(name.as_str())) {
+                causes_of[*place].push(number);
+            }
+        }
+        let mut returning = Returning { state: input.state, records: Vec::new() };
+        let mut actions = Vec::new();
+        for ((place, hindrance), causes) in places.iter().zip(hindrances).zip(causes_of) {
+            let name = &place.package;
+            let action = match hindrance {
+                _ if input.ignored.contains(name) => PlannedAction::Ignored,
+                Hindrance { hard: true, .. } => PlannedAction::Blocked { causes },
+                Hindrance { open: true, .. } => PlannedAction::Waiting { causes },
+                Hindrance { .. } => input.action(name, &returning),
+            };
+            if matches!(action, PlannedAction::Build { .. }) {
+                returning.records.extend(input.records.get(name));
+            }
+            actions.push(action);
+        }
+        let estimates = Estimates::new(input.records);
+        let timed: Vec<Timed<'_>> = places
+            .iter()
+            .zip(&actions)
+            .zip(needs)
+            .map(|((place, action), needs)| Timed {
+                package: &place.package,
+                built: matches!(action, PlannedAction::Build { .. }),
+                needs,
+            })
+            .collect();
+        let (ways, time) = times(&timed, &estimates, input.workers);
+        let mut packages: Vec<(f64, PlannedPackage)> = places
+            .iter()
+            .zip(actions)
+            .zip(ways)
+            .map(|((place, action), way)| {
+                let package = PlannedPackage {
+                    package: place.package.clone(),
+                    level: place.level,
+                    action,
+                    needs: place.needs.iter().cloned().collect(),
+                    dependants: place.dependants,
+                    estimate: estimates.of(&place.package),
+                };
+                (way, package)
+            })
+            .collect();
+        packages.sort_by(|(way_a, a), (way_b, b)| {
+            a.level.cmp(&b.level).then_with(|| way_b.total_cmp(way_a)).then_with(|| a.package.cmp(&b.package))
+        });
+        Self {
+            schema: Self::SCHEMA,
+            goals: input.goals.iter().cloned().collect(),
+            packages: packages.into_iter().map(|(_, package)| package).collect(),
+            causes,
+            unresolvable: input.report.unresolvable.clone(),
+            breaks: input.report.breaks.clone(),
+            time,
+        }
+    }
+}
+
+/// Finds what hinders each place: its own causes, and those of what it needs.
+fn hindrances(own: &[Vec<OwnCause<PlanCause>>], needs: &[Vec<usize>]) -> Vec<Hindrance> {
+    let mut found: Vec<Hindrance> = Vec::with_capacity(own.len());
+    for (causes, needs) in own.iter().zip(needs) {
+        let mut hindrance = Hindrance {
+            hard: causes.iter().any(|own| !own.cause.is_open()),
+            open: causes.iter().any(|own| own.cause.is_open()),
+        };
+        // Prerequisites come first.
+        for needed in needs.iter().filter_map(|need| found.get(*need)) {
+            hindrance.hard |= needed.hard;
+            hindrance.open |= needed.open;
+        }
+        found.push(hindrance);
+    }
+    found
+}
+
+impl PlanInput<'_> {
+    fn is_first_build(&self, package: &str) -> bool {
+        !self.records.contains_key(package) && !self.ignored.contains(package)
+    }
+
+    /// Returns what hinders a spec itself; nothing hinders one that is left alone.
+    fn own_causes(&self, place: &PlaceInGraph) -> Vec<OwnCause<PlanCause>> {
+        let spec = &place.package;
+        if self.ignored.contains(spec) {
+            return Vec::new();
+        }
+        let own = |cause: LocalCause| OwnCause {
+            cause: PlanCause::Run(cause),
+            stated_by: spec.clone(),
+            written: None,
+            chain: Vec::new(),
+        };
+        if let Some(message) = self.failed.get(spec) {
+            return vec![own(LocalCause::FailedBefore { spec: spec.clone(), message: message.clone() })];
+        }
+        let in_this_run = |OwnCause { cause, stated_by, written, chain }: &OwnCause<Cause>| OwnCause {
+            cause: self.in_this_run(cause),
+            stated_by: stated_by.clone(),
+            written: written.clone(),
+            chain: chain.clone(),
+        };
+        let mut causes: Vec<OwnCause<PlanCause>> = place.own.iter().map(in_this_run).collect();
+        let message = self.unpacked.get(spec).cloned();
+        // Whoever asks for a plan packs what has a record: without that it cannot be compared.
+        let compared = self.tasks.contains_key(spec) || !self.records.contains_key(spec);
+        let message = message.or_else(|| (!compared).then(|| "its sources were not looked at".to_owned()));
+        // What cannot be built for another reason needs no SRPM.
+        if let Some(message) = message.filter(|_| causes.is_empty()) {
+            causes.push(own(LocalCause::NotPacked { spec: spec.clone(), message }));
+        }
+        causes
+    }
+
+    /// Tells a requirement that nothing provides from one for which builds were awaited in vain.
+    fn in_this_run(&self, cause: &Cause) -> PlanCause {
+        match cause {
+            Cause::Unresolvable { requirement, reason: UnresolvedReason::NothingProvides { .. }, .. }
+                if self.awaited.contains(requirement) =>
+            {
+                PlanCause::Run(LocalCause::NothingProvidedIt { requirement: requirement.clone() })
+            }
+            _ => PlanCause::Graph(cause.clone()),
+        }
+    }
+
+    /// Returns every cause once, with all that it blocks; what is left alone hinders nobody.
+    fn root_causes(
+        &self,
+        places: &[&PlaceInGraph],
+        own: Vec<Vec<OwnCause<PlanCause>>>,
+    ) -> Vec<RootCause<PlanCause>> {
+        let hindering = |need: &&String| !self.ignored.contains(*need);
+        root_causes(places.iter().zip(own).map(|(place, own)| Place {
+            spec: &place.package,
+            needs: place.needs.iter().filter(hindering).map(String::as_str).collect(),
+            own,
+        }))
+    }
+
+    /// Turns what is open into what cannot be had, for no build of this plan shows anything new.
+    fn nothing_will_show(&self, places: &[&PlaceInGraph], own: &mut [Vec<OwnCause<PlanCause>>]) {
+        let never_built: Vec<&String> =
+            places.iter().map(|place| &place.package).filter(|name| self.is_first_build(name)).collect();
+        let mut verdicts: BTreeMap<Requirement, PlanCause> = BTreeMap::new();
+        for root in self.root_causes(places, own.to_vec()) {
+            let Some(requirement) = root.cause.awaited() else { continue };
+            // What needs it cannot be what provides it.
+            let needs_it = |name: &&&String| root.blocks.binary_search(*name).is_ok();
+            let unbuildable: Vec<String> =
+                never_built.iter().filter(|name| !needs_it(name)).map(|name| (*name).clone()).collect();
+            let requirement = requirement.clone();
+            let verdict = if unbuildable.is_empty() && self.never_built_outside == 0 {
+                let name = requirement.to_string();
+                let reason = UnresolvedReason::NothingProvides { name };
+                self.in_this_run(&Cause::Unresolvable {
+                    requirement: requirement.clone(),
+                    reason,
+                    near: Vec::new(),
+                })
+            } else {
+                let outside = self.never_built_outside;
+                PlanCause::Run(LocalCause::NothingWillShow {
+                    requirement: requirement.clone(),
+                    unbuildable,
+                    outside,
+                })
+            };
+            verdicts.insert(requirement, verdict);
+        }
+        for found in own.iter_mut().flatten() {
+            let verdict = found.cause.awaited().and_then(|requirement| verdicts.get(requirement));
+            if let Some(verdict) = verdict.cloned() {
+                found.cause = verdict;
+            }
+        }
+    }
+
+    /// Returns what is done about a spec that nothing hinders.
+    fn action(&self, name: &str, state: &dyn PublishedState) -> PlannedAction {
+        let requested = self.requested.contains(name);
+        let task = self.tasks.get(name);
+        let sources = if task.is_some() { SourcesState::Packed } else { SourcesState::NotLookedAt };
+        let (Some(record), Some(task)) = (self.records.get(name), task) else {
+            return PlannedAction::Build { reasons: first_build_reasons(requested), sources };
+        };
+        let present = PresentFacts {
+            inputs: &task.inputs,
+            run_check: task.run_check,
+            worker: self.worker,
+            requested,
+            policy: task.policy,
+            build_requires: task.spec.requirements(task.run_check),
+        };
+        let reasons: Vec<BuildReason> = build_reasons(Some(record), &present, state);
+        if reasons.is_empty() { PlannedAction::UpToDate } else { PlannedAction::Build { reasons, sources } }
+    }
+}
+
+/// What is published, as a plan looks at it: what is built anyway is expected to provide what it provided
+/// before. If it does not, acceptance finds out and brings its dependants into the run.
+struct Returning<'a> {
+    state: &'a dyn PublishedState,
+    /// Last builds of what is built.
+    records: Vec<&'a BuildRecord>,
+}
+
+impl PublishedState for Returning<'_> {
+    fn content(&self, path: &str) -> Option<ContentDigest> {
+        self.state.content(path)
+    }
+
+    fn satisfied(&self, requirement: &Requirement) -> bool {
+        let provides = |leaf: &Dependency| {
+            let packages = self.records.iter().flat_map(|record| &record.rpms);
+            packages.flat_map(|package| &package.provides).any(|provided| provided.overlaps(leaf))
+        };
+        self.state.satisfied(requirement) || requirement.leaves().into_iter().any(provides)
+    }
+
+    fn package(&self, name: &str) -> Option<(&Nevra, &ContentDigest)> {
+        self.state.package(name)
+    }
+}

@@ -1,0 +1,383 @@
+//! A plan in words: one line that says it all, then what is built, blocked, waited for, how long it takes,
+//! what hangs on the goals, and what else there is to know.
+
+use std::path::Path;
+
+use grapher::{Style, break_lines, cause_lines, counted, unresolved_lines};
+
+use super::duration;
+use crate::plan::{Estimate, GuessSource, PlanDocument, PlannedAction, PlannedPackage};
+
+/// How a plan is told.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanWords<'a> {
+    /// Columns, and whether long lists are cut.
+    pub style: Style,
+    /// Where the whole plan is.
+    pub file: &'a Path,
+}
+
+/// More packages to be built than this are cut.
+const BUILDS: usize = 20;
+
+/// Returns the plan in words.
+pub fn plan_text(plan: &PlanDocument, words: &PlanWords<'_>) -> String {
+    let style = &words.style;
+    let mut lines = style.lines("", &head(plan));
+    lines.extend(build_lines(plan, style));
+    lines.extend(hindrance_lines(plan, style));
+    lines.extend(idle_requirement_lines(plan, style));
+    lines.extend(time_lines(plan, style));
+    lines.extend(break_lines(&plan.breaks, style));
+    lines.extend(impact_lines(plan, style));
+    lines.extend(note_lines(plan, words));
+    lines.join("\n")
+}
+
+/// Returns what a plan blocks and why, each cause once; empty where nothing is blocked.
+pub fn blocked_text(plan: &PlanDocument, style: &Style) -> String {
+    let lines = hindrance_lines(plan, style);
+    // The section begins with an empty line, which is the caller's to write.
+    lines.get(1..).unwrap_or_default().join("\n")
+}
+
+fn head(plan: &PlanDocument) -> String {
+    let building = plan.to_build().count();
+    let (blocked, waiting) = (plan.blocked().count(), plan.waiting().count());
+    let (hard, _) = plan.hard_and_open();
+    let mut head = format!("{building} to build, {} up to date", plan.up_to_date());
+    if blocked > 0 {
+        head.push_str(&format!(", {blocked} blocked by {}", counted(hard.len(), "cause")));
+    }
+    if waiting > 0 {
+        head.push_str(&format!(", {waiting} waiting for what these builds provide"));
+    }
+    if building > 0 {
+        let expected = span(plan.time.at_least_seconds);
+        head.push_str(&format!(", about {expected} with {}", counted(plan.time.workers, "worker")));
+    }
+    head
+}
+
+fn build_lines(plan: &PlanDocument, style: &Style) -> Vec<String> {
+    let packages: Vec<&PlannedPackage> = plan.to_build().collect();
+    if packages.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![String::new(), "to build, by level:".to_owned()];
+    let shown = &packages[..style.shown_of(packages.len(), BUILDS)];
+    let width = shown.iter().map(|package| package.package.len()).max().unwrap_or_default();
+    let mut level = None;
+    for package in shown {
+        let PlannedAction::Build { reasons, .. } = &package.action else { continue };
+        let reasons = reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        // The level stands where it changes.
+        let number = if level == Some(package.level) { String::new() } else { package.level.to_string() };
+        level = Some(package.level);
+        let lead = format!("  {number:>3}  {:width$}  {:>7}  ", package.package, expected(&package.estimate));
+        lines.extend(style.lines(&lead, &reasons));
+    }
+    lines.extend(style.left_out_of(packages.len(), BUILDS, "packages to build"));
+    lines
+}
+
+/// Returns a duration that lines do not break in.
+fn span(seconds: f64) -> String {
+    duration(seconds).replace(' ', "\u{a0}")
+}
+
+/// Returns a duration; a guessed one is marked.
+fn expected(estimate: &Estimate) -> String {
+    let guess = if estimate.guessed { "~" } else { "" };
+    format!("{guess}{}", span(estimate.seconds))
+}
+
+fn hindrance_lines(plan: &PlanDocument, style: &Style) -> Vec<String> {
+    let (hard, open) = plan.hard_and_open();
+    let mut lines = cause_lines(&hard, "blocked, by what blocks most:", style);
+    lines.extend(cause_lines(&open, "waiting, by what most wait for:", style));
+    if !open.is_empty() {
+        lines.extend(style.lines("  ", &first_builds(plan, style)));
+    }
+    lines
+}
+
+/// Says which builds may show what is waited for.
+fn first_builds(plan: &PlanDocument, style: &Style) -> String {
+    let never_built = |package: &&PlannedPackage| match &package.action {
+        PlannedAction::Build { reasons, .. } => reasons.contains(&rpm_model::BuildReason::NeverBuilt),
+        _ => false,
+    };
+    let names: Vec<&str> =
+        plan.packages.iter().filter(never_built).map(|package| package.package.as_str()).collect();
+    format!(
+        "{} may show it: {}; `millwright build` then goes on with what waits",
+        counted(names.len(), "first build"),
+        style.names(&names)
+    )
+}
+
+/// Requirements that nothing serves but that are no build's are not among the causes; with everything asked
+/// for, all requirements are listed.
+fn idle_requirement_lines(plan: &PlanDocument, style: &Style) -> Vec<String> {
+    if style.whole {
+        return unresolved_lines(&plan.unresolvable, style);
+    }
+    let idle: Vec<_> = plan.unresolvable.iter().filter(|entry| entry.blocks == 0).cloned().collect();
+    unresolved_lines(&idle, style)
+}
+
+fn time_lines(plan: &PlanDocument, style: &Style) -> Vec<String> {
+    let building = plan.to_build().count();
+    if building == 0 {
+        return Vec::new();
+    }
+    let time = &plan.time;
+    let mut lines = vec![String::new(), "time:".to_owned()];
+    lines.extend(style.lines(
+        "  ",
+        &format!(
+            "{} of work in {}, longest chain {}; so {} take at least {}",
+            span(time.work_seconds),
+            counted(building, "build"),
+            span(time.critical_path_seconds),
+            counted(time.workers, "worker"),
+            span(time.at_least_seconds)
+        ),
+    ));
+    if time.guessed > 0 {
+        let source = match time.guess_from {
+            GuessSource::Assumed => "a mere assumption: nothing was built here yet".to_owned(),
+            GuessSource::Median { records } => {
+                format!("the median of {}", counted(records, "recorded build"))
+            }
+        };
+        let guess = span(time.guess_seconds);
+        let text = format!("no history of {} (~): {guess} each, {source}", counted(time.guessed, "package"));
+        lines.extend(style.lines("  ", &text));
+    }
+    if time.critical_path.len() > 1 {
+        let steps = &time.critical_path;
+        let shown = style.shown(steps.len());
+        let step = |step: &crate::plan::PathStep| format!("{} {}", step.package, expected(&step.estimate));
+        let mut text = steps[..shown].iter().map(step).collect::<Vec<_>>().join(" > ");
+        if shown < steps.len() {
+            text.push_str(&format!(" > and {} more", steps.len() - shown));
+        }
+        lines.extend(style.lines("  longest chain: ", &text));
+    }
+    lines
+}
+
+/// Says how much hangs on the goals: those on which most does.
+fn impact_lines(plan: &PlanDocument, style: &Style) -> Vec<String> {
+    let mut goals: Vec<&PlannedPackage> =
+        plan.packages.iter().filter(|package| plan.goals.binary_search(&package.package).is_ok()).collect();
+    goals.retain(|package| package.dependants > 0);
+    if goals.is_empty() {
+        return Vec::new();
+    }
+    goals.sort_by(|a, b| b.dependants.cmp(&a.dependants).then_with(|| a.package.cmp(&b.package)));
+    let mut lines = vec![String::new(), "goals on which others depend, directly or not:".to_owned()];
+    let text: Vec<String> = goals[..style.shown(goals.len())]
+        .iter()
+        .map(|package| format!("{} {}", package.package, package.dependants))
+        .collect();
+    lines.extend(style.lines("  ", &text.join(", ")));
+    lines.extend(style.left_out(goals.len(), "goals"));
+    lines
+}
+
+fn note_lines(plan: &PlanDocument, words: &PlanWords<'_>) -> Vec<String> {
+    let mut notes = Vec::new();
+    let unseen = plan.sources_not_looked_at();
+    if unseen > 0 {
+        notes.push(format!(
+            "the sources of {} were not looked at; `millwright pack` fetches and verifies them",
+            counted(unseen, "never-built package")
+        ));
+    }
+    notes.push(format!("everything is in {}", words.file.display()));
+    let mut lines = vec![String::new()];
+    lines.extend(notes.iter().flat_map(|note| words.style.lines("note: ", note)));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::tests::{Scene, plan_of};
+    use crate::rounds::Rounds;
+
+    /// The text of a plan at two widths.
+    #[track_caller]
+    fn check(scene: &Scene, narrow: &str, wide: &str) {
+        let plan = plan_of(scene, &Rounds::default());
+        for (width, expected) in [(80, narrow), (200, wide)] {
+            let words =
+                PlanWords { style: Style { width, whole: false }, file: Path::new("build/plan.json") };
+            let text = plan_text(&plan, &words);
+            assert_eq!(text, expected, "\n{text}\n");
+            assert!(text.lines().all(|line| line.chars().count() <= width), "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_to_do_is_two_lines() {
+        let scene = Scene::new(&["zlib:"]).took("zlib", 1.0);
+        let text = "0 to build, 1 up to date\n\nnote: everything is in build/plan.json";
+        check(&scene, text, text);
+    }
+
+    #[test]
+    fn a_plan_says_what_why_and_how_long() {
+        let mut scene = Scene::new(&["zlib:", "onig:", "jq: onig", "tool: zlib jq", "docs: tool"])
+            .took("zlib", 90.0)
+            .took("jq", 300.0);
+        scene.requested.insert("zlib".into());
+        check(
+            &scene,
+            "4 to build, 1 up to date, about 10 min with 2 workers
+
+to build, by level:
+    0  onig   ~4 min  never built
+       zlib     90 s  its rebuild was asked for
+    2  tool   ~4 min  never built
+    3  docs   ~4 min  never built
+
+time:
+  12 min of work in 4 builds, longest chain 10 min; so 2 workers take at least
+  10 min
+  no history of 3 packages (~): 4 min each, the median of 2 recorded builds
+  longest chain: onig ~4 min > tool ~4 min > docs ~4 min
+
+goals on which others depend, directly or not:
+  jq 1, onig 1, tool 1, zlib 1
+
+note: the sources of 3 never-built packages were not looked at; `millwright
+      pack` fetches and verifies them
+note: everything is in build/plan.json",
+            "4 to build, 1 up to date, about 10 min with 2 workers
+
+to build, by level:
+    0  onig   ~4 min  never built
+       zlib     90 s  its rebuild was asked for
+    2  tool   ~4 min  never built
+    3  docs   ~4 min  never built
+
+time:
+  12 min of work in 4 builds, longest chain 10 min; so 2 workers take at least 10 min
+  no history of 3 packages (~): 4 min each, the median of 2 recorded builds
+  longest chain: onig ~4 min > tool ~4 min > docs ~4 min
+
+goals on which others depend, directly or not:
+  jq 1, onig 1, tool 1, zlib 1
+
+note: the sources of 3 never-built packages were not looked at; `millwright pack` fetches and verifies them
+note: everything is in build/plan.json",
+        );
+    }
+
+    #[test]
+    fn what_is_blocked_or_waits_is_told_by_root_cause() {
+        let mut scene = Scene::new(&[
+            "base: !nowhere-devel",
+            "middle: base",
+            "top: middle",
+            "a:",
+            "b: ?odd",
+            "c: b",
+            "lost:",
+        ]);
+        scene.unpacked.insert(
+            "lost".into(),
+            "lost-1.tar.gz: not found at any of 2 places\n  help: put it beside the spec".into(),
+        );
+        scene.build("lost", None);
+        check(
+            &scene,
+            "1 to build, 0 up to date, 4 blocked by 2 causes, 2 waiting for what these builds
+provide, about 2.0 s with 2 workers
+
+to build, by level:
+    0  a   ~2.0 s  never built
+
+blocked, by what blocks most:
+    3  nothing provides `nowhere-devel`
+       stated by base
+       blocks base, middle, top
+    1  `lost` is not packed: lost-1.tar.gz: not found at any of 2 places
+         help: put it beside the spec
+       blocks lost
+
+waiting, by what most wait for:
+    2  nothing is known to provide `file(odd)`; a package that was never built
+       may turn out to
+       stated by b
+       blocks b, c
+  1 first build may show it: a; `millwright build` then goes on with what waits
+
+time:
+  2.0 s of work in 1 build, longest chain 2.0 s; so 2 workers take at least
+  2.0 s
+  no history of 1 package (~): 2.0 s each, the median of 1 recorded build
+
+goals on which others depend, directly or not:
+  b 1, base 1, middle 1
+
+note: the sources of 1 never-built package were not looked at; `millwright pack`
+      fetches and verifies them
+note: everything is in build/plan.json",
+            "1 to build, 0 up to date, 4 blocked by 2 causes, 2 waiting for what these builds provide, about 2.0 s with 2 workers
+
+to build, by level:
+    0  a   ~2.0 s  never built
+
+blocked, by what blocks most:
+    3  nothing provides `nowhere-devel`
+       stated by base
+       blocks base, middle, top
+    1  `lost` is not packed: lost-1.tar.gz: not found at any of 2 places
+         help: put it beside the spec
+       blocks lost
+
+waiting, by what most wait for:
+    2  nothing is known to provide `file(odd)`; a package that was never built may turn out to
+       stated by b
+       blocks b, c
+  1 first build may show it: a; `millwright build` then goes on with what waits
+
+time:
+  2.0 s of work in 1 build, longest chain 2.0 s; so 2 workers take at least 2.0 s
+  no history of 1 package (~): 2.0 s each, the median of 1 recorded build
+
+goals on which others depend, directly or not:
+  b 1, base 1, middle 1
+
+note: the sources of 1 never-built package were not looked at; `millwright pack` fetches and verifies them
+note: everything is in build/plan.json",
+        );
+    }
+
+    #[test]
+    fn long_lists_are_cut_unless_all_is_asked_for() {
+        let names: Vec<String> = (0..40)
+            .map(|number| format!("package-{number:02}: !absent-{number:02}"))
+            .chain((0..40).map(|number| format!("built-{number:02}:")))
+            .collect();
+        let scene = Scene::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let plan = plan_of(&scene, &Rounds::default());
+        let text = |whole| {
+            plan_text(&plan, &PlanWords { style: Style { width: 80, whole }, file: Path::new("plan.json") })
+        };
+        let cut = text(false);
+        assert!(cut.contains("  ... and 20 more packages to build (--all shows all)"), "{cut}");
+        assert!(cut.contains("  ... and 30 more causes (--all shows all)"), "{cut}");
+        assert!(!cut.contains("absent-30") && !cut.contains("built-30"), "{cut}");
+        let whole = text(true);
+        assert!(
+            whole.contains("absent-39") && whole.contains("built-39") && !whole.contains("--all"),
+            "{whole}"
+        );
+    }
+}
