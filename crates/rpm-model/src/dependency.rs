@@ -7,10 +7,13 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::evr::{Evr, EvrError};
 use crate::rich::{RichDependency, RichParser};
+use crate::text::FromText;
 
 /// How a version is compared with the one that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -86,8 +89,8 @@ pub struct Constraint {
 /// A name with an optional version range: one side of a requirement, provide, conflict or obsolete.
 ///
 /// Text form: `name` or `name op evr`, for example `pkgconfig(zlib) >= 1.2`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(into = "String")]
 pub struct Dependency {
     /// A package name, capability or absolute path; qualifiers such as `(x86-64)` belong to the name.
     pub name: String,
@@ -212,18 +215,16 @@ impl From<Dependency> for String {
     }
 }
 
-impl TryFrom<String> for Dependency {
-    type Error = DependencyError;
-
-    fn try_from(text: String) -> Result<Self, DependencyError> {
-        text.parse()
+impl<'de> Deserialize<'de> for Dependency {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(FromText::new("a dependency"))
     }
 }
 
 /// What a package asks for: one dependency, or a boolean ("rich") expression over several.
 ///
 /// JSON: a text for the first, a tree such as `{"or": ["a", "b >= 2"]}` for the second.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(untagged)]
 pub enum Requirement {
     /// One name with an optional version range.
@@ -239,6 +240,31 @@ impl Requirement {
             Self::Simple(dependency) => vec![dependency],
             Self::Rich(rich) => rich.operands().into_iter().flat_map(Self::leaves).collect(),
         }
+    }
+}
+
+/// Tells texts and trees apart by themselves: serde's own way would copy every value before it looks at it, and a
+/// distribution has hundreds of thousands.
+impl<'de> Deserialize<'de> for Requirement {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextOrTree;
+        impl<'de> Visitor<'de> for TextOrTree {
+            type Value = Requirement;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a dependency or a boolean expression")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Requirement, E> {
+                text.parse().map(Requirement::Simple).map_err(E::custom)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Requirement, A::Error> {
+                let rich = RichDependency::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Requirement::Rich(Box::new(rich)))
+            }
+        }
+        deserializer.deserialize_any(TextOrTree)
     }
 }
 

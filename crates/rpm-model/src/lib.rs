@@ -19,6 +19,7 @@ mod nevra;
 mod package;
 mod rich;
 mod rules;
+mod text;
 mod worker;
 
 pub use azure::{AzureBadSpec, AzureCondition, AzurePackage, AzurePackageVersion, AzureSpecs};

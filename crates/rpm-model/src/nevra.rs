@@ -3,15 +3,16 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::evr::{Evr, EvrError};
+use crate::text::FromText;
 
 /// A package's name, epoch, version, release and architecture; source packages have the architecture `src`.
 ///
 /// Text form: `name-[epoch:]version-release.arch`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(into = "String")]
 pub struct Nevra {
     /// The package name; may contain `-` and digits.
     pub name: String,
@@ -80,11 +81,9 @@ impl From<Nevra> for String {
     }
 }
 
-impl TryFrom<String> for Nevra {
-    type Error = NevraError;
-
-    fn try_from(text: String) -> Result<Self, NevraError> {
-        text.parse()
+impl<'de> Deserialize<'de> for Nevra {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(FromText::new("a NEVRA"))
     }
 }
 
