@@ -10,9 +10,10 @@
 //! provide it in the spec's. Only names that somebody requires are indexed.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use foldhash::{HashMap, HashSet};
 use rpm_model::{
     Comparison, Constraint, Dependency, Evr, Nevra, PackageOrigin, Requirement, SpecData, SpecPackage,
 };
@@ -115,7 +116,7 @@ impl<'a> Catalog<'a> {
     pub(crate) fn of_tree(input: &GraphInput<'a>) -> Self {
         let arch = &input.document.arch;
         let mut all: Vec<&SpecData> = input.document.specs.iter().collect();
-        all.sort_by_key(|spec| (&spec.name, !spec.builds_on(arch), &spec.spec_path));
+        all.sort_by_cached_key(|spec| (&spec.name, !spec.builds_on(arch), &spec.spec_path));
         let mut duplicates = Vec::new();
         all.dedup_by(|later, first| {
             let same = later.name == first.name;
@@ -134,8 +135,8 @@ impl<'a> Catalog<'a> {
             bad: input.document.bad.iter().map(|bad| bad.name.as_str()).collect(),
             other_architectures: BTreeMap::new(),
             excluded: excluded.iter().map(|spec| spec.name.as_str()).collect(),
-            wanted: HashSet::new(),
-            entries: HashMap::new(),
+            wanted: HashSet::default(),
+            entries: HashMap::default(),
         };
         for spec in excluded {
             for provide in spec.packages.iter().flat_map(|package| &package.provides) {
@@ -147,7 +148,7 @@ impl<'a> Catalog<'a> {
     }
 
     fn add_tree(&mut self, built: &[&'a SpecData], input: &GraphInput<'a>) {
-        let mut recorded: HashMap<&str, Vec<RecordedOutput<'a>>> = HashMap::new();
+        let mut recorded: HashMap<&str, Vec<RecordedOutput<'a>>> = HashMap::default();
         for record in input.recorded {
             recorded.entry(record.spec).or_default().extend(&record.packages);
         }
@@ -180,8 +181,8 @@ impl<'a> Catalog<'a> {
 
     /// Fills [`Self::entries`] for the names that somebody requires.
     fn index(&mut self, wanted: &HashSet<&'a str>) {
-        let mut index = Index { wanted, entries: HashMap::new() };
-        let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
+        let mut index = Index { wanted, entries: HashMap::default() };
+        let mut by_name: HashMap<&str, Vec<usize>> = HashMap::default();
         let mut first = 0;
         for (place, package) in self.externals.iter().enumerate() {
             // Two repositories of one kind may hold packages of one identity; together they are one.
@@ -202,7 +203,7 @@ impl<'a> Catalog<'a> {
             let RecordedOutput { provides, files, .. } = older.output;
             index.add_all(Who::Older(place), Rank::Older, provides, files, None);
         }
-        let mut unbuilt: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut unbuilt: HashMap<String, Vec<usize>> = HashMap::default();
         for spec in &self.specs {
             for place in spec.packages.clone() {
                 let who = Who::Tree(place);

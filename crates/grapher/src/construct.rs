@@ -1,8 +1,9 @@
 //! Makes nodes and edges from the catalogue: one pass over packages, one over specs.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use petgraph::stable_graph::{EdgeIndex, NodeIndex, StableDiGraph};
 use rpm_model::{Dependency, Nevra, Requirement};
 
@@ -30,7 +31,9 @@ pub(crate) struct Construction<'a> {
     pub(crate) graph: StableDiGraph<Node, Edge>,
     /// By index of the node: none is ever removed.
     keys: Vec<Key>,
-    pub(crate) nodes: HashMap<Key, NodeIndex>,
+    builds: Vec<NodeIndex>,
+    runs: Vec<NodeIndex>,
+    remotes: HashMap<Who, NodeIndex>,
     /// Requirements that nothing serves.
     pub(crate) findings: Vec<Finding>,
     /// Self-requirements served by an older package.
@@ -38,7 +41,6 @@ pub(crate) struct Construction<'a> {
     /// Specs that need themselves.
     pub(crate) cycles: Vec<BuildCycle>,
     unresolved: HashMap<Requirement, NodeIndex>,
-    names: Names,
     /// Requirements and dependencies once each, for many have the same.
     requirements: HashMap<&'a Requirement, Arc<Requirement>>,
     leaves: HashMap<&'a Dependency, Arc<Dependency>>,
@@ -57,15 +59,7 @@ pub(crate) struct Finding {
 }
 
 impl<'a> Construction<'a> {
-    pub(crate) fn new(catalog: Catalog<'a>, run_check: bool, package_names: &BTreeSet<String>) -> Self {
-        let names = Names::new(
-            catalog
-                .packages
-                .iter()
-                .map(|package| package.nevra.name.as_str())
-                .chain(catalog.externals.iter().map(|package| package.nevra.name.as_str()))
-                .chain(package_names.iter().map(String::as_str)),
-        );
+    pub(crate) fn new(catalog: Catalog<'a>, run_check: bool) -> Self {
         let mut unbuilt: Vec<usize> =
             catalog.packages.iter().filter(|package| package.unbuilt).map(|package| package.spec).collect();
         unbuilt.dedup();
@@ -74,14 +68,15 @@ impl<'a> Construction<'a> {
             catalog,
             graph: StableDiGraph::new(),
             keys: Vec::new(),
-            nodes: HashMap::new(),
+            builds: Vec::new(),
+            runs: Vec::new(),
+            remotes: HashMap::default(),
             findings: Vec::new(),
             breaks: Vec::new(),
             cycles: Vec::new(),
-            unresolved: HashMap::new(),
-            names,
-            requirements: HashMap::new(),
-            leaves: HashMap::new(),
+            unresolved: HashMap::default(),
+            requirements: HashMap::default(),
+            leaves: HashMap::default(),
             unbuilt,
         };
         construction.add_tree(run_check);
@@ -114,8 +109,23 @@ impl<'a> Construction<'a> {
     fn add(&mut self, key: Key, node: Node) -> NodeIndex {
         let index = self.graph.add_node(node);
         self.keys.push(key);
-        self.nodes.insert(key, index);
+        match key {
+            Key::Build(_) => self.builds.push(index),
+            Key::Run(_) => self.runs.push(index),
+            Key::Remote(who) => _ = self.remotes.insert(who, index),
+            Key::Test(_) | Key::Unresolved(_) => {}
+        }
         index
+    }
+
+    /// Returns the node of a spec's build.
+    pub(crate) fn build(&self, spec: usize) -> NodeIndex {
+        self.builds[spec]
+    }
+
+    /// Returns the node of a package of the tree.
+    pub(crate) fn run(&self, place: usize) -> NodeIndex {
+        self.runs[place]
     }
 
     /// Returns what a node stands for.
@@ -138,15 +148,14 @@ impl<'a> Construction<'a> {
 
     /// Returns the node of a package, which packages from outside get when they are first needed.
     pub(crate) fn node_of(&mut self, who: Who) -> NodeIndex {
-        let key = match who {
-            Who::Tree(place) => Key::Run(place),
-            who => Key::Remote(who),
-        };
-        if let Some(index) = self.nodes.get(&key) {
+        if let Who::Tree(place) = who {
+            return self.run(place);
+        }
+        if let Some(index) = self.remotes.get(&who) {
             return *index;
         }
         let package = self.catalog.nevra(who).clone();
-        self.add(key, Node::Remote { package, origin: self.catalog.origin(who) })
+        self.add(Key::Remote(who), Node::Remote { package, origin: self.catalog.origin(who) })
     }
 
     fn connect_package(&mut self, place: usize) {
@@ -154,7 +163,7 @@ impl<'a> Construction<'a> {
         let (spec, requires) = (package.spec, package.requires);
         let recorded = package.recorded_requires.clone();
         let nevra = package.nevra.to_string();
-        let node = self.nodes[&Key::Run(place)];
+        let node = self.run(place);
         let mut owner = Owner::package(spec);
         for requirement in in_two_rounds(requires) {
             match self.catalog.choose(requirement, &owner) {
@@ -174,7 +183,7 @@ impl<'a> Construction<'a> {
 
     fn connect_build(&mut self, spec: usize, run_check: bool) {
         let data = self.catalog.specs[spec].data;
-        let node = self.nodes[&Key::Build(spec)];
+        let node = self.build(spec);
         let mut owner = Owner::build(spec);
         for requirement in in_two_rounds(data.requirements(run_check)) {
             match self.catalog.choose(requirement, &owner) {
@@ -195,7 +204,7 @@ impl<'a> Construction<'a> {
         reason: UnresolvedReason,
         owner: &mut Owner,
     ) {
-        let node = self.nodes[&Key::Build(spec)];
+        let node = self.build(spec);
         let name = &self.catalog.specs[spec].data.name;
         let older = Owner { older: true, ..owner.clone() };
         if let Ok(chosen) = self.catalog.choose(requirement, &older) {
@@ -297,10 +306,6 @@ impl<'a> Construction<'a> {
         let shared = Some(Arc::new(requirement.clone()));
         self.graph.add_edge(from, to, Edge { kind, requirement: shared, leaf: None, knowledge: None });
         let is_open = self.may_be_provided(owner, requirement, &reason);
-        let near = match &reason {
-            UnresolvedReason::NothingProvides { name } if !is_open => self.names.near(name),
-            _ => Vec::new(),
-        };
         let told = Unresolvable {
             spec: self.catalog.specs[owner.spec].data.name.clone(),
             scope: owner.scope,
@@ -308,16 +313,38 @@ impl<'a> Construction<'a> {
             required_by,
             requirement: requirement.clone(),
             reason,
-            near,
+            near: Vec::new(),
         };
         self.findings.push(Finding { owner: self.key(from), is_open, told });
+    }
+
+    /// Adds similar names to what nothing provides; of packages that exist outside, some may be known by name only.
+    pub(crate) fn suggest_names(&mut self, package_names: &BTreeSet<String>) {
+        let missing = |finding: &Finding| match &finding.told.reason {
+            UnresolvedReason::NothingProvides { name } if !finding.is_open => Some(name.clone()),
+            _ => None,
+        };
+        let wanted: Vec<Option<String>> = self.findings.iter().map(missing).collect();
+        let distinct: BTreeSet<&str> = wanted.iter().flatten().map(String::as_str).collect();
+        if distinct.is_empty() {
+            return;
+        }
+        let tree = self.catalog.packages.iter().map(|package| package.nevra.name.as_str());
+        let outside = self.catalog.externals.iter().map(|package| package.nevra.name.as_str());
+        let names = Names::new(tree.chain(outside).chain(package_names.iter().map(String::as_str)));
+        let near = names.near_each(&distinct);
+        for (finding, wanted) in self.findings.iter_mut().zip(&wanted) {
+            if let Some(names) = wanted.as_deref().and_then(|wanted| near.get(wanted)) {
+                finding.told.near.clone_from(names);
+            }
+        }
     }
 
     /// Notes a requirement as open whose suggested provider cannot be right: it needs the requirer.
     pub(crate) fn give_up_suggestion(&mut self, spec: usize, edge: &Edge) {
         let (Some(requirement), Some(leaf)) = (&edge.requirement, &edge.leaf) else { return };
         let reason = UnresolvedReason::NothingProvides { name: leaf.name.clone() };
-        let node = self.nodes[&Key::Build(spec)];
+        let node = self.build(spec);
         let name = self.catalog.specs[spec].data.name.clone();
         self.report(node, edge.kind, &Owner::build(spec), name, requirement, reason);
     }

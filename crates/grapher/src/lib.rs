@@ -62,7 +62,7 @@ use petgraph::visit::EdgeRef;
 use rpm_model::{BadSpec, Nevra, Requirement};
 
 use crate::catalog::Catalog;
-use crate::construct::{Construction, Key};
+use crate::construct::Construction;
 use crate::cycle::Broken;
 use crate::needs::Needs;
 use crate::provider::Offers;
@@ -124,8 +124,9 @@ impl DependencyGraph {
     /// Returns the same graph, that can answer more.
     pub fn with_hints(input: &GraphInput<'_>, hints: &GraphHints) -> Self {
         let catalog = Catalog::new(input, &hints.explained);
-        let mut construction = Construction::new(catalog, input.run_check, &hints.package_names);
+        let mut construction = Construction::new(catalog, input.run_check);
         let Broken { ignored, report } = cycle::break_cycles(&mut construction);
+        construction.suggest_names(&hints.package_names);
         let cycles = sorted(std::mem::take(&mut construction.cycles));
         let findings = std::mem::take(&mut construction.findings);
         let told = |is_open: bool| {
@@ -140,7 +141,7 @@ impl DependencyGraph {
                 package_specs.entry(package.name.clone()).or_insert_with(|| node.name.clone());
             }
         }
-        let builds = (0..needs.specs.len()).map(|spec| construction.nodes[&Key::Build(spec)]).collect();
+        let builds = (0..needs.specs.len()).map(|spec| construction.build(spec)).collect();
         let owned = |names: &BTreeSet<&str>| names.iter().map(|name| (*name).to_owned()).collect();
         Self {
             arch: input.document.arch.clone(),

@@ -1,7 +1,8 @@
 //! Names that look like a mistyped one.
 
-use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayon::prelude::*;
 
 /// More similar names than this help nobody.
 const MAXIMUM_NAMES: usize = 3;
@@ -16,37 +17,29 @@ const CLASSES: usize = 32;
 type Letters = [u8; CLASSES];
 
 /// The names that exist.
-pub(crate) struct Names {
-    names: Vec<(String, Letters)>,
-    /// What was asked before: a tree lacks the same thing in many places.
-    answers: RefCell<HashMap<String, Vec<String>>>,
-}
+pub(crate) struct Names<'a>(Vec<(&'a str, Letters)>);
 
-impl Names {
-    pub(crate) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+impl<'a> Names<'a> {
+    pub(crate) fn new(names: impl IntoIterator<Item = &'a str>) -> Self {
         let names: BTreeSet<&str> = names.into_iter().collect();
-        let names = names.into_iter().map(|name| (name.to_owned(), letters(name))).collect();
-        Self { names, answers: RefCell::default() }
+        Self(names.into_iter().map(|name| (name, letters(name))).collect())
+    }
+
+    /// Returns what [`Self::near`] says of each of many names.
+    pub(crate) fn near_each<'w>(&self, wanted: &BTreeSet<&'w str>) -> BTreeMap<&'w str, Vec<String>> {
+        let wanted: Vec<&str> = wanted.iter().copied().collect();
+        wanted.into_par_iter().map(|wanted| (wanted, self.near(wanted))).collect()
     }
 
     /// Returns the most similar names, best first; a `kind(name)` is compared by what is inside.
     pub(crate) fn near(&self, wanted: &str) -> Vec<String> {
-        if let Some(answer) = self.answers.borrow().get(wanted) {
-            return answer.clone();
-        }
-        let answer = self.search(wanted);
-        self.answers.borrow_mut().insert(wanted.to_owned(), answer.clone());
-        answer
-    }
-
-    fn search(&self, wanted: &str) -> Vec<String> {
         let inner = wanted.split_once('(').map_or(wanted, |(_, rest)| rest.trim_end_matches(')'));
         if inner.len() < 2 {
             return Vec::new();
         }
         let own = letters(inner);
-        let mut found: Vec<(usize, &String)> = self
-            .names
+        let mut found: Vec<(usize, &str)> = self
+            .0
             .iter()
             .filter_map(|(name, letters)| {
                 let longer = name.len().max(inner.len());
@@ -55,12 +48,13 @@ impl Names {
                 if longer - name.len().min(inner.len()) > allowed || apart(&own, letters) as usize > allowed {
                     return None;
                 }
-                let distance = strsim::damerau_levenshtein(inner, name);
-                (distance <= allowed).then(|| (distance * 1_000_000 / longer, name))
+                let (own, other) = without_common_ends(inner, name);
+                let distance = strsim::damerau_levenshtein(own, other);
+                (distance <= allowed).then(|| (distance * 1_000_000 / longer, *name))
             })
             .collect();
         found.sort();
-        found.into_iter().take(MAXIMUM_NAMES).map(|(_, name)| name.clone()).collect()
+        found.into_iter().take(MAXIMUM_NAMES).map(|(_, name)| name.to_owned()).collect()
     }
 }
 
@@ -71,6 +65,15 @@ fn letters(name: &str) -> Letters {
         *class = class.saturating_add(1);
     }
     letters
+}
+
+/// Returns what is left of two names without their common beginning and end, which add nothing to their distance.
+fn without_common_ends<'n>(a: &'n str, b: &'n str) -> (&'n str, &'n str) {
+    let same = |(a, b): (char, char)| if a == b { Some(a.len_utf8()) } else { None };
+    let beginning: usize = a.chars().zip(b.chars()).map_while(same).sum();
+    let (a, b) = (&a[beginning..], &b[beginning..]);
+    let end: usize = a.chars().rev().zip(b.chars().rev()).map_while(same).sum();
+    (&a[..a.len() - end], &b[..b.len() - end])
 }
 
 /// Returns how many letters at least must change to make one name of the other.
@@ -105,6 +108,8 @@ mod tests {
         for a in names {
             for b in names {
                 let distance = strsim::damerau_levenshtein(a, b);
+                let (left_of_a, left_of_b) = without_common_ends(a, b);
+                assert_eq!(strsim::damerau_levenshtein(left_of_a, left_of_b), distance, "{a} {b}");
                 // Names of other than ASCII letters are measured in bytes here, which only makes them seem further.
                 if a.is_ascii() && b.is_ascii() {
                     assert!(apart(&letters(a), &letters(b)) as usize <= distance, "{a} {b}");

@@ -6,10 +6,11 @@
 //! would take more memory than all else together.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use petgraph::stable_graph::{EdgeIndex, NodeIndex};
 use petgraph::visit::EdgeRef;
 use rpm_model::{Nevra, Requirement};
@@ -82,7 +83,7 @@ impl Needs {
         ignored: &HashSet<EdgeIndex>,
     ) -> Self {
         let catalog = &construction.catalog;
-        let mut unserved: HashMap<usize, Vec<Place>> = HashMap::new();
+        let mut unserved: HashMap<usize, Vec<Place>> = HashMap::default();
         for (place, finding) in findings.iter().enumerate() {
             let owner = owner(finding.owner, catalog.specs.len());
             unserved.entry(owner.unwrap_or(usize::MAX)).or_default().push(place as Place);
@@ -111,9 +112,11 @@ impl Needs {
             findings,
             cycles,
         };
-        let builds = (0..needs.specs.len()).map(Key::Build);
-        for key in builds.chain((0..needs.packages.len()).map(Key::Run)) {
-            needs.add(construction, construction.nodes[&key], ignored);
+        for spec in 0..needs.specs.len() {
+            needs.add(construction, construction.build(spec), ignored);
+        }
+        for place in 0..needs.packages.len() {
+            needs.add(construction, construction.run(place), ignored);
         }
         needs.walk_all();
         needs.settle_all();
@@ -239,7 +242,7 @@ impl Needs {
 
     /// Walks from a build over all packages that enter its root, breadth first.
     fn arrivals(&self, spec: usize) -> (Arrivals, Vec<usize>) {
-        let mut arrivals = Arrivals::new();
+        let mut arrivals = Arrivals::default();
         let mut owners = vec![spec];
         let mut next = 0;
         while let Some(owner) = owners.get(next).copied() {

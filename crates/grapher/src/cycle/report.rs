@@ -223,7 +223,7 @@ fn run_time_knots(construction: &Construction<'_>) -> Vec<RunTimeKnot> {
 
 /// Returns the packages of the tree that a package needs at run time, sorted.
 fn run_time_targets(construction: &Construction<'_>, place: usize) -> BTreeSet<usize> {
-    let edges = construction.graph.edges(construction.nodes[&Key::Run(place)]);
+    let edges = construction.graph.edges(construction.run(place));
     edges
         .filter(|edge| matches!(edge.weight().kind, EdgeKind::Requires | EdgeKind::RecordedRequires))
         .filter_map(|edge| match construction.key(edge.target()) {
@@ -240,7 +240,7 @@ fn run_time_knot(construction: &Construction<'_>, members: BTreeSet<usize>) -> R
     let rule = if specs.len() == 1 { CycleRule::WithinOneSpec } else { CycleRule::InstalledTogether };
     let path = shortest_ring(construction, &members);
     let link = |(from, to): (&usize, &usize)| {
-        let ends = (construction.nodes[&Key::Run(*from)], construction.nodes[&Key::Run(*to)]);
+        let ends = (construction.run(*from), construction.run(*to));
         let edges = construction.graph.edges_connecting(ends.0, ends.1);
         let requirement = edges.filter_map(|edge| edge.weight().requirement.as_deref()).min()?;
         Some(Link {
