@@ -28,7 +28,8 @@ pub use header::{
 pub use index_file::{OpenedRepository, RepositoryIndex, open_repository};
 pub use provider::{HeldPackage, ProviderIndex};
 pub use repodata::{
-    BadRepodata, Compression, DirectoryFetch, Fetch, FetchError, Publication, RepodataWriter, read_repository,
+    BadRepodata, Compression, DirectoryFetch, Fetch, FetchError, FileKnowledge, LocationPolicy, Publication,
+    ReadOptions, RepodataWriter, read_repository, read_repository_with,
 };
 pub use solver::{
     ClashKind, Demand, EntryReason, Explanation, Link, Refused, ResolvedNote, ResolvedPackage, ResolvedSet,

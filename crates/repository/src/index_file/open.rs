@@ -6,7 +6,7 @@ use rpm_model::{ContentDigest, PackageOrigin};
 
 use super::RepositoryIndex;
 use crate::error::{IoContext, RepositoryError};
-use crate::repodata::{Fetch, FetchError, REPOMD_LIMIT, REPOMD_NAME, read_repository};
+use crate::repodata::{BadRepodata, Fetch, FetchError, REPOMD_LIMIT, REPOMD_NAME, read_repository};
 
 /// A repository that was opened.
 #[derive(Debug)]
@@ -52,6 +52,16 @@ struct SameRepomd<'f> {
 impl Fetch for SameRepomd<'_> {
     fn get(&self, name: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
         if name == REPOMD_NAME { Ok(self.repomd.clone()) } else { self.fetch.get(name, limit) }
+    }
+
+    // What is known of a file is checked where it is fetched, so that another mirror can be asked.
+    fn get_checked(
+        &self,
+        name: &str,
+        limit: u64,
+        check: &dyn Fn(&[u8]) -> Result<(), BadRepodata>,
+    ) -> Result<Vec<u8>, FetchError> {
+        self.fetch.get_checked(name, limit, check)
     }
 
     fn location(&self) -> String {

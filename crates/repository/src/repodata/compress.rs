@@ -4,6 +4,10 @@ use std::io::{Read, Write};
 
 use super::BadRepodata;
 
+/// What an xz decoder may allocate: the dictionary of `xz -9e` is 64 MiB, that of zstd's decoder is limited
+/// to 128 MiB by its library.
+const XZ_MEMORY_BYTES: u64 = 128 << 20;
+
 /// How metadata files are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compression {
@@ -35,20 +39,22 @@ impl Compression {
     }
 }
 
-/// Decompresses by the name's ending; more than `limit` bytes is an error.
-pub(super) fn decompress(name: &str, bytes: &[u8], limit: u64) -> Result<Vec<u8>, BadRepodata> {
-    let failed = |error: std::io::Error| BadRepodata::Decompress { message: error.to_string() };
-    let reader: Box<dyn Read + '_> = match name.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("xml") => Box::new(bytes),
-        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(bytes)),
-        Some("zst") => Box::new(zstd::stream::read::Decoder::new(bytes).map_err(failed)?),
-        Some("xz") => Box::new(liblzma::read::XzDecoder::new_multi_decoder(bytes)),
+/// Returns the plain bytes of a file as a stream; the name's ending says the compression.
+pub(super) fn plain<'a>(name: &str, packed: &'a [u8]) -> Result<Box<dyn Read + Send + 'a>, BadRepodata> {
+    let failed = |message: String| BadRepodata::Decompress { message };
+    Ok(match name.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("xml") => Box::new(packed),
+        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(packed)),
+        Some("bz2") => Box::new(bzip2::read::MultiBzDecoder::new(packed)),
+        Some("zst") => {
+            Box::new(zstd::stream::read::Decoder::new(packed).map_err(|error| failed(error.to_string()))?)
+        }
+        Some("xz") => {
+            let stream =
+                liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY_BYTES, liblzma::stream::CONCATENATED)
+                    .map_err(|error| failed(error.to_string()))?;
+            Box::new(liblzma::read::XzDecoder::new_stream(packed, stream))
+        }
         _ => return Err(BadRepodata::Compression),
-    };
-    let mut plain = Vec::new();
-    reader.take(limit.saturating_add(1)).read_to_end(&mut plain).map_err(failed)?;
-    if plain.len() as u64 > limit {
-        return Err(BadRepodata::Decompress { message: format!("more than {limit} bytes") });
-    }
-    Ok(plain)
+    })
 }

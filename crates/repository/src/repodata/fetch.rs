@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::BadRepodata;
+
 /// Gives the bytes of a repository's files.
 pub trait Fetch: Sync {
     /// Returns the content of a file, named relative to the repository, for example
@@ -15,6 +17,24 @@ pub trait Fetch: Sync {
     /// # Errors
     /// When the file cannot be had or has more than `limit` bytes.
     fn get(&self, name: &str, limit: u64) -> Result<Vec<u8>, FetchError>;
+
+    /// Returns the content of a file that passes a check, usually of its checksum.
+    ///
+    /// Where a file can be had from several places, an implementation asks the next place when the bytes of
+    /// one do not pass; where it keeps files, it returns the kept one if that passes.
+    ///
+    /// # Errors
+    /// As [`Fetch::get`]; [`FetchError::Bad`] when no bytes pass.
+    fn get_checked(
+        &self,
+        name: &str,
+        limit: u64,
+        check: &dyn Fn(&[u8]) -> Result<(), BadRepodata>,
+    ) -> Result<Vec<u8>, FetchError> {
+        let bytes = self.get(name, limit)?;
+        check(&bytes).map_err(|reason| FetchError::Bad(Box::new(reason)))?;
+        Ok(bytes)
+    }
 
     /// Names the repository for messages.
     fn location(&self) -> String;
@@ -32,6 +52,9 @@ pub enum FetchError {
         /// The limit in bytes.
         limit: u64,
     },
+    /// It is there, but is not what it should be.
+    #[error(transparent)]
+    Bad(Box<BadRepodata>),
     /// Reading or transferring failed.
     #[error(transparent)]
     Transport(#[from] Box<dyn std::error::Error + Send + Sync>),

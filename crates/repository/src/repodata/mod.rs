@@ -1,24 +1,32 @@
 //! Repository metadata: `repodata/repomd.xml` and the files it names.
 //!
-//! Reading verifies before it parses: the XML parser of `rpmrepo_metadata` loops for ever on some cut-off
-//! files, so nothing is parsed whose size and checksum are not those in `repomd.xml`, and `repomd.xml`
-//! itself is read by our own bounded parser ([`repomd`]). Writing publishes atomically: all data files under
-//! names that carry their checksum, then `repomd.xml` by rename, then the files of older generations go.
+//! Reading verifies before it parses ([`read`]), and parses within bounds ([`stream`]): whatever a server
+//! sends, the answer is packages or an error, in time and memory proportional to what was fetched. Writing
+//! publishes atomically: all data files under names that carry their checksum, then `repomd.xml` by rename,
+//! then the files of older generations go.
 //!
 //! On disk: `repodata/<sha256>-{primary,filelists,other}.xml.<zst|gz>`, `repodata/repomd.xml`.
 
+mod checksum;
 mod compress;
 mod fetch;
+mod filelists;
 mod fragment;
+#[cfg(test)]
+mod hostile;
+mod location;
+mod primary;
 mod read;
 mod repomd;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod write;
 
 pub use compress::Compression;
 pub use fetch::{DirectoryFetch, Fetch, FetchError};
-pub use read::read_repository;
+pub use location::LocationPolicy;
+pub use read::{FileKnowledge, ReadOptions, read_repository, read_repository_with};
 pub(crate) use repomd::{MAXIMUM_BYTES as REPOMD_LIMIT, NAME as REPOMD_NAME};
 pub use write::{Publication, RepodataWriter};
 
@@ -34,8 +42,16 @@ pub enum BadRepodata {
     /// `repomd.xml` does not name a file that every repository has.
     #[error("repomd.xml has no `{kind}`")]
     MissingRecord {
-        /// `primary` or `filelists`.
+        /// `primary`.
         kind: &'static str,
+    },
+    /// `repomd.xml` says something impossible about a file.
+    #[error("repomd.xml, `{kind}`: {problem}")]
+    Record {
+        /// Which file.
+        kind: String,
+        /// What is wrong.
+        problem: String,
     },
     /// A required value is absent or malformed.
     #[error("{what} is missing or malformed")]
@@ -43,8 +59,11 @@ pub enum BadRepodata {
         /// Which value.
         what: &'static str,
     },
-    /// Neither SHA-256 nor SHA-512.
-    #[error("the checksum type `{kind}` is not accepted (only sha256 and sha512 are)")]
+    /// Not of the SHA-2 family.
+    #[error(
+        "the checksum type `{kind}` is not accepted, since only sha256, sha384 and sha512 cannot be forged; \
+         make the metadata again with `createrepo_c --checksum sha256`"
+    )]
     ChecksumType {
         /// As written.
         kind: String,
@@ -60,24 +79,30 @@ pub enum BadRepodata {
         found: String,
     },
     /// The file name says a compression that is not known.
-    #[error("the compression is none of zst, gz, xz")]
+    #[error("the compression is none of zst, gz, xz, bz2")]
     Compression,
-    /// The data does not decompress, or to more than was announced.
+    /// It is larger than it may be.
+    #[error("{message}")]
+    TooLarge {
+        /// What is too large, and the limit.
+        message: String,
+    },
+    /// The data does not decompress.
     #[error("it does not decompress: {message}")]
     Decompress {
         /// The reason.
         message: String,
     },
     /// The document ends too early.
-    #[error("it is cut short: it does not end with `{expected}`")]
+    #[error("it is cut short: it does not end with `</{expected}>`")]
     CutShort {
-        /// The closing tag.
+        /// The root's name.
         expected: &'static str,
     },
     /// The number of packages is not the one in the document's head.
     #[error("{found} packages, {announced} announced")]
     Count {
-        /// How many there are.
+        /// How many there are, or how many had been read when there were too many.
         found: usize,
         /// How many the head says.
         announced: usize,

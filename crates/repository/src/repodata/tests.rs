@@ -1,6 +1,7 @@
 //! Metadata written and read again, and held against createrepo_c and dnf.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 
@@ -160,51 +161,30 @@ fn damaged_metadata_is_refused_before_it_is_parsed() {
     check_refused(
         |path| {
             change(path, "repomd", |bytes| {
-                String::from_utf8(bytes).unwrap().replace("\"filelists\"", "\"x\"").into_bytes()
+                String::from_utf8(bytes).unwrap().replace("\"primary\"", "\"x\"").into_bytes()
             })
         },
-        "repomd.xml has no `filelists`",
+        "repomd.xml has no `primary`",
     );
 }
 
-/// Announced with the right checksum, and still not what it should be.
 #[test]
-fn a_document_with_the_right_checksum_is_not_trusted_either() {
-    let check = |primary: &str, expected: &str| {
-        let scratch = Scratch::new();
-        let filelists = "<filelists packages=\"0\"></filelists>";
-        let records: Vec<repomd::Record> = [("primary", primary), ("filelists", filelists)]
-            .iter()
-            .map(|(kind, text)| {
-                scratch.write(&format!("repodata/{kind}.xml"), text.as_bytes());
-                repomd::Record {
-                    kind: (*kind).to_owned(),
-                    location: format!("repodata/{kind}.xml"),
-                    checksum: repomd::Checksum::sha256(text.as_bytes()),
-                    ..repomd::Record::default()
-                }
-            })
-            .collect();
-        scratch.write("repodata/repomd.xml", repomd::render(1, &records).as_bytes());
-        let error = read(scratch.path()).unwrap_err().to_string();
-        assert!(error.contains(expected), "expected `{expected}` in `{error}`");
+fn without_file_lists_the_files_of_primary_are_known() {
+    let scratch = repository();
+    RepodataWriter::new(scratch.path()).publish(&scan(scratch.path())).unwrap();
+    let files = |packages: Vec<IndexedPackage>| -> Vec<Vec<String>> {
+        packages.into_iter().map(|package| package.header.files).collect()
     };
-    check("<metadata packages=\"1\"><package type=\"rpm\"><name>a</name>", "does not end with `</metadata>`");
-    check("<metadata packages=\"2\"></metadata>", "0 packages, 2 announced");
-    let package = |checksum: &str| {
-        format!(
-            "<metadata packages=\"1\"><package type=\"rpm\"><name>a</name><arch>noarch</arch>\
-             <version epoch=\"0\" ver=\"1\" rel=\"1\"/>{checksum}</package></metadata>"
-        )
-    };
-    check(
-        &package("<checksum type=\"sha\" pkgid=\"YES\">12</checksum>"),
-        "package a: its checksum is not a sha256",
-    );
-    check(
-        &package("<checksum type=\"sha256\" pkgid=\"YES\">12</checksum>"),
-        "package a: its checksum is not a sha256",
-    );
+    let all = files(read(scratch.path()).unwrap());
+    let fetch = DirectoryFetch::new(scratch.path());
+    let options = ReadOptions { files: FileKnowledge::Primary, ..ReadOptions::new(PackageOrigin::Base) };
+    let few = files(read_repository_with(&fetch, &options).unwrap());
+    assert_eq!(all[1], ["/usr/bin/hello", "/usr/share/doc/hello & more"]);
+    assert_eq!(few, [vec![], vec!["/usr/bin/hello".to_owned()], vec![]]);
+    change(&scratch.path().join("repodata"), "repomd", |bytes| {
+        String::from_utf8(bytes).unwrap().replace("\"filelists\"", "\"x\"").into_bytes()
+    });
+    assert_eq!(files(read(scratch.path()).unwrap()), few, "a repository without `filelists`");
 }
 
 /// Says loudly that a test did nothing, because a program is missing.
@@ -240,8 +220,9 @@ fn says_the_same_as_createrepo() {
             .map(|kind| {
                 let record = records.iter().find(|record| record.kind == kind).unwrap();
                 let bytes = std::fs::read(root.join(&record.location)).unwrap();
-                let plain = compress::decompress(&record.location, &bytes, 1 << 20).unwrap();
-                (kind, elements(&String::from_utf8(plain).unwrap()))
+                let mut plain = String::new();
+                compress::plain(&record.location, &bytes).unwrap().read_to_string(&mut plain).unwrap();
+                (kind, elements(&plain))
             })
             .collect()
     };

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::BadRepodata;
+use super::checksum::Checksum;
 use super::compress::Compression;
 use super::fragment::{self, Fragment, FragmentCache};
-use super::repomd::{self, Checksum, Record};
+use super::repomd::{self, Record};
 use crate::error::{IoContext, RepositoryError};
 use crate::header::IndexedPackage;
 
