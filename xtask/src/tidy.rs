@@ -10,7 +10,7 @@ use crate::workspace_root;
 const MAXIMUM_LINES: usize = 600;
 
 /// The crates from bottom to top; a crate may use only crates that stand before it.
-const ORDER: [&str; 21] = [
+const ORDER: [&str; 22] = [
     "rpm-model",
     "spec-wire",
     "spec-engine",
@@ -23,6 +23,7 @@ const ORDER: [&str; 21] = [
     "buildroot",
     "sources",
     "repository",
+    "package-fetcher",
     "grapher",
     "specreader",
     "bootstrap",

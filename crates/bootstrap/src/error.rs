@@ -112,6 +112,13 @@ pub enum BootstrapError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The keys for signatures cannot be used.
+    #[error("cannot check signatures")]
+    Keys {
+        /// The reason.
+        #[source]
+        source: package_fetcher::KeyringError,
+    },
     /// Downloads cannot be made from this host at all.
     #[error("cannot set up downloads")]
     Downloads {

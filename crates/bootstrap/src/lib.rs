@@ -26,7 +26,7 @@ mod worker;
 
 pub use apt::{AptRoot, DebianPackage, Indexes, SourceFile};
 pub use archive::{ArchivedPackage, ArchivedWorker, export, import};
-pub use base::{BaseNote, BaseSource, DebianBase, HttpFetch, RepositoryBase, Selection, SignaturePolicy};
+pub use base::{BaseNote, BaseSource, DebianBase, RepositoryBase, Selection};
 pub use bridge::{
     BRIDGE_VERSION, BridgeNote, DebFileReference, ElfDependencies, NameTable, bridge, elf_dependencies,
 };

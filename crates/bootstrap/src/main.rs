@@ -1,10 +1,11 @@
 //! The `bootstrap` program: makes the toolchain repository and the worker of a build directory.
 
 use bootstrap::{
-    BootstrapError, Configuration, Event, HttpFetch, Indexes, Reporter, RepositoryBase, SignaturePolicy,
-    Toolchain, export, import, make_toolchain, make_toolchain_from, make_worker,
+    BootstrapError, Configuration, Event, Indexes, Reporter, RepositoryBase, Toolchain, export, import,
+    make_toolchain, make_toolchain_from, make_worker,
 };
 use clap::{Args, Parser, Subcommand};
+use package_fetcher::{HttpFetch, SignaturePolicy};
 use report::{ExitStatus, Failure, conclude};
 use sources::{DownloadOptions, Downloader};
 use std::io::Write;
@@ -141,9 +142,9 @@ fn from_repository(
     reporter: &Lines,
 ) -> Result<Toolchain, BootstrapError> {
     let signatures = match (&arguments.gpg_key, &arguments.repo_gpg_key) {
-        (Some(key), _) => SignaturePolicy::Packages(key.clone()),
-        (None, Some(key)) => SignaturePolicy::Metadata(key.clone()),
-        (None, None) => SignaturePolicy::None,
+        (Some(key), _) => SignaturePolicy::packages(key),
+        (None, Some(key)) => SignaturePolicy::metadata(key),
+        (None, None) => SignaturePolicy::default(),
     };
     let build = &arguments.build_dir;
     let cache = build.join("base_packages");

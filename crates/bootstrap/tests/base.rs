@@ -6,9 +6,10 @@ mod keys;
 mod real;
 
 use bootstrap::{
-    BaseNote, BootstrapError, Configuration, HttpFetch, Indexes, RepositoryBase, SignaturePolicy, Silent,
-    Toolchain, make_toolchain_from, make_worker,
+    BaseNote, BootstrapError, Configuration, Indexes, RepositoryBase, Silent, Toolchain, make_toolchain_from,
+    make_worker,
 };
+use package_fetcher::{HttpFetch, SignaturePolicy};
 use repository::{PackageDirectory, RepodataWriter};
 use rpm_model::PackageOrigin;
 use rpm_writer::{Dependency, FileEntry, Package, Payload};
@@ -80,7 +81,7 @@ fn takes_the_closure_of_both_lists_and_follows_changes() {
     scene.package("extra", "1", &[]);
     scene.package("unrelated", "1", &[]);
     scene.publish();
-    let made = scene.make(SignaturePolicy::None, Indexes::Keep).unwrap();
+    let made = scene.make(SignaturePolicy::default(), Indexes::Keep).unwrap();
     assert!(made.was_made);
     assert_eq!(
         names(&made),
@@ -88,18 +89,18 @@ fn takes_the_closure_of_both_lists_and_follows_changes() {
     );
     assert_eq!(made.notes, [BaseNote::NotInRepository { name: "absent".into() }]);
     for indexes in [Indexes::Keep, Indexes::Refresh] {
-        assert!(!scene.make(SignaturePolicy::None, indexes).unwrap().was_made, "{indexes:?}");
+        assert!(!scene.make(SignaturePolicy::default(), indexes).unwrap().was_made, "{indexes:?}");
     }
     scene.package("b", "2", &[]);
     scene.publish();
     assert!(
-        !scene.make(SignaturePolicy::None, Indexes::Keep).unwrap().was_made,
+        !scene.make(SignaturePolicy::default(), Indexes::Keep).unwrap().was_made,
         "nobody asked for newer ones"
     );
-    let made = scene.make(SignaturePolicy::None, Indexes::Refresh).unwrap();
+    let made = scene.make(SignaturePolicy::default(), Indexes::Refresh).unwrap();
     assert_eq!(names(&made)[1], "noarch/b-2-1.noarch.rpm");
     std::fs::remove_file(made.directory.join("noarch/a-1-1.noarch.rpm")).unwrap();
-    assert!(scene.make(SignaturePolicy::None, Indexes::Keep).unwrap().was_made, "a package is missing");
+    assert!(scene.make(SignaturePolicy::default(), Indexes::Keep).unwrap().was_made, "a package is missing");
 }
 
 #[test]
@@ -111,11 +112,11 @@ fn one_bootstrap_at_a_time_works_in_a_directory_and_clears_up_after_killed_ones(
     std::fs::create_dir_all(&leftover).unwrap();
     let lock = std::fs::File::create(scene.path("build/bootstrap.lock")).unwrap();
     lock.lock().unwrap();
-    let error = scene.make(SignaturePolicy::None, Indexes::Keep).unwrap_err();
+    let error = scene.make(SignaturePolicy::default(), Indexes::Keep).unwrap_err();
     assert!(matches!(&error, BootstrapError::Busy { .. }), "{error}");
     assert!(leftover.exists(), "it may belong to the one that runs");
     drop(lock);
-    scene.make(SignaturePolicy::None, Indexes::Keep).unwrap();
+    scene.make(SignaturePolicy::default(), Indexes::Keep).unwrap();
     let mut left: Vec<_> =
         std::fs::read_dir(scene.path("build")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
@@ -125,12 +126,12 @@ fn one_bootstrap_at_a_time_works_in_a_directory_and_clears_up_after_killed_ones(
 #[test]
 fn refuses_what_does_not_hold() {
     let scene = Scene::new();
-    let error = scene.make(SignaturePolicy::None, Indexes::Keep).unwrap_err();
+    let error = scene.make(SignaturePolicy::default(), Indexes::Keep).unwrap_err();
     assert!(matches!(&error, BootstrapError::Repository { .. }), "{error}");
 
     scene.package("a", "1", &["nothing-provides-this"]);
     scene.publish();
-    let error = scene.make(SignaturePolicy::None, Indexes::Keep).unwrap_err();
+    let error = scene.make(SignaturePolicy::default(), Indexes::Keep).unwrap_err();
     assert!(matches!(&error, BootstrapError::Unresolved { .. }), "{error}");
     assert!(error.to_string().contains("nothing-provides-this"), "{error}");
 
@@ -141,12 +142,12 @@ fn refuses_what_does_not_hold() {
     *damaged.last_mut().unwrap() ^= 1;
     for bytes in [&damaged[..], &good[..good.len() - 1], b""] {
         std::fs::write(&path, bytes).unwrap();
-        let error = scene.make(SignaturePolicy::None, Indexes::Keep).unwrap_err();
+        let error = scene.make(SignaturePolicy::default(), Indexes::Keep).unwrap_err();
         assert!(matches!(&error, BootstrapError::Repository { .. }), "{error}");
         assert!(!scene.path("build/toolchain_rpms").exists(), "nothing half-done is published");
     }
     std::fs::write(&path, good).unwrap();
-    scene.make(SignaturePolicy::None, Indexes::Keep).unwrap();
+    scene.make(SignaturePolicy::default(), Indexes::Keep).unwrap();
 }
 
 #[test]
@@ -156,7 +157,7 @@ fn checks_signed_metadata() {
     let Some(other) = keys::make_key(&scene.path("gnupg2")) else { return };
     scene.package("a", "1", &[]);
     scene.publish();
-    let policy = |key: &PathBuf| SignaturePolicy::Metadata(key.clone());
+    let policy = |key: &PathBuf| SignaturePolicy::metadata(key);
     let error = scene.make(policy(&key), Indexes::Keep).unwrap_err();
     assert!(error.to_string().contains("repomd.xml.asc"), "unsigned: {error}");
     keys::sign(&scene.path("gnupg"), &scene.path("repo/repodata/repomd.xml"));
@@ -180,7 +181,7 @@ fn checks_signed_packages() {
     let Some(other) = keys::make_key(&scene.path("gnupg2")) else { return };
     let package = scene.package("a", "1", &[]);
     scene.publish();
-    let policy = |key: &PathBuf| SignaturePolicy::Packages(key.clone());
+    let policy = |key: &PathBuf| SignaturePolicy::packages(key);
     let error = scene.make(policy(&key), Indexes::Keep).unwrap_err();
     assert!(error.to_string().contains("signature of a-1-1.noarch: there is none"), "{error}");
     let sign = Command::new("rpmsign")
@@ -219,8 +220,9 @@ fn the_toolchain_served_over_http_gives_the_same_worker() {
     let downloader = Downloader::new(&DownloadOptions::standard(4), Box::new(|_| {})).unwrap();
     let fetch = HttpFetch::new(&downloader, &format!("{}/base/", server.url()), scratch.path());
     let cache = scratch.path().join("cache");
-    let base = RepositoryBase::new(&configuration, Box::new(fetch), "x86_64", SignaturePolicy::None, &cache)
-        .unwrap();
+    let base =
+        RepositoryBase::new(&configuration, Box::new(fetch), "x86_64", SignaturePolicy::default(), &cache)
+            .unwrap();
     let build = scratch.path().join("build");
     let second = make_toolchain_from(&build, &base, Indexes::Keep, &Silent).unwrap();
     assert_eq!(second.notes, [], "the toolchain has everything that the lists ask for");

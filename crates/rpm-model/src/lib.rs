@@ -22,7 +22,10 @@ mod rules;
 mod text;
 mod worker;
 
-pub use azure::{AzureBadSpec, AzureCondition, AzurePackage, AzurePackageVersion, AzureSpecs};
+pub use azure::{
+    AzureBadSpec, AzureCondition, AzurePackage, AzurePackageVersion, AzureSpecs, AzureSummary,
+    AzureSummaryPackage,
+};
 pub use azure_reading::{AzureReading, AzureReadingError};
 pub use dependency::{Comparison, Constraint, Dependency, DependencyError, Requirement};
 pub use document::{

@@ -1,13 +1,10 @@
 //! Where the toolchain's packages come from: Debian's packages through the bridge, or a repository of RPMs.
 
 mod debian;
-mod http;
 mod repository;
-mod signature;
 
 pub use debian::DebianBase;
-pub use http::HttpFetch;
-pub use repository::{RepositoryBase, SignaturePolicy};
+pub use repository::RepositoryBase;
 
 use crate::apt::Indexes;
 use crate::bridge::BridgeNote;

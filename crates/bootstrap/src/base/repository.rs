@@ -3,7 +3,6 @@
 //! The chain of trust: a signature covers `repomd.xml` or each package's header; `repomd.xml` covers the
 //! metadata by SHA-256; the metadata covers each package by SHA-256; a header covers its payload.
 
-use super::signature::{Keyring, check_detached};
 use super::{BaseNote, BaseSource, Selection};
 use crate::apt::Indexes;
 use crate::configuration::Configuration;
@@ -13,6 +12,7 @@ use ::repository::{
     DirectoryFetch, Fetch, FetchError, IndexedPackage, RepositoryError, SolveRequest, Solver,
     read_repository, verify_package,
 };
+use package_fetcher::{Keyring, SignaturePolicy, check_detached, check_package};
 use rayon::prelude::*;
 use rpm_model::{
     ContentDigest, ContentHasher, Dependency, LockedPackage, PackageArtifact, PackageOrigin, Requirement,
@@ -23,18 +23,6 @@ use std::path::{Path, PathBuf};
 const LARGEST_PACKAGE: u64 = 2 << 30;
 /// Largest `repomd.xml.asc`.
 const LARGEST_SIGNATURE: u64 = 1 << 20;
-
-/// Whose signatures are asked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum SignaturePolicy {
-    /// Nobody's: the repository is trusted as it is, for example because it is our own directory.
-    #[default]
-    None,
-    /// `repomd.xml.asc` must be by a key of this file (`repo_gpgcheck` of `.repo` files).
-    Metadata(PathBuf),
-    /// Each package's header must be signed by a key of this file (`gpgcheck` of `.repo` files).
-    Packages(PathBuf),
-}
 
 /// A repository of RPMs.
 pub struct RepositoryBase<'a> {
@@ -63,13 +51,14 @@ impl<'a> RepositoryBase<'a> {
         let mut hasher = ContentHasher::new("repository-inputs", 1);
         hasher.field("location", &fetch.location());
         hasher.field("arch", arch);
-        let (kind, key) = match &signatures {
-            SignaturePolicy::None => ("none", None),
-            SignaturePolicy::Metadata(key) => ("metadata", Some(key)),
-            SignaturePolicy::Packages(key) => ("packages", Some(key)),
+        let kind = match (signatures.metadata, signatures.packages) {
+            (false, false) => "none",
+            (true, false) => "metadata",
+            (false, true) => "packages",
+            (true, true) => "both",
         };
         hasher.field("signatures", kind);
-        if let Some(key) = key {
+        for key in &signatures.keys {
             let bytes = std::fs::read(key).map_err(BootstrapError::file("read", key))?;
             hasher.field("key", ContentDigest::of_bytes(&bytes).as_str());
         }
@@ -100,10 +89,14 @@ impl<'a> RepositoryBase<'a> {
         self.fetch.get(name, limit).map_err(|error: FetchError| self.unusable(format!("`{name}`: {error}")))
     }
 
-    fn check_metadata(&self, key: &Path) -> Result<(), BootstrapError> {
+    fn keyring(&self) -> Result<Keyring, BootstrapError> {
+        Keyring::read(&self.signatures.keys).map_err(|source| BootstrapError::Keys { source })
+    }
+
+    fn check_metadata(&self) -> Result<(), BootstrapError> {
         let metadata = self.get("repodata/repomd.xml", LARGEST_SIGNATURE)?;
         let signature = self.get("repodata/repomd.xml.asc", LARGEST_SIGNATURE)?;
-        check_detached(&Keyring::read(key)?, &signature, &metadata)
+        check_detached(&self.keyring()?, &signature, &metadata)
             .map_err(|reason| self.unusable(format!("signature of `repomd.xml`: {reason}")))
     }
 
@@ -145,7 +138,7 @@ impl<'a> RepositoryBase<'a> {
         let verify = |path: &Path| -> Result<(), BootstrapError> {
             verify_package(path, &announced, PackageOrigin::Base).map_err(bad)?;
             match keyring {
-                Some(keyring) => super::signature::check_package(keyring, path)
+                Some(keyring) => check_package(keyring, path)
                     .map_err(|reason| self.unusable(format!("signature of {}: {reason}", package.nevra))),
                 None => Ok(()),
             }
@@ -176,8 +169,8 @@ impl BaseSource for RepositoryBase<'_> {
         reporter: &dyn Reporter,
     ) -> Result<Box<dyn Selection + '_>, BootstrapError> {
         reporter.report(Event::UpdatingIndexes);
-        if let SignaturePolicy::Metadata(key) = &self.signatures {
-            self.check_metadata(key)?;
+        if self.signatures.metadata {
+            self.check_metadata()?;
         }
         let packages = read_repository(self.fetch.as_ref(), PackageOrigin::Base)
             .map_err(|error| self.unusable(error.to_string()))?;
@@ -208,10 +201,7 @@ impl Selection for RepositorySelection<'_> {
             let below = directory.join(arch);
             std::fs::create_dir_all(&below).map_err(BootstrapError::file("create", &below))?;
         }
-        let keyring = match &self.base.signatures {
-            SignaturePolicy::Packages(key) => Some(Keyring::read(key)?),
-            SignaturePolicy::None | SignaturePolicy::Metadata(_) => None,
-        };
+        let keyring = self.base.signatures.packages.then(|| self.base.keyring()).transpose()?;
         reporter.report(Event::Downloading { packages: self.packages.len() });
         self.packages.par_iter().try_for_each(|package| {
             let cached = self.base.cached(package, keyring.as_ref())?;

@@ -2,15 +2,40 @@
 //!
 //! `gpgv` is on every Debian, as apt needs it. It wants binary keys; armoured ones are unwrapped here.
 
-use crate::error::BootstrapError;
-use rpm::{IndexSignatureTag, PackageMetadata};
+use std::ffi::OsStr;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use rpm::{IndexSignatureTag, PackageMetadata};
+
+/// Whose signatures are asked for; by default nobody's: the repository is trusted as it is, for example
+/// because it is our own directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SignaturePolicy {
+    /// `repomd.xml.asc` must be by one of the keys (`repo_gpgcheck` of `.repo` files).
+    pub metadata: bool,
+    /// Each package's header must be signed by one of the keys (`gpgcheck` of `.repo` files).
+    pub packages: bool,
+    /// Files with public keys, armoured or binary.
+    pub keys: Vec<PathBuf>,
+}
+
+impl SignaturePolicy {
+    /// Returns the policy that the metadata is signed by a key of this file.
+    pub fn metadata(key: &Path) -> Self {
+        Self { metadata: true, packages: false, keys: vec![key.to_owned()] }
+    }
+
+    /// Returns the policy that packages are signed by a key of this file.
+    pub fn packages(key: &Path) -> Self {
+        Self { metadata: false, packages: true, keys: vec![key.to_owned()] }
+    }
+}
 
 /// Why a signature is not accepted.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SignatureFault {
+pub enum SignatureFault {
     /// The package has none over its header.
     #[error("there is none")]
     Missing,
@@ -25,41 +50,73 @@ pub(super) enum SignatureFault {
     Refused(String),
 }
 
+/// Why key files cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyringError {
+    /// A file cannot be read or copied.
+    #[error("cannot {operation} the key file `{}`", path.display())]
+    File {
+        /// `read` or `copy`.
+        operation: &'static str,
+        /// The key file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It begins as an armoured key and is none.
+    #[error("`{}` is no armoured public key", path.display())]
+    Armour {
+        /// The key file.
+        path: PathBuf,
+    },
+}
+
 /// Keys in the form that `gpgv` reads.
-pub(super) struct Keyring {
-    file: tempfile::NamedTempFile,
+#[derive(Debug)]
+pub struct Keyring {
+    files: Vec<tempfile::NamedTempFile>,
 }
 
 impl Keyring {
-    /// Reads a key file, armoured or binary.
-    pub(super) fn read(path: &Path) -> Result<Self, BootstrapError> {
-        let bytes = std::fs::read(path).map_err(BootstrapError::file("read", path))?;
-        let keys = if bytes.starts_with(b"-----BEGIN PGP") {
-            unwrap_armour(&String::from_utf8_lossy(&bytes)).ok_or_else(|| BootstrapError::Configuration {
-                file: path.display().to_string(),
-                problem: "it is no armoured public key".into(),
-            })?
-        } else {
-            bytes
-        };
-        let store = || -> std::io::Result<tempfile::NamedTempFile> {
-            let mut file = tempfile::NamedTempFile::new()?;
-            file.write_all(&keys)?;
-            Ok(file)
-        };
-        Ok(Self { file: store().map_err(BootstrapError::file("copy", path))? })
+    /// Reads key files, armoured or binary.
+    ///
+    /// # Errors
+    /// When one of them cannot be read or is no key.
+    pub fn read(paths: &[PathBuf]) -> Result<Self, KeyringError> {
+        Ok(Self { files: paths.iter().map(|path| read_key(path)).collect::<Result<_, _>>()? })
     }
 }
 
+/// Returns the binary form of a key file.
+fn read_key(path: &Path) -> Result<tempfile::NamedTempFile, KeyringError> {
+    let failed = |operation| move |source| KeyringError::File { operation, path: path.to_owned(), source };
+    let bytes = std::fs::read(path).map_err(failed("read"))?;
+    let keys = if bytes.starts_with(b"-----BEGIN PGP") {
+        unwrap_armour(&String::from_utf8_lossy(&bytes))
+            .ok_or_else(|| KeyringError::Armour { path: path.to_owned() })?
+    } else {
+        bytes
+    };
+    let store = || -> std::io::Result<tempfile::NamedTempFile> {
+        let mut file = tempfile::NamedTempFile::new()?;
+        file.write_all(&keys)?;
+        Ok(file)
+    };
+    store().map_err(failed("copy"))
+}
+
 /// Checks a detached signature, armoured or binary, over `data`.
-pub(super) fn check_detached(keyring: &Keyring, signature: &[u8], data: &[u8]) -> Result<(), SignatureFault> {
+///
+/// # Errors
+/// When no key of the keyring made it, or `gpgv` cannot be run.
+pub fn check_detached(keyring: &Keyring, signature: &[u8], data: &[u8]) -> Result<(), SignatureFault> {
     let mut file = tempfile::NamedTempFile::new().map_err(SignatureFault::Run)?;
     file.write_all(signature).map_err(SignatureFault::Run)?;
     let mut child = Command::new("gpgv")
         // As apt does: a host whose clock is behind must still be able to fetch what was signed meanwhile.
         .arg("--ignore-time-conflict")
-        .arg("--keyring")
-        .arg(keyring.file.path())
+        .args(keyring.files.iter().flat_map(|file| [OsStr::new("--keyring"), file.path().as_os_str()]))
         .arg(file.path())
         .arg("-")
         .env("LC_ALL", "C")
@@ -81,7 +138,10 @@ pub(super) fn check_detached(keyring: &Keyring, signature: &[u8], data: &[u8]) -
 }
 
 /// Checks the signature over a package's header, which in turn states the digest of the payload.
-pub(super) fn check_package(keyring: &Keyring, path: &Path) -> Result<(), SignatureFault> {
+///
+/// # Errors
+/// As [`check_detached`]; also when the package has none or cannot be read.
+pub fn check_package(keyring: &Keyring, path: &Path) -> Result<(), SignatureFault> {
     let unreadable = |error: String| SignatureFault::Unreadable(error);
     let metadata = PackageMetadata::open(path).map_err(|error| unreadable(error.to_string()))?;
     let offsets = metadata.get_package_segment_offsets();

@@ -1,8 +1,11 @@
-//! A repository behind a URL, for [`repository::read_repository`] and [`super::RepositoryBase`].
+//! A repository behind a URL, for [`repository::read_repository`].
+
+use std::path::{Path, PathBuf};
 
 use repository::{Fetch, FetchError};
 use sources::{Download, DownloadError, Downloader, TransferFailure};
-use std::path::{Path, PathBuf};
+
+use crate::address::below;
 
 /// Fetches the files of one repository over HTTP or HTTPS.
 #[derive(Debug)]
@@ -16,8 +19,7 @@ impl<'a> HttpFetch<'a> {
     /// Returns the repository at `base_url`, the address that holds `repodata/`; files pass through `scratch`,
     /// which must exist.
     pub fn new(downloader: &'a Downloader, base_url: &str, scratch: &Path) -> Self {
-        let base_url = base_url.trim_end_matches('/').to_owned();
-        Self { downloader, base_url, scratch: scratch.to_owned() }
+        Self { downloader, base_url: base_url.to_owned(), scratch: scratch.to_owned() }
     }
 }
 
@@ -27,7 +29,7 @@ impl Fetch for HttpFetch<'_> {
         // A directory of its own, as the same file may be asked for twice at once.
         let scratch = tempfile::tempdir_in(&self.scratch).map_err(transport)?;
         let (part, note) = (scratch.path().join("part"), scratch.path().join("note"));
-        let url = format!("{}/{name}", self.base_url);
+        let url = below(&self.base_url, name).map_err(|error| FetchError::Transport(error.into()))?;
         let download = Download { url: &url, part: &part, note: &note, expected: None, limit: Some(limit) };
         match self.downloader.fetch(&download) {
             Ok(_) => std::fs::read(&part).map_err(transport),
