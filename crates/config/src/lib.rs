@@ -6,10 +6,12 @@
 //! parent of `configs/`), so that the current directory never leaks in.
 
 mod raw;
+mod repositories;
 mod resolved;
 
 pub use raw::{
     RawBuild, RawConfig, RawDirectories, RawDistribution, RawPackage, RawPolicy, RawSources,
     SignatureHandling,
 };
+pub use repositories::{RawRepository, Repository, RepositoryPlace};
 pub use resolved::{CleanPolicy, Config, ConfigError, Directories, PackageLimits};

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use rpm_model::{Dependency, PackagePattern, RebuildPolicy};
 use serde::{Deserialize, Serialize};
 
+use crate::repositories::RawRepository;
+
 /// `configs/millwright.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -22,6 +24,8 @@ pub struct RawConfig {
     pub policy: RawPolicy,
     /// Exceptions for single packages, by spec name.
     pub packages: BTreeMap<String, RawPackage>,
+    /// Where packages from outside come from.
+    pub repositories: Vec<RawRepository>,
 }
 
 /// `[distribution]`
@@ -169,7 +173,8 @@ macro_rules! lay_over {
 }
 
 impl RawConfig {
-    /// Returns this configuration with every value that the other one states taken from there.
+    /// Returns this configuration with every value that the other one states taken from there; repositories
+    /// of both count.
     #[must_use]
     pub fn overlaid_with(mut self, upper: Self) -> Self {
         lay_over!(self.distribution, upper.distribution, dist, release_version, build_number, macros);
@@ -219,6 +224,7 @@ impl RawConfig {
         );
         lay_over!(self.policy, upper.policy, rebuild, pins, excludes);
         self.packages.extend(upper.packages);
+        self.repositories.extend(upper.repositories);
         self
     }
 }

@@ -9,6 +9,7 @@ use rpm_model::{PackageRules, RebuildPolicy};
 use serde::{Deserialize, Serialize};
 
 use crate::raw::{RawConfig, RawPackage, SignatureHandling};
+use crate::repositories::{self, Repository};
 
 /// When the build root of a finished build is removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +94,8 @@ pub struct Config {
     pub rules: PackageRules,
     /// A file of macros that every build reads.
     pub macros_file: Option<PathBuf>,
+    /// Where packages from outside come from, in order.
+    pub repositories: Vec<Repository>,
     defaults: PackageLimits,
     packages: BTreeMap<String, RawPackage>,
 }
@@ -185,8 +188,11 @@ impl RawConfig {
                 return Err(value(given, "alone", expected));
             }
         };
+        let defines = defines(self.distribution);
+        let release = defines.get("distro_release_version").map_or("", String::as_str);
         Ok(Config {
-            defines: defines(self.distribution),
+            repositories: repositories::resolve(self.repositories, root, release)?,
+            defines,
             source_urls: self.sources.urls.unwrap_or_default(),
             upstream: self.sources.upstream.unwrap_or(true),
             debian_sources: or(self.sources.debian, "configs/debian-sources.toml"),
@@ -287,7 +293,7 @@ fn duration(key: &str, text: &str) -> Result<Duration, ConfigError> {
     humantime::parse_duration(text).map_err(|_| value(key, text, "a duration such as `90s`, `30m` or `2h`"))
 }
 
-fn value(key: &str, value: &str, expected: &'static str) -> ConfigError {
+pub(crate) fn value(key: &str, value: &str, expected: &'static str) -> ConfigError {
     ConfigError::Value { key: key.to_owned(), value: value.to_owned(), expected }
 }
 

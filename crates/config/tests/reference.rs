@@ -18,6 +18,16 @@ fn example() -> String {
 fn unset(value: &Value, path: &str, found: &mut Vec<String>) {
     match value {
         Value::Null => found.push(path.to_owned()),
+        // Alternatives are stated by different entries of a list.
+        Value::Array(list) if list.iter().any(Value::is_object) => {
+            let mut all = serde_json::Map::new();
+            for (key, value) in list.iter().filter_map(Value::as_object).flatten() {
+                if !value.is_null() || !all.contains_key(key) {
+                    all.insert(key.clone(), value.clone());
+                }
+            }
+            unset(&Value::Object(all), path, found);
+        }
         Value::Object(map) => {
             map.iter().for_each(|(key, value)| unset(value, &format!("{path}.{key}"), found))
         }
@@ -28,6 +38,7 @@ fn unset(value: &Value, path: &str, found: &mut Vec<String>) {
 #[test]
 fn the_example_states_every_key() {
     let config: RawConfig = toml::from_str(&example()).unwrap();
+    assert!(!config.repositories.is_empty());
     let mut missing = Vec::new();
     unset(&serde_json::to_value(&config).unwrap(), "", &mut missing);
     assert!(missing.is_empty(), "docs/configuration.md does not name {missing:?}");

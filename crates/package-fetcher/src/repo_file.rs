@@ -7,8 +7,8 @@
 
 use std::path::{Path, PathBuf};
 
+use configparser::ini::{Ini, IniDefault};
 use glob::Pattern;
-use ini::{Ini, ParseOption, Properties};
 use repository::{DirectoryFetch, LocationPolicy};
 use rpm_model::PackageOrigin;
 
@@ -62,33 +62,32 @@ fn parse(
     origin: PackageOrigin,
     variables: &Variables,
 ) -> Result<Vec<RepositoryDefinition>, (usize, String)> {
-    let options = ParseOption {
-        enabled_quote: false,
-        enabled_escape: false,
-        enabled_indented_mutiline_value: true,
-        ..ParseOption::default()
-    };
-    let ini = Ini::load_from_str_opt(text, options).map_err(|error| (error.line, error.msg.into_owned()))?;
+    let mut format = IniDefault::default();
+    format.default_section = String::new();
+    format.case_sensitive = true;
+    format.multiline = true;
+    format.enable_inline_comments = false;
+    let sections = Ini::new_from_defaults(format).read(text.to_owned()).map_err(line_and_problem)?;
     let mut definitions: Vec<RepositoryDefinition> = Vec::new();
-    for (name, properties) in &ini {
-        let Some(id) = name else {
-            return match properties.iter().next() {
-                Some((key, _)) => Err((
-                    line_of(text, None, Some(key)),
-                    format!("`{key}` stands before the first [section]"),
-                )),
-                None => continue,
-            };
+    for (id, properties) in &sections {
+        let pair = |(key, value): (&'_ String, &'_ Option<String>)| match value {
+            Some(value) => Ok((key.clone(), value.clone())),
+            None => Err((line_of(text, id, Some(key)), format!("`{key}` is no `key=value`"))),
         };
+        let properties: Vec<(String, String)> = properties.iter().map(pair).collect::<Result<_, _>>()?;
+        if id.is_empty() {
+            return Err((1, "something stands before the first [section]".to_owned()));
+        }
         // The settings of the program itself, where a whole dnf.conf is given.
         if id == "main" {
             continue;
         }
-        let section = Section { text, id, properties, variables };
+        let section = Section { text, id, properties: &properties, variables };
         if !RepositoryDefinition::is_id(id) {
             return Err(section.wrong(None, "this is no name of a repository"));
         }
-        if definitions.iter().any(|other| other.id == *id) {
+        // The parser would put both together.
+        if text.lines().filter(|line| section_name(line) == Some(id)).count() > 1 {
             return Err(section.wrong(None, "the repository is there twice"));
         }
         if section.switch("enabled")?.unwrap_or(true) {
@@ -102,7 +101,7 @@ fn parse(
 struct Section<'a> {
     text: &'a str,
     id: &'a str,
-    properties: &'a Properties,
+    properties: &'a [(String, String)],
     variables: &'a Variables,
 }
 
@@ -214,28 +213,41 @@ impl Section<'_> {
 
     fn wrong(&self, key: Option<&str>, problem: &str) -> (usize, String) {
         let place = key.map_or_else(|| format!("[{}]", self.id), |key| format!("[{}] {key}", self.id));
-        (line_of(self.text, Some(self.id), key), format!("{place}: {problem}"))
+        (line_of(self.text, self.id, key), format!("{place}: {problem}"))
+    }
+}
+
+/// Takes the parser's message apart, which begins with `line N: `.
+fn line_and_problem(message: String) -> (usize, String) {
+    let parts = message.strip_prefix("line ").and_then(|rest| rest.split_once(": "));
+    match parts.and_then(|(line, problem)| Some((line.parse().ok()?, problem.to_owned()))) {
+        Some(both) => both,
+        None => (1, message),
     }
 }
 
 /// Returns the line of a section or of a key in it, counted from 1; the parser keeps none with its values.
-fn line_of(text: &str, section: Option<&str>, key: Option<&str>) -> usize {
-    let mut inside = section.is_none();
+fn line_of(text: &str, section: &str, key: Option<&str>) -> usize {
+    let mut inside = section.is_empty();
     for (number, line) in (1..).zip(text.lines()) {
-        let line = line.trim_end();
-        if let Some(name) = line.trim_start().strip_prefix('[') {
-            inside = Some(name.trim_end_matches(']')) == section;
+        if let Some(name) = section_name(line) {
+            inside = name == section;
             if inside && key.is_none() {
                 return number;
             }
-        } else if inside
-            && let Some((name, _)) = line.split_once(['=', ':'])
-            && key.is_some_and(|key| name.trim().eq_ignore_ascii_case(key))
-        {
-            return number;
+        } else if inside {
+            let name = line.split_once(['=', ':']).map_or(line, |(name, _)| name);
+            if key.is_some_and(|key| name.trim().eq_ignore_ascii_case(key)) {
+                return number;
+            }
         }
     }
     1
+}
+
+fn section_name(line: &str) -> Option<&str> {
+    let line = line.trim().strip_prefix('[')?;
+    Some(line.rsplit_once(']').map_or(line, |(name, _)| name).trim())
 }
 
 #[cfg(test)]
@@ -311,8 +323,8 @@ mod tests {
     fn mistakes_are_named_with_their_line() {
         for (text, line, part) in [
             ("baseurl=/x\n", 1, "before the first [section]"),
-            ("[a\nbaseurl=/x\n", 3, "expecting"),
-            ("[a]\nbaseurl=/x\nnonsense\n", 4, "expecting"),
+            ("[a\nbaseurl=/x\n", 1, "no closing bracket"),
+            ("[a]\nbaseurl=/x\nnonsense\n", 3, "`nonsense` is no `key=value`"),
             ("\n[a/b]\nbaseurl=/x\n", 2, "this is no name of a repository"),
             ("[a]\nbaseurl=/x\n[a]\nbaseurl=/y\n", 1, "[a]: the repository is there twice"),
             ("[b]\nbaseurl=/x\n\n[a]\nname=x\n", 4, "[a]: it has none of `baseurl`"),
