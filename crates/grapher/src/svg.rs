@@ -31,7 +31,7 @@ const LETTERS: f64 = 12.0;
 /// Around everything.
 const MARGIN: f64 = 24.0;
 /// Above the graph, for the heading.
-const HEADING: f64 = 58.0;
+const HEADING: f64 = 66.0;
 /// Below it, for the legend.
 const LEGEND: f64 = 46.0;
 const SPACING: Spacing = Spacing { node_height: 24.0, row_gap: 9.0, column_gap: 64.0 };

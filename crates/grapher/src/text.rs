@@ -330,7 +330,7 @@ fn name(relation: &Relation) -> String {
             Scope::Build => spec.clone(),
             Scope::RunTime => format!("{spec} (run time)"),
         },
-        Member::External { package, origin } => format!("{package} ({})", origin_name(*origin)),
+        Member::External { package, origin } => format!("{} ({})", package.name, origin_name(*origin)),
         Member::Missing { requirement } => format!("nothing for `{requirement}`"),
     }
 }

@@ -84,9 +84,9 @@ impl Command {
 
 const GRAPH_EXAMPLES: &str = "\
 Examples:
-  millwright graph curl                              what curl needs, and who needs it
+  millwright graph jq                                what jq needs, and who needs it
   millwright graph --needed-by zlib --depth 0        everybody who needs zlib, however indirectly
-  millwright graph --path jq make                    why make comes before jq
+  millwright graph --path less ncurses               why ncurses comes before less
   millwright graph --impact zlib                     what a change of zlib builds again at most
   millwright graph zlib --depth 2 --output zlib.svg  a picture (also .dot, .json)
   millwright graph --provider 'pkgconfig(zlib)'      who provides it, and by which rule
