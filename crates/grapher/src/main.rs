@@ -54,7 +54,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         let format = arguments.question.format(arguments.output.as_ref(), false);
         let surroundings = Surroundings {
             states: &states,
-            width: arguments.output.is_none().then(report::terminal_width).flatten(),
+            width: arguments.output.is_none().then(report::terminal_columns).flatten(),
             draw_whole: &report::graphviz_svg,
         };
         let (text, status) = arguments.question.answer(&graph, question.as_ref(), format, &surroundings)?;

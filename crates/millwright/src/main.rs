@@ -144,7 +144,7 @@ fn run_graph(
     let format = asked.question.format(asked.output.as_ref(), common.json);
     let surroundings = Surroundings {
         states: &graphed.states(),
-        width: asked.output.is_none().then(report::terminal_width).flatten(),
+        width: asked.output.is_none().then(report::terminal_columns).flatten(),
         draw_whole: &report::graphviz_svg,
     };
     let (text, status) = asked.question.answer(&graphed.graph, question.as_ref(), format, &surroundings)?;

@@ -16,9 +16,9 @@ mod text;
 
 pub use event::{Event, PackageEnd, Stage};
 pub use failure::{ExitStatus, Failure, conclude};
-pub use output::{GRAPHVIZ_NODES, graphviz_svg, print, terminal_width, write_file};
+pub use output::{GRAPHVIZ_NODES, graphviz_svg, print, write_file};
 pub use render::{JsonReporter, PlainReporter, QuietReporter, TerminalReporter, choose};
-pub use text::{columns, printable};
+pub use text::{columns, printable, terminal_columns};
 
 /// Takes events; implementations are shared by all threads of a run.
 pub trait Reporter: Send + Sync {

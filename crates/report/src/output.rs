@@ -53,11 +53,6 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     })
 }
 
-/// Returns how many columns the terminal on standard output has; `None` where that is no terminal.
-pub fn terminal_width() -> Option<usize> {
-    terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0))
-}
-
 /// Has Graphviz draw a graph as SVG.
 ///
 /// # Errors

@@ -13,7 +13,12 @@ const USUAL_COLUMNS: usize = 80;
 
 /// Returns how wide standard output is.
 pub fn columns() -> usize {
-    console::Term::stdout().size_checked().map_or(USUAL_COLUMNS, |(_, columns)| usize::from(columns))
+    terminal_columns().unwrap_or(USUAL_COLUMNS)
+}
+
+/// Returns how wide the terminal on standard output is; `None` where that is no terminal.
+pub fn terminal_columns() -> Option<usize> {
+    console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns))
 }
 
 #[cfg(test)]
