@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rpm_model::PackageOrigin;
+use rpm_model::{PackageOrigin, PackagePattern};
 use serde::{Deserialize, Serialize};
 
 use crate::resolved::{ConfigError, value};
@@ -38,9 +38,9 @@ pub struct RawRepository {
     /// Whether `repomd.xml` must be (default false).
     pub repo_gpgcheck: Option<bool>,
     /// Only packages that match one of these count (default all).
-    pub include: Option<Vec<String>>,
+    pub include: Option<Vec<PackagePattern>>,
     /// Packages that match one of these do not count.
-    pub exclude: Option<Vec<String>>,
+    pub exclude: Option<Vec<PackagePattern>>,
     /// A certificate authority to trust besides the system's, PEM.
     pub ca_cert: Option<PathBuf>,
     /// The client certificate, PEM.
@@ -71,9 +71,9 @@ pub struct Repository {
     /// Whether the metadata must be; `None` where nothing is said.
     pub repo_gpgcheck: Option<bool>,
     /// Patterns of packages that count; empty means all.
-    pub include: Vec<String>,
+    pub include: Vec<PackagePattern>,
     /// Patterns of packages that do not count.
-    pub exclude: Vec<String>,
+    pub exclude: Vec<PackagePattern>,
     /// Extra certificate authority.
     pub ca_cert: Option<PathBuf>,
     /// Client certificate and key.

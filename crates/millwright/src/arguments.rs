@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use config::{RawBuild, RawConfig, RawDirectories, RawDistribution, RawSources, SignatureHandling};
+use config::{
+    RawBuild, RawConfig, RawDirectories, RawDistribution, RawRepository, RawSources, SignatureHandling,
+};
 use grapher::QuestionArguments;
 
 /// Turn a tree of RPM specs into a repository of RPMs
@@ -57,6 +59,13 @@ pub(crate) enum Command {
     Expand(Goals),
     /// Read the specs and write specs.json and packages.json
     Read(Goals),
+    /// Download what builds need from other repositories, and lock it
+    Fetch {
+        #[command(flatten)]
+        goals: Goals,
+        #[command(flatten)]
+        lists: FetchLists,
+    },
     /// Draw the dependency graph, and answer questions about it
     ///
     /// Always writes graph.dot and graph.json, and without a question does no more. The same questions are answered
@@ -155,6 +164,20 @@ pub(crate) struct Goals {
     pub(crate) dry_run: bool,
 }
 
+/// Lists of packages that `fetch` follows, as the Azure Linux toolkit writes them.
+#[derive(Debug, Args)]
+pub(crate) struct FetchLists {
+    /// Take exactly the packages of this summary, all of them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) summary: Option<PathBuf>,
+    /// Before all else fetch what the repositories have of this list (a summary, or a NEVRA in each line)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) precache: Option<PathBuf>,
+    /// Take no package that was built later than this time (seconds since 1970)
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) snapshot_time: Option<u64>,
+}
+
 impl Goals {
     /// Returns the names asked for, in the order typed.
     pub(crate) fn wanted(&self) -> Vec<String> {
@@ -249,7 +272,16 @@ pub(crate) struct Common {
     /// The client certificate's key, PEM
     #[arg(long, global = true, value_name = "FILE")]
     tls_key: Option<PathBuf>,
-    /// Fetch nothing; use the tree and the source store alone
+    /// Files of repositories that packages may come from, besides those of the configuration; separated by blanks
+    #[arg(long, global = true, value_name = "FILE")]
+    repo_file: Vec<String>,
+    /// Use no repository but those of --repo-file
+    #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(crate) disable_default_repos: Option<bool>,
+    /// Use no repository at all
+    #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(crate) disable_upstream_repos: Option<bool>,
+    /// Contact nobody; use the tree, the source store and the packages of the lock alone
     #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     offline: Option<bool>,
     /// Run %check
@@ -295,7 +327,12 @@ impl Common {
         let absolute = |path: &Option<PathBuf>| path.as_ref().map(std::path::absolute).transpose();
         let specs: Vec<PathBuf> = self.specs_dir.iter().map(std::path::absolute).collect::<Result<_, _>>()?;
         let urls: Vec<String> = self.source_url.iter().flat_map(|list| words(Some(list))).collect();
+        let repo_files = self.repo_file.iter().flat_map(|list| words(Some(list)));
+        let repositories = repo_files
+            .map(|file| std::path::absolute(file).map(RawRepository::of_file))
+            .collect::<std::io::Result<_>>()?;
         Ok(RawConfig {
+            repositories,
             distribution: RawDistribution {
                 dist: self.dist_tag.clone(),
                 release_version: self.release_version.clone(),

@@ -7,11 +7,13 @@ mod pipeline;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use arguments::{Arguments, CleanPart, Command, Common, Goals, GraphArguments, words as words_of};
+use arguments::{
+    Arguments, CleanPart, Command, Common, FetchLists, Goals, GraphArguments, words as words_of,
+};
 use clap::Parser;
 use config::{Config, RawConfig};
 use grapher::Surroundings;
-use pipeline::Pipeline;
+use pipeline::{FetchOptions, Pipeline};
 use report::{Event, ExitStatus, Failure, Reporter, conclude};
 use scheduler::{
     BuildDirectoryLock, Finished, LockError, PlanDocument, PlanWords, Planned, Rounds, RunSummary, Stop,
@@ -54,6 +56,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         }
         Command::Read(goals) => run_read(&pipeline, goals, &only),
         Command::Graph(asked) => run_graph(&pipeline, &arguments.common, asked, &only),
+        Command::Fetch { goals, lists } => run_fetch(&pipeline, &arguments.common, goals, lists, &only),
         Command::Pack(goals) => run_pack(&pipeline, goals, &only),
         Command::Expand(goals) => run_expand(&pipeline, goals, &only),
         Command::Plan { goals, all } => run_plan(&pipeline, &arguments.common, &[], goals, &only, *all),
@@ -82,14 +85,21 @@ fn configuration(common: &Common) -> Result<Config, Failure> {
     let usage = |error: config::ConfigError| Failure::new(ExitStatus::Usage, error);
     let root = root_directory(common)?;
     let file = common.config.clone().unwrap_or_else(|| root.join(CONFIGURATION));
-    let raw = if file.exists() || common.config.is_some() {
+    let mut raw = if file.exists() || common.config.is_some() {
         RawConfig::read(&file).map_err(usage)?
     } else {
         RawConfig::default()
     };
     let overlay = common.overlay().map_err(|error| Failure::new(ExitStatus::Environment, error))?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    raw.overlaid_with(overlay).resolve(&root, processors).map_err(usage)
+    if common.disable_default_repos == Some(true) {
+        raw.repositories.clear();
+    }
+    let mut raw = raw.overlaid_with(overlay);
+    if common.disable_upstream_repos == Some(true) {
+        raw.repositories.clear();
+    }
+    raw.resolve(&root, processors).map_err(usage)
 }
 
 /// Returns the tree's root: as given, or the nearest directory upwards that holds a configuration.
@@ -153,6 +163,33 @@ fn run_graph(
         None => report::print(&text)?,
     }
     Ok(status)
+}
+
+fn run_fetch(
+    pipeline: &Pipeline<'_>,
+    common: &Common,
+    goals: &Goals,
+    lists: &FetchLists,
+    only: &[String],
+) -> Result<ExitStatus, Failure> {
+    let base = pipeline.base(false)?;
+    let specs = pipeline.specs(&base, only)?;
+    let wanted = Wanted { goals: goals.wanted(), ..Wanted::default() };
+    let options = FetchOptions {
+        summary: lists.summary.clone(),
+        precache: lists.precache.clone(),
+        snapshot_time: lists.snapshot_time,
+    };
+    let fetched = pipeline.fetch(&base, &specs, &wanted, &options)?;
+    for (spec, reason) in &fetched.unresolved {
+        tell(common, &format!("{spec}: its build root cannot be made up: {reason}"))?;
+    }
+    tell(common, &fetched.summary)?;
+    Ok(if fetched.unresolved.is_empty() {
+        bad_specs_status(&specs.document.bad)
+    } else {
+        ExitStatus::GoalsFailed
+    })
 }
 
 fn run_pack(pipeline: &Pipeline<'_>, goals: &Goals, only: &[String]) -> Result<ExitStatus, Failure> {

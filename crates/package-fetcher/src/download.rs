@@ -74,7 +74,7 @@ impl PackagePlace {
 /// How packages are fetched.
 #[derive(Clone, Copy)]
 pub struct FetchSettings<'a> {
-    /// The directory that takes `<file>.rpm`; what is not complete yet is in `partial` beside it.
+    /// The directory that takes `<file>.rpm`; what is not complete yet is in `.partial` below it.
     pub cache: &'a Path,
     /// How servers are reached.
     pub downloads: &'a Downloads,
@@ -134,8 +134,7 @@ impl fmt::Display for PackageFailure {
 /// # Errors
 /// Only when the cache's directories cannot be made; what cannot be fetched is in the report.
 pub fn fetch_packages(wanted: &[WantedPackage], settings: &FetchSettings<'_>) -> io::Result<FetchReport> {
-    let partial = settings.cache.parent().unwrap_or(settings.cache).join("partial");
-    fs::create_dir_all(settings.cache)?;
+    let partial = settings.cache.join(".partial");
     fs::create_dir_all(&partial)?;
     let files = file_names(wanted);
     // The largest first: none of them is then the last one that everybody waits for.

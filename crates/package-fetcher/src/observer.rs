@@ -28,13 +28,6 @@ pub enum FetchEvent {
         /// How many are wanted.
         total: usize,
     },
-    /// A transfer is repeated.
-    Retrying {
-        /// The URL.
-        url: String,
-        /// What ended the last attempt.
-        reason: String,
-    },
 }
 
 /// Told of what happens, from any thread; must return quickly.

@@ -8,9 +8,8 @@
 use std::path::{Path, PathBuf};
 
 use configparser::ini::{Ini, IniDefault};
-use glob::Pattern;
 use repository::{DirectoryFetch, LocationPolicy};
-use rpm_model::PackageOrigin;
+use rpm_model::{PackageOrigin, PackagePattern, PackagePatternError};
 
 use crate::definition::{Places, RepositoryDefinition, TlsFiles, Variables};
 use crate::signature::SignaturePolicy;
@@ -195,9 +194,9 @@ impl Section<'_> {
         Ok(words.filter(|word| !word.is_empty()).map(str::to_owned).collect())
     }
 
-    fn patterns(&self, key: &str) -> Result<Vec<Pattern>, (usize, String)> {
+    fn patterns(&self, key: &str) -> Result<Vec<PackagePattern>, (usize, String)> {
         let pattern = |word: &String| {
-            Pattern::new(word).map_err(|error| self.wrong(Some(key), &format!("`{word}`: {error}")))
+            word.parse().map_err(|error: PackagePatternError| self.wrong(Some(key), &error.to_string()))
         };
         self.words(key)?.iter().map(pattern).collect()
     }

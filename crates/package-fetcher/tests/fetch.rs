@@ -28,7 +28,7 @@ fn complete(report: &FetchReport, scene: &Scene) {
         let bytes = fs::read(scene.cache().join(&package.file)).unwrap();
         assert_eq!(ContentDigest::of_bytes(&bytes), package.sha256);
     }
-    let partial = fs::read_dir(scene.cache().with_file_name("partial")).unwrap().count();
+    let partial = fs::read_dir(scene.cache().join(".partial")).unwrap().count();
     assert_eq!(partial, 0, "nothing half-fetched is left");
 }
 
@@ -125,7 +125,7 @@ fn a_server_that_misbehaves_is_borne() {
         }
         let asked = server.requests().iter().filter(|request| request.path == HELLO).count();
         assert_eq!(asked, requests, "{what}");
-        fs::remove_dir_all(scene.cache().parent().unwrap()).unwrap();
+        fs::remove_dir_all(scene.cache()).unwrap();
     }
 }
 

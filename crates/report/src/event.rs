@@ -17,6 +17,8 @@ pub enum Stage {
     Pack,
     /// Specs to package data.
     Read,
+    /// Packages of other repositories.
+    Fetch,
     /// Dependency graph.
     Graph,
     /// What to build and why.
@@ -36,6 +38,7 @@ impl Stage {
             Self::Sources => "sources",
             Self::Pack => "pack",
             Self::Read => "read",
+            Self::Fetch => "fetch",
             Self::Graph => "graph",
             Self::Plan => "plan",
             Self::Build => "build",

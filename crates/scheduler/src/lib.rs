@@ -10,6 +10,7 @@
 //! never trusted; acceptance is.
 
 mod accept;
+mod external;
 mod local;
 mod lock;
 mod plan;
@@ -27,6 +28,7 @@ mod universe;
 mod words;
 
 pub use accept::{AcceptError, RepositoryAcceptor};
+pub use external::ExternalNeeds;
 pub use grapher::Style;
 pub use local::{KeepRoots, LocalBuilder, LocalDirectories};
 pub use lock::{BuildDirectoryLock, LockError};

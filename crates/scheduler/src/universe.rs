@@ -111,6 +111,11 @@ impl Universe {
         list
     }
 
+    /// Returns whether there are packages of a spec.
+    pub fn has_packages_of(&self, spec: &str) -> bool {
+        self.published.get(spec).is_some_and(|packages| !packages.is_empty())
+    }
+
     /// Returns whether a file of the repository is known to have this content.
     pub fn is_published(&self, path: &Path, content: &ContentDigest) -> bool {
         self.contents.get(path) == Some(content)

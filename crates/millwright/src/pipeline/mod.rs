@@ -5,6 +5,8 @@
 //! an `if` that decides something about packages belongs into the crate of that stage.
 
 mod base;
+mod external;
+mod fetch;
 mod pack;
 mod plan;
 mod specs;
@@ -18,6 +20,7 @@ use config::Config;
 use report::{Event, ExitStatus, Failure, Reporter, Stage};
 
 pub(crate) use base::Base;
+pub(crate) use fetch::FetchOptions;
 pub(crate) use specs::Specs;
 
 /// One run over one tree.

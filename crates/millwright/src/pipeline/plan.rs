@@ -70,7 +70,7 @@ impl Pipeline<'_> {
     ) -> Result<Graphed, Failure> {
         self.stage(Stage::Graph, None, || {
             let mut external = base.packages.clone();
-            external.extend(self.scan(&self.config.directories.cache, PackageOrigin::Base, "cache")?);
+            external.extend(self.external_packages(base)?);
             let outside = external.len();
             let scanned = self.scan(&self.config.directories.rpms, PackageOrigin::Tree, "tree")?;
             let graphed = session.graph(external, scanned, hints).map_err(failure)?;

@@ -20,6 +20,7 @@
 mod azure;
 mod bad_input;
 mod disk;
+mod fetch;
 mod graph;
 mod hostile;
 mod incremental;

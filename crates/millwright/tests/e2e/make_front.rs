@@ -31,7 +31,7 @@ fn call(scratch: &Path, arguments: &[&str]) -> Vec<String> {
 #[test]
 fn variables_become_flags_that_millwright_knows() {
     let scratch = tempfile::tempdir().unwrap();
-    let table: [(&str, &str); 33] = [
+    let table: [(&str, &str); 36] = [
         ("SPECS_DIR=/s", "--specs-dir=/s"),
         ("BUILD_DIR=/b", "--build-dir=/b"),
         ("OUT_DIR=/o", "--out-dir=/o"),
@@ -68,6 +68,9 @@ fn variables_become_flags_that_millwright_knows() {
         ("USE_CCACHE=y", "--use-ccache=true"),
         ("DIST_TAG=.azl3", "--dist-tag=.azl3"),
         ("RELEASE_VERSION=3.0", "--release-version=3.0"),
+        ("REPO_LIST=/a.repo", "--repo-file=/a.repo"),
+        ("DISABLE_UPSTREAM_REPOS=y", "--disable-upstream-repos=true"),
+        ("DISABLE_DEFAULT_REPOS=y", "--disable-default-repos=true"),
     ];
     assert_eq!(call(scratch.path(), &["build-packages"]), ["build"]);
     let millwright = program_path("millwright");
@@ -78,7 +81,23 @@ fn variables_become_flags_that_millwright_knows() {
             start(Command::new(&millwright).args(["build", flag, "--help"]), &scratch.path().join("help"));
         parsed.wait().exits(0);
     }
-    let known: Vec<&str> = table.iter().filter_map(|(variable, _)| variable.split('=').next()).collect();
+    let fetching = [
+        (&["PACKAGE_CACHE_SUMMARY=/s.json"][..], &["--summary=/s.json"][..]),
+        (&["REPO_SNAPSHOT_TIME=17"], &["--snapshot-time=17"]),
+        (&["PRECACHE=n", "PRECACHER_SNAPSHOT=/p.json"], &[]),
+        (&["PRECACHE=y", "PRECACHER_SNAPSHOT=/p.json"], &["--precache=/p.json"]),
+        (&["PRECACHE=y", "OUT_DIR=/o"], &["--out-dir=/o", "--precache=/o/rpms_snapshot.json"]),
+        (&["REPO_LIST=/a.repo /b.repo"], &["--repo-file=/a.repo", "--repo-file=/b.repo"]),
+    ];
+    for (variables, flags) in fetching {
+        let called = call(scratch.path(), &[&["graph-cache"], variables].concat());
+        assert_eq!(called, [&["fetch"], flags].concat(), "{variables:?}");
+        let mut command = Command::new(&millwright);
+        start(command.args(&called).arg("--help"), &scratch.path().join("help")).wait().exits(0);
+    }
+    let fetching = fetching.iter().flat_map(|(variables, _)| variables.iter());
+    let table = table.iter().map(|(variable, _)| variable).chain(fetching);
+    let known: Vec<&str> = table.filter_map(|variable| variable.split('=').next()).collect();
     for variable in documented(scratch.path(), "Variables").iter().flat_map(|line| line.split(", ")) {
         let tested = known.contains(&variable) || ["TLS_CERT", "TLS_KEY", "BUILD_NUMBER"].contains(&variable);
         assert!(tested, "{variable} is documented but not in the table");
@@ -107,6 +126,7 @@ fn targets_are_commands_that_millwright_knows() {
         ("parse-specs", "read"),
         ("graph", "graph"),
         ("workplan", "graph"),
+        ("graph-cache", "fetch"),
         ("clean", "clean all"),
         ("clean-build-packages", "clean build-packages"),
         ("clean-build-packages-workers", "clean build-packages-workers"),
@@ -126,8 +146,14 @@ fn targets_are_commands_that_millwright_knows() {
         let mut command = Command::new(program_path("millwright"));
         start(command.args(&called).arg("--help"), &scratch.path().join("help")).wait().exits(0);
     }
+    let called = call(scratch.path(), &["pre-cache", "PRECACHE=y", "PRECACHER_SNAPSHOT=/p.json"]);
+    assert_eq!(called, ["fetch", "--precache=/p.json"]);
     for target in documented(scratch.path(), "Targets") {
-        assert!(target == "help" || table.iter().any(|(known, _)| *known == target), "{target}");
+        assert!(
+            ["help", "pre-cache"].contains(&target.as_str())
+                || table.iter().any(|(known, _)| *known == target),
+            "{target}"
+        );
     }
     make(scratch.path(), "false", &["build-pakages"]).exits(2).says(&["build-pakages"]);
     // make passes a failure on.
