@@ -280,6 +280,8 @@ impl<'s, 'a> Choice<'s, 'a> {
     {
         let solver = self.solver;
         let mut wishes = Vec::new();
+        // How many packages are wished for: a wish for one of them again changes nothing.
+        let mut wished = 0;
         let mut open: VecDeque<Demand<'f>> = requests.iter().map(|one| (Requirer::Request, *one)).collect();
         // What leaves a choice waits for what leaves none, so that the choice can use what is there then.
         let mut undecided = VecDeque::new();
@@ -302,15 +304,16 @@ impl<'s, 'a> Choice<'s, 'a> {
             for package in picked.packages {
                 wishes.push(Wish { requirer, requirement, package });
                 if !std::mem::replace(&mut self.wished[package as usize], true) {
+                    wished += 1;
                     self.note_replaced(package);
                     open.extend(solver.requirements_of(package).map(|one| (Requirer::Package(package), one)));
                 }
             }
             if picked.absence {
-                conditional.push((wishes.len(), demand));
+                conditional.push((wished, demand));
             }
             if open.is_empty() && undecided.is_empty() {
-                let stale = |(seen, _): &mut (usize, Demand<'f>)| *seen < wishes.len();
+                let stale = |(seen, _): &mut (usize, Demand<'f>)| *seen < wished;
                 open.extend(conditional.extract_if(.., stale).map(|(_, demand)| demand));
             }
         }

@@ -388,6 +388,14 @@ fn explanations_say_what_a_packager_can_act_on() {
     assert_eq!(words, "the core package clash-1-1.x86_64 is in none of the repositories");
 }
 
+/// Two conditions that do not hold, each beside a package that is wished for: neither makes the other new.
+#[test]
+fn conditions_do_not_look_at_each_other_for_ever() {
+    let packages = repository("tree a 1-1\ntree b 1-1\ntree c 1-1\ntree d 1-1");
+    check(&packages, "", "(a and (b if z)), (c and (d if y))", "a-1 c-1");
+    check(&packages, "", "(a and (b if c)), (c and (d if a))", "a-1 b-1 c-1 d-1");
+}
+
 #[test]
 fn every_missing_requirement_is_named_at_once() {
     let packages = repository("tool a 1-1");
