@@ -61,6 +61,9 @@ pub(crate) struct Arguments {
     /// Fail for what cannot be resolved anywhere in the tree, not only for the goals
     #[arg(long)]
     pub(crate) strict_unresolved: bool,
+    /// Instead of the build order print what cannot be built and why: each root cause once, with what it blocks
+    #[arg(long)]
+    pub(crate) report: bool,
     /// Say nothing but warnings and errors
     #[arg(long, short)]
     pub(crate) quiet: bool,

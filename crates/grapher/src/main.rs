@@ -13,7 +13,7 @@ use arguments::Arguments;
 use clap::Parser;
 use grapher::{
     BuildOrder, DependencyGraph, ExternalPackage, GoalRequest, GraphInput, NodeStates, Obstacle,
-    RecordedSpec, Surroundings,
+    RecordedSpec, Style, Surroundings, report_text,
 };
 use report::{Event, ExitStatus, Failure, Reporter, conclude};
 use repository::{IndexedPackage, PackageDirectory};
@@ -73,7 +73,13 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         write_graph(arguments, output, &graph, &goals)?;
     }
     let order = graph.order(&goals);
-    if !arguments.quiet {
+    if arguments.report {
+        let style = Style { width: report::columns(), whole: false };
+        // Who asks for all asks for those too that could not be read.
+        let unreadable = document.bad.iter().filter(|_| request.names.is_empty());
+        let all = goals.iter().chain(unreadable.map(|bad| &bad.name)).cloned().collect();
+        report::print(&report_text(&graph.report_over(&order, &all), &style))?;
+    } else if !arguments.quiet {
         report::print(&order_text(&order))?;
     }
     for duplicate in graph.duplicates() {

@@ -299,3 +299,20 @@ fn flags_of_the_azure_toolkit_are_honoured_or_explained() {
     assert_eq!(text.matches("--repo-file:").count(), 1, "{text}");
     assert!(place.path("out/graph.dot").is_file());
 }
+
+#[test]
+fn the_report_names_root_causes() {
+    let place = Place::new(&[("jq", &["oniguruma"]), ("oniguruma", &["nowhere"])]);
+    let text = "0 of 2 specs can be built, 2 blocked by 1 cause
+
+blocked, by what blocks most:
+    2  nothing provides `nowhere`
+       stated by oniguruma
+       blocks jq, oniguruma
+
+unresolvable: 1 requirement, hindering builds: 1
+  nothing provides it (1):
+    `nowhere` for building oniguruma
+";
+    check(&place.run(&["--report"]), 1, text, &["not everything can be built"]);
+}

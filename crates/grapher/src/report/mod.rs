@@ -53,7 +53,8 @@ pub struct RootCause<C> {
     pub chain: Vec<Arc<Link>>,
     /// Every spec that cannot be built because of it, directly or not, sorted.
     pub blocks: Vec<String>,
-    /// How many of them nothing else blocks: they can be built once this is mended.
+    /// How many of them nothing else blocks: once this is mended they can be built, or wait at most for what
+    /// builds will show.
     pub blocks_alone: usize,
 }
 
@@ -131,7 +132,7 @@ impl DependencyGraph {
             needs: Vec::new(),
             own: self.unreadable(spec).into_iter().collect(),
         });
-        let causes = root_causes(steps.chain(unreadable));
+        let causes = root_causes(steps.chain(unreadable), Cause::is_open);
         let blocks = |open: bool| -> BTreeSet<&String> {
             let alike = causes.iter().filter(|root| root.cause.is_open() == open);
             alike.flat_map(|root| &root.blocks).collect()
@@ -246,8 +247,12 @@ struct Stated {
 
 /// Returns every cause once, with all that it blocks: what blocks most comes first, then by cause.
 ///
-/// `places` has prerequisites before those who need them, each spec once.
-pub fn root_causes<'a, C: Ord>(places: impl IntoIterator<Item = Place<'a, C>>) -> Vec<RootCause<C>> {
+/// `places` has prerequisites before those who need them, each spec once. A cause `is_open` if builds may remove
+/// it: it does not count as one more where something has to be mended.
+pub fn root_causes<'a, C: Ord>(
+    places: impl IntoIterator<Item = Place<'a, C>>,
+    is_open: impl Fn(&C) -> bool,
+) -> Vec<RootCause<C>> {
     let mut numbers: BTreeMap<C, usize> = BTreeMap::new();
     let mut found: Vec<Stated> = Vec::new();
     let mut causes_of: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
@@ -273,11 +278,15 @@ pub fn root_causes<'a, C: Ord>(places: impl IntoIterator<Item = Place<'a, C>>) -
             causes_of.insert(spec, causes);
         }
     }
+    let open: BTreeSet<usize> =
+        numbers.iter().filter(|(cause, _)| is_open(cause)).map(|(_, number)| *number).collect();
     let mut blocks: Vec<(Vec<String>, usize)> = vec![(Vec::new(), 0); found.len()];
     for (name, causes) in &causes_of {
         for number in causes {
             blocks[*number].0.push((*name).to_owned());
-            blocks[*number].1 += usize::from(causes.len() == 1);
+            let mut others = causes.iter().filter(|other| *other != number);
+            let alone = others.all(|other| open.contains(other) && !open.contains(number));
+            blocks[*number].1 += usize::from(alone);
         }
     }
     let mut roots: Vec<RootCause<C>> = Vec::new();

@@ -156,7 +156,7 @@ pub fn unresolved_lines(list: &[UnresolvedRequirement], style: &Style) -> Vec<St
     }
     let hindering = list.iter().filter(|entry| entry.blocks > 0).count();
     let title =
-        format!("unresolvable: {}, {hindering} of them hinder builds", counted(list.len(), "requirement"));
+        format!("unresolvable: {}, hindering builds: {hindering}", counted(list.len(), "requirement"));
     let mut lines = vec![String::new(), title];
     for kind in ReasonKind::ALL {
         let mut entries: Vec<&UnresolvedRequirement> =

@@ -51,7 +51,7 @@ blocked, by what blocks most:
        stated by lib, tool as `nowhere-devel`, `nowhere-devel >= 2`
        blocks app, lib, tool, viewer
 
-unresolvable: 2 requirements, 2 of them hinder builds
+unresolvable: 2 requirements, hindering builds: 2
   nothing provides it (2):
     `nowhere-devel` for building tool
     `nowhere-devel >= 2` for building lib",
@@ -79,7 +79,7 @@ blocked, by what blocks most:
        (lib-1-1.x86_64)
        blocks app
 
-unresolvable: 1 requirement, 1 of them hinder builds
+unresolvable: 1 requirement, hindering builds: 1
   nothing provides it (1):
     `nowhere` by lib-1-1.x86_64",
     );
@@ -105,7 +105,7 @@ waiting, by what most wait for:
        never built may turn out to
        blocks viewer; all of these by others too
 
-unresolvable: 3 requirements, 3 of them hinder builds
+unresolvable: 3 requirements, hindering builds: 3
   nothing provides it (1):
     `nowhere` for building lib
   open until a package that was never built shows what it provides (2):
@@ -148,7 +148,7 @@ blocked, by what blocks most:
        (tree) provides made = 1-1
        blocks version
 
-unresolvable: 3 requirements, 3 of them hinder builds
+unresolvable: 3 requirements, hindering builds: 3
   provided in other versions only (1):
     `made >= 7` for building version; there is: made-0~deb.1-1.x86_64
     (toolchain) provides made = 1, made-1-1.x86_64 (tree) provides made = 1,

@@ -227,11 +227,12 @@ impl PlanInput<'_> {
         own: Vec<Vec<OwnCause<PlanCause>>>,
     ) -> Vec<RootCause<PlanCause>> {
         let hindering = |need: &&String| !self.ignored.contains(*need);
-        root_causes(places.iter().zip(own).map(|(place, own)| Place {
+        let places = places.iter().zip(own).map(|(place, own)| Place {
             spec: &place.package,
             needs: place.needs.iter().filter(hindering).map(String::as_str).collect(),
             own,
-        }))
+        });
+        root_causes(places, PlanCause::is_open)
     }
 
     /// Turns what is open into what cannot be had, for no build of this plan shows anything new.
