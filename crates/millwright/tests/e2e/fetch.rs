@@ -167,7 +167,18 @@ fn lists_of_packages_are_followed() {
     let before = lock(&tree);
     fetch(&[&format!("--summary={summary}")]).exits(0);
     assert_eq!(lock(&tree), before);
-    fetch(&["--snapshot-time=1"]).exits(1).says(&["nothing provides"]);
+    // What was just built has a build time; it is looked for as if it were somebody else's.
+    let own = format!("[own]\nbaseurl=file://{}\n", tree.path("out/RPMS").display());
+    tree.file("own.repo", &own);
+    tree.file(
+        "list",
+        "first-1.0-1.mw1.noarch\nbasetool-1-1.noarch\nbasedata-1-1.noarch\nruntime-1-1.noarch\n",
+    );
+    let both =
+        |time: &str| fetch(&["--repo-file=own.repo", "--summary=list", &format!("--snapshot-time={time}")]);
+    both("1").exits(3).says(&["1 of the packages of the summary: first-1.0-1.mw1.noarch"]);
+    both("99999999999").exits(0).says(&["4 packages from other repositories"]);
+    fetch(&[]).exits(0);
     fetch(&["--disable-upstream-repos"]).exits(2).says(&["no repository is configured"]);
     let damaged = tree.path("base/basetool-1-1.noarch.rpm");
     fs::write(&damaged, "damaged").unwrap();
