@@ -25,7 +25,7 @@ pub use header::{
     IndexedPackage, IndexedSource, PackageFacts, SourcePackageHeader, read_header, read_package,
     read_source_header, read_source_package,
 };
-pub use index_file::{OpenedRepository, RepositoryIndex, open_repository};
+pub use index_file::{OpenOptions, OpenedRepository, RepositoryIndex, open_repository};
 pub use provider::{HeldPackage, ProviderIndex};
 pub use repodata::{
     BadRepodata, Compression, DirectoryFetch, Fetch, FetchError, FileKnowledge, LocationPolicy, Publication,

@@ -12,7 +12,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use ::repository::{DirectoryFetch, IndexedPackage, OpenedRepository, ProviderIndex, open_repository};
+use ::repository::{
+    DirectoryFetch, IndexedPackage, OpenOptions, OpenedRepository, ProviderIndex, open_repository,
+};
 use clap::Args;
 use report::{ExitStatus, Reporter};
 use rpm_model::{Dependency, PackageOrigin};
@@ -69,7 +71,8 @@ pub(crate) fn run(
     let fetch = DirectoryFetch::new(&directory);
     let index_file = place.scratch.join("index/made-up");
     note(reporter, "ours".to_owned());
-    let open = || open_repository(&fetch, PackageOrigin::Base, &index_file);
+    let options = OpenOptions::new(PackageOrigin::Base);
+    let open = || open_repository(&fetch, &options, &index_file);
     let (first, first_wall, first_cpu) = timed(open)?;
     expect(first.metadata_read, first.index.len(), arguments.packages)?;
     let (mut wall, mut cpu, mut lookups) = (Vec::new(), Vec::new(), Vec::new());

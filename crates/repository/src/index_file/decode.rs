@@ -12,6 +12,7 @@ use crate::header::{IndexedPackage, PackageFacts};
 impl RepositoryIndex {
     pub(super) fn decode(&self, number: u32) -> IndexedPackage {
         let word = |field: usize| self.word_of(number, field);
+        let long = |field: usize| u64::from(word(field)) | u64::from(word(field + 1)) << 32;
         let text = |field: usize| self.text(word(field)).to_owned();
         let evr = self.evr(word(field::EPOCH), word(field::VERSION), word(field::RELEASE));
         let mut lists = Lists { index: self, next: word(field::LISTS) };
@@ -32,9 +33,9 @@ impl RepositoryIndex {
                 supplements: lists.requirements(lengths[5]),
                 files: Vec::new(),
             },
-            facts: PackageFacts::default(),
+            facts: PackageFacts { build_time: long(field::BUILD_TIME), ..PackageFacts::default() },
             sha256: ContentDigest::from_hash(&digest),
-            size: u64::from(word(field::SIZE)) | u64::from(word(field::SIZE + 1)) << 32,
+            size: long(field::SIZE),
             path: PathBuf::from(self.text(word(field::PATH))),
             origin: self.origin,
         }

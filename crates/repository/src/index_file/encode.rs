@@ -77,7 +77,7 @@ impl Tables {
             self.list(&header.supplements),
         ];
         words.extend(lengths);
-        words.resize(PACKAGE_WORDS, 0);
+        words.extend([package.facts.build_time as u32, (package.facts.build_time >> 32) as u32]);
         self.packages.extend(words);
     }
 

@@ -20,7 +20,7 @@ use super::hash_of;
 
 /// Digest (8), nine counts, the size of the path table (2) and its hash (2).
 pub(super) const HEAD_WORDS: usize = 21;
-pub(super) const PACKAGE_WORDS: usize = 24;
+pub(super) const PACKAGE_WORDS: usize = 26;
 pub(super) const DEPENDENCY_WORDS: usize = 5;
 
 /// What stands in the words of a package; texts by number, those that may be missing one higher or 0.
@@ -38,6 +38,8 @@ pub(super) mod field {
     pub(in super::super) const LISTS: usize = 17;
     /// The lengths of provides, requires, conflicts, obsoletes, recommends, supplements.
     pub(in super::super) const LENGTHS: usize = 18;
+    /// Seconds since 1970, low word first.
+    pub(in super::super) const BUILD_TIME: usize = 24;
 }
 
 /// Byte offsets of the tables, from the counts in the head.

@@ -16,7 +16,7 @@ mod layout;
 mod open;
 mod paths;
 
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -24,7 +24,7 @@ use file_index::{Sealed, read_sealed, replace_file, write_sealed};
 use rpm_model::{ContentDigest, PackageOrigin};
 
 use self::layout::{Layout, PACKAGE_WORDS, field};
-pub use self::open::{OpenedRepository, open_repository};
+pub use self::open::{OpenOptions, OpenedRepository, open_repository};
 use self::paths::PathTable;
 use crate::error::{IoContext, RepositoryError};
 use crate::header::IndexedPackage;
@@ -41,6 +41,8 @@ pub struct RepositoryIndex {
     packages: Vec<OnceLock<Box<IndexedPackage>>>,
     paths: OnceLock<Option<PathTable>>,
     path_file: PathBuf,
+    /// Packages that count as not there.
+    hidden: BTreeSet<u32>,
 }
 
 impl RepositoryIndex {
@@ -58,12 +60,13 @@ impl RepositoryIndex {
             return None;
         }
         let packages = (0..layout.packages).map(|_| OnceLock::new()).collect();
-        Some(Self { bytes, layout, origin, packages, paths: OnceLock::new(), path_file })
+        let hidden = BTreeSet::new();
+        Some(Self { bytes, layout, origin, packages, paths: OnceLock::new(), path_file, hidden })
     }
 
     /// Writes an index of packages, in place of a former one.
     ///
-    /// Descriptive facts of packages ([`crate::PackageFacts`]) are not kept, and file lists only as far as to
+    /// Of the descriptive facts of packages ([`crate::PackageFacts`]) only the build time is kept, and file lists only as far as to
     /// answer who owns a path.
     ///
     /// # Errors
@@ -83,14 +86,51 @@ impl RepositoryIndex {
         write_sealed(file, KIND, &content).context("write", file)
     }
 
-    /// Returns the number of packages.
-    pub fn len(&self) -> usize {
-        self.packages.len()
+    /// Lets packages count as not there, for example because another repository's go before them.
+    pub fn hide(&mut self, packages: impl IntoIterator<Item = u32>) {
+        self.hidden.extend(packages);
     }
 
-    /// Returns whether there are no packages.
+    /// Returns how many packages count.
+    pub fn len(&self) -> usize {
+        self.packages.len() - self.hidden.len()
+    }
+
+    /// Returns whether no package counts.
     pub fn is_empty(&self) -> bool {
-        self.packages.is_empty()
+        self.len() == 0
+    }
+
+    /// Returns the numbers of the packages that count.
+    pub fn numbers(&self) -> impl Iterator<Item = u32> {
+        (0..self.end()).filter(|number| !self.hidden.contains(number))
+    }
+
+    /// Returns one more than the highest number.
+    pub(crate) fn end(&self) -> u32 {
+        self.packages.len() as u32
+    }
+
+    /// Returns every name of a package, sorted.
+    pub fn names(&self) -> BTreeSet<&str> {
+        self.numbers().map(|number| self.text(self.word_of(number, field::NAME))).collect()
+    }
+
+    /// Returns the packages that provide any of some names in any version, or own a file of such a path, each with
+    /// those paths.
+    pub fn relevant<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> BTreeMap<u32, Vec<String>> {
+        let mut found: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+        for name in names {
+            for (number, _) in self.providers(name) {
+                found.entry(number).or_default();
+            }
+            if name.starts_with('/') {
+                for number in self.owners(name) {
+                    found.entry(number).or_default().push(name.to_owned());
+                }
+            }
+        }
+        found
     }
 
     /// Returns a package by its number, in canonical order from 0. Its list of files is empty: ask
@@ -108,27 +148,31 @@ impl RepositoryIndex {
     }
 
     /// Returns the numbers of the packages of a name.
-    pub(crate) fn named(&self, name: &str) -> Range<u32> {
+    pub fn named(&self, name: &str) -> impl Iterator<Item = u32> {
         let found = self.find(name).and_then(|text| self.layout.name_range(&self.bytes, text));
-        found.unwrap_or(0..0)
+        found.unwrap_or(0..0).filter(|number| !self.hidden.contains(number))
     }
 
     /// Returns the packages that provide a name in any version, each with the place of the provide in its list.
     pub(crate) fn providers(&self, name: &str) -> impl Iterator<Item = (u32, u32)> {
         let range = self.find(name).map_or(0..0, |text| self.layout.capability_range(&self.bytes, text));
-        range.map(|entry| self.layout.capability_entry(&self.bytes, entry))
+        let entries = range.map(|entry| self.layout.capability_entry(&self.bytes, entry));
+        entries.filter(|(number, _)| !self.hidden.contains(number))
     }
 
     /// Returns the packages that obsolete a name in any version, each with the place of the obsolete in its list.
     pub(crate) fn obsoleters(&self, name: &str) -> impl Iterator<Item = (u32, u32)> {
         let range = self.find(name).map_or(0..0, |text| self.layout.obsolete_range(&self.bytes, text));
-        range.map(|entry| self.layout.obsolete_entry(&self.bytes, entry))
+        let entries = range.map(|entry| self.layout.obsolete_entry(&self.bytes, entry));
+        entries.filter(|(number, _)| !self.hidden.contains(number))
     }
 
     /// Returns the packages that own a path, sorted; none where the table of paths is damaged.
     pub(crate) fn owners(&self, path: &str) -> Vec<u32> {
         let table = self.paths.get_or_init(|| PathTable::read(&self.path_file, self.layout.path_hash));
-        table.as_ref().map_or_else(Vec::new, |table| table.owners(path))
+        let mut owners = table.as_ref().map_or_else(Vec::new, |table| table.owners(path));
+        owners.retain(|number| !self.hidden.contains(number));
+        owners
     }
 
     /// Returns the table of paths where it was needed and turned out to be damaged: then an answer that something

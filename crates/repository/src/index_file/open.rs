@@ -2,11 +2,31 @@
 
 use std::path::Path;
 
-use rpm_model::{ContentDigest, PackageOrigin};
+use rpm_model::{ContentDigest, ContentHasher, Nevra, PackageOrigin};
 
 use super::RepositoryIndex;
 use crate::error::{IoContext, RepositoryError};
-use crate::repodata::{BadRepodata, Fetch, FetchError, REPOMD_LIMIT, REPOMD_NAME, read_repository};
+use crate::repodata::{
+    BadRepodata, Fetch, FetchError, REPOMD_LIMIT, REPOMD_NAME, ReadOptions, read_repository_with,
+};
+
+/// How a repository is opened.
+#[derive(Clone, Copy)]
+pub struct OpenOptions<'o> {
+    /// How its metadata is read.
+    pub read: ReadOptions,
+    /// Which of its packages count.
+    pub admits: &'o dyn Fn(&Nevra) -> bool,
+    /// What `admits` goes by, so that an index file of other packages is not taken for this one.
+    pub filter: &'o str,
+}
+
+impl OpenOptions<'_> {
+    /// Returns the usual options: all packages with all files, which lie below the repository.
+    pub fn new(origin: PackageOrigin) -> Self {
+        Self { read: ReadOptions::new(origin), admits: &|_| true, filter: "" }
+    }
+}
 
 /// A repository that was opened.
 #[derive(Debug)]
@@ -24,7 +44,7 @@ pub struct OpenedRepository {
 /// When `repomd.xml` or other metadata cannot be had or is unusable, or the index file cannot be written.
 pub fn open_repository(
     fetch: &dyn Fetch,
-    origin: PackageOrigin,
+    options: &OpenOptions<'_>,
     index_file: &Path,
 ) -> Result<OpenedRepository, RepositoryError> {
     let repomd = fetch.get(REPOMD_NAME, REPOMD_LIMIT).map_err(|source| RepositoryError::Fetch {
@@ -32,11 +52,16 @@ pub fn open_repository(
         name: REPOMD_NAME.to_owned(),
         source,
     })?;
-    let identity = ContentDigest::of_bytes(&repomd);
+    let mut hasher = ContentHasher::new("repository-index", 1);
+    hasher.field("repomd", ContentDigest::of_bytes(&repomd).as_str());
+    hasher.field("read", &format!("{:?}", options.read)).field("filter", options.filter);
+    let identity = hasher.finish();
+    let origin = options.read.origin;
     if let Some(index) = RepositoryIndex::open(index_file, &identity, origin) {
         return Ok(OpenedRepository { index, metadata_read: false });
     }
-    let packages = read_repository(&SameRepomd { fetch, repomd }, origin)?;
+    let mut packages = read_repository_with(&SameRepomd { fetch, repomd }, &options.read)?;
+    packages.retain(|package| (options.admits)(&package.header.nevra));
     RepositoryIndex::write(index_file, &identity, &packages)?;
     let unreadable = || std::io::Error::other("it is not what was just written");
     let index = RepositoryIndex::open(index_file, &identity, origin).ok_or_else(unreadable);

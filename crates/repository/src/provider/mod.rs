@@ -57,7 +57,7 @@ impl<'a> ProviderIndex<'a> {
         let mut first = 0;
         let mut numbered = Vec::with_capacity(repositories.len());
         for repository in repositories {
-            let next = first + repository.len() as u32;
+            let next = first + repository.end();
             numbered.push((first, repository));
             first = next;
         }
@@ -123,7 +123,11 @@ impl<'a> ProviderIndex<'a> {
 
     /// Returns the numbers of all packages.
     pub(crate) fn ids(&self) -> impl Iterator<Item = PackageId> {
-        (0..self.first_loose).chain(self.loose.slots().map(|slot| self.first_loose + slot))
+        let of_repositories = self
+            .repositories
+            .iter()
+            .flat_map(|(first, repository)| repository.numbers().map(move |number| first + number));
+        of_repositories.chain(self.loose.slots().map(|slot| self.first_loose + slot))
     }
 
     /// Returns the package of a number that was got from this index.
