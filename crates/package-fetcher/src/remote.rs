@@ -1,6 +1,6 @@
 //! Repositories as they are now: their mirrors found, their signatures checked, their packages read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use repository::{
-    Fetch, FetchError, FileKnowledge, IndexedPackage, ReadOptions, RepositoryError, read_repository_with,
+    Fetch, FetchError, FileKnowledge, IndexedPackage, OpenOptions, ReadOptions, RepositoryError,
+    RepositoryIndex, open_repository,
 };
-use rpm_model::{ContentDigest, LockedPackage, PackageOrigin};
+use rpm_model::{LockedPackage, PackageOrigin};
 use sources::{Download, DownloadError, DownloadSetupError, Downloader};
 
 use crate::definition::{Places, RepositoryDefinition};
@@ -112,13 +113,13 @@ pub enum RemoteError {
     },
 }
 
-/// A repository that was read.
+/// A repository that was opened.
 #[derive(Debug)]
 pub struct RemoteRepository {
     definition: RepositoryDefinition,
     /// Its mirrors; none offline where only a list would tell them.
     addresses: Vec<String>,
-    packages: Vec<IndexedPackage>,
+    index: RepositoryIndex,
 }
 
 impl RemoteRepository {
@@ -150,18 +151,29 @@ impl RemoteRepository {
         if definition.signatures.metadata {
             check_index(definition, &kept)?;
         }
-        let options =
-            ReadOptions { origin: definition.origin, locations: definition.locations, files: settings.files };
-        let mut packages = read_repository_with(&kept, &options)
+        let filter = format!("{:?} {:?}", definition.exclude, definition.include);
+        let options = OpenOptions {
+            read: ReadOptions {
+                origin: definition.origin,
+                locations: definition.locations,
+                files: settings.files,
+            },
+            admits: &|nevra| definition.admits(nevra),
+            filter: &filter,
+        };
+        let index_file = settings.metadata.join(format!("{}.index", definition.id));
+        let opened = open_repository(&kept, &options, &index_file)
             .map_err(|source| RemoteError::Metadata { id: id(), source })?;
-        kept.commit().map_err(keep)?;
-        packages.retain(|package| definition.admits(&package.header.nevra));
+        // What is kept is what was read; an index that was right leaves it as it is.
+        if opened.metadata_read {
+            kept.commit().map_err(keep)?;
+        }
         settings.observer.event(&FetchEvent::Opened {
             repository: id(),
-            packages: packages.len(),
+            packages: opened.index.len(),
             kept: !kept.fetched(),
         });
-        Ok(Self { definition: definition.clone(), addresses: list.addresses, packages })
+        Ok(Self { definition: definition.clone(), addresses: list.addresses, index: opened.index })
     }
 }
 
@@ -226,11 +238,15 @@ fn check_index(definition: &RepositoryDefinition, fetch: &dyn Fetch) -> Result<(
 /// The packages of several repositories, and where each of them can be fetched.
 #[derive(Debug, Default)]
 pub struct Offer {
-    definitions: Vec<RepositoryDefinition>,
-    addresses: Vec<Vec<String>>,
-    packages: Vec<IndexedPackage>,
-    /// For each content the repositories that have it, by number, and its location there.
-    places: HashMap<ContentDigest, Vec<(usize, PathBuf)>>,
+    repositories: Vec<Place>,
+}
+
+/// A repository of an offer.
+#[derive(Debug)]
+struct Place {
+    definition: RepositoryDefinition,
+    addresses: Vec<String>,
+    index: Arc<RepositoryIndex>,
 }
 
 impl Offer {
@@ -258,58 +274,101 @@ impl Offer {
         if errors.is_empty() { Ok(Self::of(repositories)) } else { Err(errors) }
     }
 
-    /// Puts repositories together: what one of them hides is left out, what two of them have is there once.
-    pub fn of(repositories: Vec<RemoteRepository>) -> Self {
-        let mut best: BTreeMap<(PackageOrigin, String), u32> = BTreeMap::new();
-        for repository in &repositories {
-            let priority = repository.definition.priority;
-            for package in &repository.packages {
-                let key = (repository.definition.origin, package.header.nevra.name.clone());
-                best.entry(key).and_modify(|best| *best = priority.min(*best)).or_insert(priority);
-            }
-        }
-        let mut offer = Self::default();
-        for (number, repository) in repositories.into_iter().enumerate() {
-            let (origin, priority) = (repository.definition.origin, repository.definition.priority);
-            for package in repository.packages {
-                if best.get(&(origin, package.header.nevra.name.clone())) != Some(&priority) {
-                    continue;
-                }
-                let places = offer.places.entry(package.sha256.clone()).or_default();
-                places.push((number, package.path.clone()));
-                if places.len() == 1 {
-                    offer.packages.push(package);
+    /// Puts repositories together: of a name only the packages of the repositories with the best priority count.
+    pub fn of(mut repositories: Vec<RemoteRepository>) -> Self {
+        let mut best: HashMap<(PackageOrigin, String), u32> = HashMap::new();
+        let priorities: BTreeSet<u32> =
+            repositories.iter().map(|repository| repository.definition.priority).collect();
+        // Nothing is hidden where all are equal, which is usual.
+        if priorities.len() > 1 {
+            for RemoteRepository { definition, index, .. } in &repositories {
+                for name in index.names() {
+                    let key = (definition.origin, name.to_owned());
+                    let best = best.entry(key).or_insert(definition.priority);
+                    *best = definition.priority.min(*best);
                 }
             }
-            offer.definitions.push(repository.definition);
-            offer.addresses.push(repository.addresses);
+            for RemoteRepository { definition, index, .. } in &mut repositories {
+                let is_hidden = |name: &&str| {
+                    best.get(&(definition.origin, (*name).to_owned())) != Some(&definition.priority)
+                };
+                let hidden: Vec<u32> =
+                    index.names().into_iter().filter(is_hidden).flat_map(|name| index.named(name)).collect();
+                index.hide(hidden);
+            }
         }
-        offer
+        let place = |RemoteRepository { definition, addresses, index }| Place {
+            definition,
+            addresses,
+            index: Arc::new(index),
+        };
+        Self { repositories: repositories.into_iter().map(place).collect() }
     }
 
-    /// Returns the packages; [`IndexedPackage::path`] is relative to the package's repository.
-    pub fn packages(&self) -> &[IndexedPackage] {
-        &self.packages
+    /// Returns the repositories, for a solver.
+    pub fn indexes(&self) -> Vec<Arc<RepositoryIndex>> {
+        self.repositories.iter().map(|place| Arc::clone(&place.index)).collect()
+    }
+
+    /// Returns how many packages there are; one that several repositories have counts for each.
+    pub fn len(&self) -> usize {
+        self.repositories.iter().map(|place| place.index.len()).sum()
+    }
+
+    /// Returns whether there are no packages.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the packages, those of a repository together, without their files; [`IndexedPackage::path`] is
+    /// relative to the package's repository.
+    pub fn packages(&self) -> impl Iterator<Item = &IndexedPackage> {
+        self.repositories.iter().flat_map(|place| {
+            let index = &place.index;
+            index.numbers().map(|number| index.package(number))
+        })
+    }
+
+    /// Returns the packages of a name.
+    pub fn named(&self, name: &str) -> impl Iterator<Item = &IndexedPackage> {
+        self.repositories.iter().flat_map(move |place| {
+            let index = &place.index;
+            index.named(name).map(|number| index.package(number))
+        })
     }
 
     /// Leaves out all packages but those that a test admits.
     pub fn retain(&mut self, admits: impl Fn(&IndexedPackage) -> bool) {
-        self.packages.retain(admits);
+        for place in &mut self.repositories {
+            let refused = |number: &u32| !admits(place.index.package(*number));
+            let hidden: Vec<u32> = place.index.numbers().filter(refused).collect();
+            // Nobody else holds the repositories of an offer that is still being put together.
+            if let Some(index) = Arc::get_mut(&mut place.index) {
+                index.hide(hidden);
+            }
+        }
+    }
+
+    /// Returns a table of paths that turned out to be damaged, so that an answer may lack an owner of a path.
+    pub fn damaged(&self) -> Option<&Path> {
+        self.repositories.iter().find_map(|place| place.index.damaged())
     }
 
     /// Returns what is to be fetched for a package of the offer, or `None` for any other.
     pub fn wanted(&self, package: &LockedPackage) -> Option<WantedPackage> {
-        let places = self.places.get(&package.sha256)?;
-        let places = places.iter().flat_map(|(number, location)| {
-            let definition = &self.definitions[*number];
-            PackagePlace::all(definition, &self.addresses[*number], &location.to_string_lossy())
-        });
-        Some(WantedPackage {
+        let mut places = Vec::new();
+        for Place { definition, addresses, index } in &self.repositories {
+            let found = index.named(&package.nevra.name).map(|number| index.package(number));
+            for found in found.filter(|found| found.sha256 == package.sha256) {
+                places.extend(PackagePlace::all(definition, addresses, &found.path.to_string_lossy()));
+            }
+        }
+        (!places.is_empty()).then(|| WantedPackage {
             nevra: package.nevra.clone(),
             sha256: package.sha256.clone(),
             size: package.size,
             origin: package.origin,
-            places: places.collect(),
+            places,
         })
     }
 }

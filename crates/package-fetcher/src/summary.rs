@@ -3,7 +3,6 @@
 //! Such a list is `graph_external_deps.json`, `rpms_snapshot.json` or what `PACKAGE_CACHE_SUMMARY` names. A
 //! precache list may also be a plain text with a NEVRA in each line.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +10,8 @@ use std::path::{Path, PathBuf};
 use file_index::replace_file;
 use repository::IndexedPackage;
 use rpm_model::{AzureSummary, AzureSummaryPackage, Nevra};
+
+use crate::remote::Offer;
 
 /// Why a list cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -93,15 +94,12 @@ pub fn write_summary<'a>(
     replace_file(path, &[&bytes]).map_err(failed)
 }
 
-/// Returns exactly the packages that a summary lists, one for each entry.
+/// Returns exactly the packages of an offer that a summary lists, one for each entry.
 ///
 /// # Errors
 /// [`SummaryError::Missing`] with all entries that no package fits.
-pub fn select<'a>(
-    summary: &AzureSummary,
-    packages: &'a [IndexedPackage],
-) -> Result<Vec<&'a IndexedPackage>, SummaryError> {
-    let (found, missing) = available(summary, packages);
+pub fn select<'a>(summary: &AzureSummary, offer: &'a Offer) -> Result<Vec<&'a IndexedPackage>, SummaryError> {
+    let (found, missing) = available(summary, offer);
     if missing.is_empty() { Ok(found) } else { Err(SummaryError::Missing { missing }) }
 }
 
@@ -111,30 +109,16 @@ pub fn select<'a>(
 /// then the highest version counts.
 pub fn available<'a>(
     summary: &AzureSummary,
-    packages: &'a [IndexedPackage],
+    offer: &'a Offer,
 ) -> (Vec<&'a IndexedPackage>, Vec<AzureSummaryPackage>) {
-    let mut by_name: BTreeMap<String, &IndexedPackage> = BTreeMap::new();
-    for package in packages {
-        by_name
-            .entry(package.header.nevra.nvra())
-            .and_modify(|first| {
-                let order = |package: &IndexedPackage| {
-                    (
-                        package.origin,
-                        std::cmp::Reverse(package.header.nevra.evr.clone()),
-                        package.sha256.clone(),
-                    )
-                };
-                if order(package) < order(first) {
-                    *first = package;
-                }
-            })
-            .or_insert(package);
-    }
+    let order = |package: &&IndexedPackage| {
+        (package.origin, std::cmp::Reverse(package.header.nevra.evr.clone()), package.sha256.clone())
+    };
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for entry in &summary.repo {
-        match by_name.get(&entry.nvra()) {
-            Some(package) => found.push(*package),
+        let same = offer.named(&entry.name).filter(|package| package.header.nevra.nvra() == entry.nvra());
+        match same.min_by_key(order) {
+            Some(package) => found.push(package),
             None => missing.push(entry.clone()),
         }
     }

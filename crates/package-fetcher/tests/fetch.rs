@@ -38,8 +38,9 @@ fn what_is_unchanged_is_not_fetched_again() {
     let server = scene.serve();
     let repository = RepositoryDefinition::at("base", &format!("{}/r", server.url()));
     let offer = scene.open(std::slice::from_ref(&repository)).unwrap();
-    assert_eq!(offer.packages().len(), 2);
-    assert_eq!(offer.packages()[0].header.files, ["/usr/share/hello"], "filelists are read");
+    assert_eq!(offer.len(), 2);
+    let owners: Vec<u32> = offer.indexes()[0].relevant(["/usr/share/hello"]).into_keys().collect();
+    assert_eq!(owners, [0], "filelists are read");
     let report = scene.fetch(&offer);
     complete(&report, &scene);
     assert_eq!(report.fetched, 2);
@@ -54,7 +55,7 @@ fn what_is_unchanged_is_not_fetched_again() {
     // Without the server everything is as it was.
     drop(server);
     let offline = scene.offline().open(std::slice::from_ref(&repository)).unwrap();
-    assert_eq!(offline.packages(), again.packages());
+    assert!(offline.packages().eq(again.packages()));
     complete(&scene.offline().fetch(&offline), &scene);
     fs::remove_file(scene.cache().join(FILES[0])).unwrap();
     let report = scene.offline().fetch(&offline);
@@ -76,10 +77,10 @@ fn changed_metadata_replaces_what_was_kept_and_damaged_is_fetched_again() {
         paths.filter(|path| path.to_str().unwrap().contains(kind)).collect::<Vec<_>>()
     };
     fs::write(&kept("primary")[0], "damaged").unwrap();
-    assert_eq!(scene.open(&repositories).unwrap().packages().len(), 2);
+    assert_eq!(scene.open(&repositories).unwrap().len(), 2);
     scene.add("third-1-1.noarch");
     scene.route_all(&server);
-    assert_eq!(scene.open(&repositories).unwrap().packages().len(), 3);
+    assert_eq!(scene.open(&repositories).unwrap().len(), 3);
     assert_eq!(kept("primary").len(), 1, "the former generation is gone");
     // A repository that is caught in the middle of a change leaves the kept one whole.
     scene.add("fourth-1-1.noarch");
@@ -87,7 +88,7 @@ fn changed_metadata_replaces_what_was_kept_and_damaged_is_fetched_again() {
     server.route(&format!("/r/repodata/{}", scene.metadata_file("primary")), [Reply::Status(404)]);
     let error = scene.open(&repositories).unwrap_err();
     assert!(error[0].to_string().contains("not found"), "{}", error[0]);
-    assert_eq!(scene.offline().open(&repositories).unwrap().packages().len(), 3);
+    assert_eq!(scene.offline().open(&repositories).unwrap().len(), 3);
 }
 
 #[test]
@@ -184,8 +185,8 @@ fn lists_of_mirrors_are_followed() {
     };
     let at = |path: &str| format!("{}/{path}", good.url());
     // Only the metalink knows that the first mirror is behind.
-    assert_eq!(open("link", Places::MetaLink(at("link"))).unwrap().packages().len(), 3);
-    assert_eq!(open("list", Places::MirrorList(at("list"))).unwrap().packages().len(), 2);
+    assert_eq!(open("link", Places::MetaLink(at("link"))).unwrap().len(), 3);
+    assert_eq!(open("list", Places::MirrorList(at("list"))).unwrap().len(), 2);
     let error = open("wrong", Places::MetaLink(at("wrong-link"))).unwrap_err();
     assert!(error.contains("the metalink's checksum differs") && error.contains(&stale.url()), "{error}");
     let error = open("portal", Places::MirrorList(at("portal"))).unwrap_err();
@@ -235,9 +236,9 @@ fn signatures_are_checked_where_they_are_asked_for() {
     };
     assert!(open(SignaturePolicy::metadata(&key)).unwrap_err().contains("cannot get `repomd.xml.asc`"));
     scene.sign("ours", "r/repodata/repomd.xml");
-    assert_eq!(open(SignaturePolicy::metadata(&key)).unwrap().packages().len(), 2);
+    assert_eq!(open(SignaturePolicy::metadata(&key)).unwrap().len(), 2);
     let both = SignaturePolicy { keys: vec![other.clone(), key.clone()], ..SignaturePolicy::metadata(&key) };
-    assert_eq!(open(both).unwrap().packages().len(), 2, "any of the keys will do");
+    assert_eq!(open(both).unwrap().len(), 2, "any of the keys will do");
     assert!(open(SignaturePolicy::metadata(&other)).unwrap_err().contains("signature of `repomd.xml`"));
     // Packages without a signature of their own.
     let offer = open(SignaturePolicy::packages(&key)).unwrap();
@@ -253,7 +254,7 @@ fn priorities_and_patterns_decide_which_packages_count() {
     let at = |id: &str, scene: &Scene| RepositoryDefinition::at(id, &scene.path("r").display().to_string());
     let names = |definitions: &[RepositoryDefinition]| -> Vec<String> {
         let offer = scene.open(definitions).unwrap();
-        let names = offer.packages().iter().map(|package| package.header.nevra.nvra());
+        let names = offer.packages().map(|package| package.header.nevra.nvra());
         let mut names: Vec<String> = names.collect();
         names.sort();
         names
@@ -291,16 +292,16 @@ fn a_lock_restores_what_was_fetched_and_lists_choose_packages() {
     complete(&restored, &scene);
     assert_eq!(PackageLock::new(restored.packages), lock, "the same lock again");
 
-    let nevras: Vec<&Nevra> = offer.packages().iter().map(|package| &package.header.nevra).collect();
+    let nevras: Vec<&Nevra> = offer.packages().map(|package| &package.header.nevra).collect();
     let summary = scene.path("summary.json");
     write_summary(&summary, nevras).unwrap();
-    assert_eq!(select(&read_list(&summary).unwrap(), offer.packages()).unwrap().len(), 2);
+    assert_eq!(select(&read_list(&summary).unwrap(), &offer).unwrap().len(), 2);
     fs::write(&summary, "# a comment\nhello-1.0-1.mw1.noarch\nabsent-1-1.noarch.rpm\nlib-2-2.x86_64\n")
         .unwrap();
     let list = read_list(&summary).unwrap();
-    let error = select(&list, offer.packages()).unwrap_err().to_string();
+    let error = select(&list, &offer).unwrap_err().to_string();
     assert!(error.contains("2 of the packages of the summary: absent-1-1.noarch, lib-2-2.x86_64"), "{error}");
-    let (found, missing) = available(&list, offer.packages());
+    let (found, missing) = available(&list, &offer);
     assert_eq!((found.len(), missing.len()), (1, 2));
     for (text, part) in [("{\"Repo\":3}", "summary.json"), ("hello\n", "line 1"), ("a-1-1.x\nb\n", "line 2")]
     {

@@ -45,5 +45,5 @@ pub use session::{
 };
 pub use stop::Stop;
 pub use task::PackageTask;
-pub use universe::{Published, Root, RootRequest, Universe};
+pub use universe::{Outside, Published, RelevantPackage, Root, RootRequest, Universe};
 pub use words::{PlanWords, blocked_text, duration, plan_text, run_status, summary_text};

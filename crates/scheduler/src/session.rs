@@ -13,7 +13,7 @@ use std::sync::{PoisonError, RwLock};
 use config::PackageLimits;
 use grapher::{
     BuildOrder, DependencyGraph, ExternalPackage, GoalErrors, GoalRequest, GraphHints, GraphInput, NodeState,
-    NodeStates, RecordedSpec,
+    NodeStates, RecordedSpec, WantedNames,
 };
 use pkgworker::WORKER_SEMANTICS;
 use rebuild::InputFacts;
@@ -30,7 +30,7 @@ use crate::rounds::Rounds;
 use crate::run::{RunError, RunSettings, RunSummary, run};
 use crate::state_csv::state_csv;
 use crate::task::PackageTask;
-use crate::universe::Universe;
+use crate::universe::{Outside, RelevantPackage, Universe};
 
 /// Where a session reads and writes, and how it builds.
 #[derive(Clone, Debug)]
@@ -192,29 +192,34 @@ impl Session<'_> {
     /// know to answer more than who needs whom.
     pub fn graph(
         &self,
-        external: Vec<IndexedPackage>,
+        outside: impl Into<Outside>,
         scanned: Vec<IndexedPackage>,
         hints: &GraphHints,
     ) -> Result<Graphed, SessionError> {
         let records = RecordStore::new(&self.settings.records).read_all()?;
-        let universe = Universe::new(external, &self.settings.rpms, scanned, &records)
+        let universe = Universe::new(outside, &self.settings.rpms, scanned, &records)
             .with_rules(self.settings.rules.clone());
         let core: BTreeSet<_> = self.worker.core.packages().iter().map(|package| &package.nevra).collect();
-        let external: Vec<ExternalPackage<'_>> = universe
-            .external()
-            .map(|package| {
+        let recorded = recorded(&records, &universe);
+        let names = WantedNames::of(self.document, &recorded);
+        let names = names.with(hints.explained.iter().map(String::as_str));
+        let relevant = universe.external(names.iter());
+        let external: Vec<ExternalPackage<'_>> = relevant
+            .iter()
+            .map(|RelevantPackage { package, files }| {
                 let in_core = core.contains(&package.header.nevra);
-                ExternalPackage::of(&package.header, package.origin, in_core)
+                ExternalPackage { files, ..ExternalPackage::of(&package.header, package.origin, in_core) }
             })
             .collect();
-        let recorded = recorded(&records, &universe);
         let input = GraphInput {
             document: self.document,
             external: &external,
             recorded: &recorded,
             run_check: self.settings.run_check,
         };
-        let graph = DependencyGraph::with_hints(&input, hints);
+        let mut hints = hints.clone();
+        hints.package_names.extend(universe.repository_names());
+        let graph = DependencyGraph::with_hints(&input, &hints);
         for duplicate in graph.duplicates() {
             self.reporter.event(&Event::Warning { message: duplicate.to_string() });
         }

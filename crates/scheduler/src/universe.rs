@@ -3,13 +3,14 @@
 //! One list for the solver, in which every package of the tree is known to belong to its spec. It changes
 //! only by acceptance: a spec's packages are replaced as a set.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rebuild::PublishedState;
-use repository::{IndexedPackage, SolveRequest, Solver};
+use repository::{IndexedPackage, RepositoryIndex, SolveRequest, Solver};
 use rpm_model::{
     BuildRecord, BuildrootLock, ContentDigest, LockedPackage, Nevra, PackageOrigin, PackageRules, Requirement,
 };
@@ -19,12 +20,38 @@ use rpm_model::{
 pub struct Universe {
     /// Packages from outside, and the tree's by the name of their spec.
     solver: Solver<'static>,
+    /// The repositories among them.
+    repositories: Vec<Arc<RepositoryIndex>>,
     /// The packages of each spec.
     published: BTreeMap<String, Vec<Arc<IndexedPackage>>>,
     /// `out/RPMS`: what paths in records are relative to.
     repository: PathBuf,
     /// What each file of the repository contains, by its path.
     contents: HashMap<PathBuf, ContentDigest>,
+}
+
+/// What exists outside the tree.
+#[derive(Debug, Default)]
+pub struct Outside {
+    /// Single packages: the toolchain's, those in the cache.
+    pub packages: Vec<IndexedPackage>,
+    /// Whole repositories, of which only what matters is looked at.
+    pub repositories: Vec<Arc<RepositoryIndex>>,
+}
+
+impl From<Vec<IndexedPackage>> for Outside {
+    fn from(packages: Vec<IndexedPackage>) -> Self {
+        Self { packages, repositories: Vec::new() }
+    }
+}
+
+/// A package from outside the tree that matters to it.
+#[derive(Clone, Debug)]
+pub struct RelevantPackage<'a> {
+    /// The package.
+    pub package: &'a IndexedPackage,
+    /// Its files, as far as they matter.
+    pub files: Cow<'a, [String]>,
 }
 
 /// What the solver is asked for one spec.
@@ -58,7 +85,7 @@ impl Universe {
     /// A file of the repository that no record names, or whose content is not the recorded one, is no part
     /// of it: it was left by a run that ended before it was accepted.
     pub fn new(
-        external: Vec<IndexedPackage>,
+        outside: impl Into<Outside>,
         repository: &Path,
         scanned: Vec<IndexedPackage>,
         records: &BTreeMap<String, BuildRecord>,
@@ -76,9 +103,11 @@ impl Universe {
                 owned.entry(owner).or_default().push(package);
             }
         }
-        let external = external.into_iter().filter(|package| package.origin != PackageOrigin::Tree);
+        let Outside { packages, repositories } = outside.into();
+        let external = packages.into_iter().filter(|package| package.origin != PackageOrigin::Tree);
         let mut universe = Self {
-            solver: Solver::new(external.map(Arc::new)),
+            solver: Solver::with_repositories(repositories.clone(), external.map(Arc::new)),
+            repositories,
             published: BTreeMap::new(),
             repository: repository.to_owned(),
             contents: HashMap::new(),
@@ -96,12 +125,29 @@ impl Universe {
         self
     }
 
-    /// Returns the packages from outside the tree that build roots may use, in no order.
-    pub fn external(&self) -> impl Iterator<Item = &IndexedPackage> {
-        let may_be_used = |package: &&IndexedPackage| {
-            package.origin != PackageOrigin::Tree && self.solver.rules().ban(&package.header.nevra).is_none()
-        };
-        self.solver.index().loose_packages().filter(may_be_used)
+    /// Returns the packages from outside the tree that build roots may use and that matter to whoever asks for these
+    /// names, in no order. All single packages do.
+    pub fn external<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Vec<RelevantPackage<'_>> {
+        let names: Vec<&str> = names.into_iter().collect();
+        let single = self.solver.index().loose_packages();
+        let single = single.filter(|package| package.origin != PackageOrigin::Tree);
+        let single =
+            single.map(|package| RelevantPackage { package, files: Cow::Borrowed(&package.header.files) });
+        let of_repositories = self.repositories.iter().flat_map(|repository| {
+            repository.relevant(names.iter().copied()).into_iter().map(|(number, files)| RelevantPackage {
+                package: repository.package(number),
+                files: Cow::Owned(files),
+            })
+        });
+        let may_be_used =
+            |found: &RelevantPackage<'_>| self.solver.rules().ban(&found.package.header.nevra).is_none();
+        single.chain(of_repositories).filter(may_be_used).collect()
+    }
+
+    /// Returns the names of all packages in repositories.
+    pub fn repository_names(&self) -> BTreeSet<String> {
+        let names = self.repositories.iter().flat_map(|repository| repository.names());
+        names.map(str::to_owned).collect()
     }
 
     /// Returns the packages built from the tree, sorted by path.

@@ -11,7 +11,7 @@ use package_fetcher::{
 use report::{Event, Failure, Stage};
 use repository::{FileKnowledge, IndexedPackage};
 use rpm_model::{AzureSummary, LockedPackage, PackageOrigin};
-use scheduler::{ExternalNeeds, Wanted, failure};
+use scheduler::{ExternalNeeds, Outside, Wanted, failure};
 
 use super::{Base, Pipeline, Specs, environment, usage};
 
@@ -47,7 +47,7 @@ impl Pipeline<'_> {
         let offer = self.offer(base, options)?;
         let needs = self.needs(base, specs, wanted, &offer)?;
         let packages: Vec<LockedPackage> = match options.summary {
-            Some(_) => offer.packages().iter().map(IndexedPackage::locked).collect(),
+            Some(_) => offer.packages().map(IndexedPackage::locked).collect(),
             None => needs.packages,
         };
         let wanted: Vec<WantedPackage> =
@@ -110,7 +110,7 @@ impl Pipeline<'_> {
                 self.precache(list, &offer)?;
             }
             if let Some(list) = &exactly {
-                let chosen = select(list, offer.packages()).map_err(|error| match error {
+                let chosen = select(list, &offer).map_err(|error| match error {
                     missing @ SummaryError::Missing { .. } => {
                         environment(missing).hint("a repository that still has them must be configured")
                     }
@@ -119,14 +119,14 @@ impl Pipeline<'_> {
                 let chosen: BTreeSet<_> = chosen.into_iter().map(|package| package.sha256.clone()).collect();
                 offer.retain(|package| chosen.contains(&package.sha256));
             }
-            let summary = format!("{} repositories, {} packages", definitions.len(), offer.packages().len());
+            let summary = format!("{} repositories, {} packages", definitions.len(), offer.len());
             Ok((offer, summary))
         })
     }
 
     /// Fetches what the repositories have of a list; what they lack is told and no failure.
     fn precache(&self, list: &AzureSummary, offer: &Offer) -> Result<(), Failure> {
-        let (found, missing) = available(list, offer.packages());
+        let (found, missing) = available(list, offer);
         let wanted: Vec<WantedPackage> =
             found.iter().filter_map(|package| offer.wanted(&package.locked())).collect();
         let (downloads, observer) = (self.downloads(), self.observer());
@@ -155,13 +155,16 @@ impl Pipeline<'_> {
         let limits = |spec: &str| self.limits(spec);
         let session = self.session(base, specs, &limits);
         self.stage(Stage::Graph, None, || {
-            let mut external = base.packages.clone();
-            external.extend(offer.packages().iter().cloned());
+            let outside = Outside { packages: base.packages.clone(), repositories: offer.indexes() };
             let scanned = self.scan(&self.config.directories.rpms, PackageOrigin::Tree, "tree")?;
-            let graphed = session.graph(external, scanned, &GraphHints::default()).map_err(failure)?;
+            let graphed = session.graph(outside, scanned, &GraphHints::default()).map_err(failure)?;
             let chosen = session.choose(&graphed, wanted).map_err(failure)?;
             let roots = chosen.order.steps.len();
             let needs = session.external_needs(graphed, &chosen);
+            if let Some(table) = offer.damaged() {
+                let text = format!("`{}` is damaged, so owners of files may be missing", table.display());
+                return Err(environment(text).hint("remove it and run the command again"));
+            }
             let summary = format!(
                 "{roots} build roots need {} packages of other repositories, {} cannot be made up",
                 needs.packages.len(),

@@ -186,7 +186,7 @@ impl Offline<'_> {
 }
 
 fn all(offer: &Offer) -> Vec<WantedPackage> {
-    offer.packages().iter().map(|package| offer.wanted(&package.locked()).unwrap()).collect()
+    offer.packages().map(|package| offer.wanted(&package.locked()).unwrap()).collect()
 }
 
 fn route(server: &SourceServer, directory: &Path, prefix: &str) {
