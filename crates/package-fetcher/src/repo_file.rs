@@ -106,10 +106,6 @@ struct Section<'a> {
 
 impl Section<'_> {
     fn definition(&self, origin: PackageOrigin) -> Result<RepositoryDefinition, (usize, String)> {
-        if self.switch("sslverify")? == Some(false) {
-            let advice = "servers are always verified; name their authority with `sslcacert`";
-            return Err(self.wrong(Some("sslverify"), advice));
-        }
         let key = |key: &str| -> Result<Option<PathBuf>, _> { Ok(self.value(key)?.map(PathBuf::from)) };
         let client_certificate = match (key("sslclientcert")?, key("sslclientkey")?) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
@@ -117,6 +113,12 @@ impl Section<'_> {
             (Some(_), None) => return Err(self.wrong(Some("sslclientcert"), "`sslclientkey` is missing")),
             (None, Some(_)) => return Err(self.wrong(Some("sslclientkey"), "`sslclientcert` is missing")),
         };
+        let places = self.places()?;
+        // Where there is no server, as in the toolkit's own files, there is nothing to verify.
+        if self.switch("sslverify")? == Some(false) && has_servers(&places) {
+            let advice = "servers are always verified; name their authority with `sslcacert`";
+            return Err(self.wrong(Some("sslverify"), advice));
+        }
         let mut exclude = self.patterns("excludepkgs")?;
         exclude.extend(self.patterns("exclude")?);
         let priority = match self.value("priority")? {
@@ -126,7 +128,7 @@ impl Section<'_> {
         Ok(RepositoryDefinition {
             id: self.id.to_owned(),
             origin,
-            places: self.places()?,
+            places,
             priority,
             signatures: self.signatures()?,
             include: self.patterns("includepkgs")?,
@@ -216,6 +218,14 @@ impl Section<'_> {
     }
 }
 
+fn has_servers(places: &Places) -> bool {
+    let is_server = |address: &String| DirectoryFetch::at(address).is_none();
+    match places {
+        Places::Addresses(addresses) => addresses.iter().any(is_server),
+        Places::MirrorList(address) | Places::MetaLink(address) => is_server(address),
+    }
+}
+
 /// Takes the parser's message apart, which begins with `line N: `.
 fn line_and_problem(message: String) -> (usize, String) {
     let parts = message.strip_prefix("line ").and_then(|rest| rest.split_once(": "));
@@ -292,7 +302,8 @@ mod tests {
             [hidden-link]\n\
             mirrorlist=https://m.invalid/metalink?x\n\
             [directory]\n\
-            BaseURL=/srv/repo\n";
+            BaseURL=/srv/repo\n\
+            sslverify=0\n";
         let found = read(text).unwrap();
         let ids: Vec<&str> = found.iter().map(|definition| definition.id.as_str()).collect();
         assert_eq!(ids, ["azurelinux-official-base", "list", "link", "hidden-link", "directory"]);
@@ -332,7 +343,7 @@ mod tests {
             ("[a]\nbaseurl=/x/$relver\n", 2, "[a] baseurl: the variable `$relver` is not known"),
             ("[a]\nbaseurl=/x\ngpgcheck=1\n", 3, "there is no `gpgkey`"),
             ("[a]\nbaseurl=/x\ngpgcheck=1\ngpgkey=https://k.invalid/key\n", 4, "save it to a file"),
-            ("[a]\nbaseurl=/x\nsslverify=0\n", 3, "name their authority with `sslcacert`"),
+            ("[a]\nbaseurl=https://x\nsslverify=0\n", 3, "name their authority with `sslcacert`"),
             ("[a]\nbaseurl=/x\nsslclientcert=/c\n", 3, "`sslclientkey` is missing"),
             ("[a]\nbaseurl=/x\nsslclientkey=/c\n", 3, "`sslclientcert` is missing"),
             ("[a]\nbaseurl=/x\nexclude=a[\n", 3, "[a] exclude: `a[`"),
