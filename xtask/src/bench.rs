@@ -22,6 +22,8 @@ pub(crate) enum Benchmark {
     Pack,
     /// A made-up repository of 60,000 packages opened again, beside dnf's library
     Repository,
+    /// Build roots over the Azure Linux tree (AZURE_TREE) solved beside dnf; --verify compares both
+    Solver,
     /// packages.json of the Azure Linux tree (AZURE_TREE), for other measurements
     AzurePackages,
     /// Graphs of the Azure Linux tree (AZURE_TREE) and of made-up trees of growing size

@@ -43,6 +43,21 @@ pub(crate) enum BenchError {
     /// A package could not be written.
     #[error("cannot write the package {name}")]
     WritePackage { name: &'static str, source: rpm_writer::WriteError },
+    /// A package of a made-up repository could not be written.
+    #[error("cannot write {package}")]
+    WriteSynthetic { package: String, source: rpm_writer::WriteError },
+    /// dnf's library gives no answer.
+    #[error("cannot ask dnf")]
+    Oracle(#[from] testkit::OracleError),
+    /// dnf is not installed.
+    #[error("dnf is not installed")]
+    NoDnf,
+    /// dnf did not read the repository that was written for it.
+    #[error("dnf knows {known} packages of {expected}")]
+    DnfKnows { known: usize, expected: usize },
+    /// Too few build roots can be solved for a figure.
+    #[error("only {count} of {solvable} build roots are small enough beside a core of {core} packages")]
+    FewJobs { count: usize, solvable: usize, core: usize },
     /// A package could not be read.
     #[error("cannot read the toolchain")]
     Repository(#[from] ::repository::RepositoryError),

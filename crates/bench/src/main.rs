@@ -4,7 +4,8 @@
 //! `dnf install` and rpmbuild in a chroot; `reproducible` builds all of `SPECS` twice under different
 //! circumstances and compares every package; `specs` reads a whole distribution beside `rpmspec`, or compares what
 //! both say; `noop` times finding that nothing changed; `graph` draws the graph of a distribution and of made-up trees of
-//! growing size. Each prints a table and writes `target/bench/NAME.json`. What
+//! growing size; `repository` opens a large one; `solver` solves build roots beside dnf, or compares what both answer.
+//! Each prints a table and writes `target/bench/NAME.json`. What
 //! it is not: a test. A goal that is not met is told and is no failure; packages that differ are.
 
 mod azure;
@@ -17,6 +18,7 @@ mod noop;
 mod pack;
 mod repository;
 mod reproducible;
+mod solver;
 mod specs;
 mod tree;
 mod worker;
@@ -102,6 +104,18 @@ enum Benchmark {
         #[command(flatten)]
         repository: repository::RepositoryArguments,
     },
+    /// One build root solved with 1,000 to 30,000 packages known, beside dnf; or with --verify every answer compared
+    ///
+    /// Takes what the specs of the Azure Linux tree say from a checkout (--azure-tree or AZURE_TREE), or from the
+    /// packages.json that azure-packages wrote. Makes repositories of it, which dnf and Millwright both read. With
+    /// --verify random requirement sets and verdicts of the dependency graph are compared with dnf's answers, and
+    /// every difference is listed; exit code 1 when one of the two must be wrong.
+    Solver {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        solver: solver::SolverArguments,
+    },
     /// What the specs of the Azure Linux tree say, written as packages.json for other measurements
     AzurePackages {
         #[command(flatten)]
@@ -163,6 +177,9 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         Benchmark::Pack { common, pack } => at(common, "pack", |place| pack::run(place, pack, reporter)),
         Benchmark::Repository { common, repository } => {
             at(common, "repository", |place| repository::run(place, repository, reporter))
+        }
+        Benchmark::Solver { common, solver } => {
+            at(common, "solver", |place| solver::run(place, solver, reporter))
         }
         Benchmark::AzurePackages { common, packages } => {
             at(common, "azure-packages", |place| azure::packages::run(place, packages, reporter))
