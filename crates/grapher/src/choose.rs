@@ -1,9 +1,7 @@
 //! Which package serves a requirement.
 //!
-//! The rule, in order: packages of the tree (surest knowledge first, see [`crate::Knowledge`]), then live, base and
-//! toolchain repositories, last a package of the tree whose name only suggests that it will serve. Within
-//! one of these: the package that has the required name itself, then one that every build root holds, then
-//! the highest version. A spec's own packages never serve its build.
+//! The rule is in the crate's documentation; [`crate::ProviderRank`] is its order, and `Catalog` keeps the providers of
+//! each name in it. Here is decided who may serve whom: a spec's own packages never serve its build.
 //!
 //! For run-time requirements of a package of the tree its own siblings come before all others, and next the
 //! core packages: they are in every build root anyway, so a requirement that one of them satisfies brings

@@ -16,20 +16,32 @@
 //!
 //! # How providers are chosen
 //!
+//! The rule, in order ([`ProviderRank`], then [`ProviderRule`]); [`DependencyGraph::explain_provider`] shows it at work:
+//!
 //! 1. A package of the tree: what its spec declares, what its last build provided, what the external
 //!    package of the same name provides that it replaces (name take-over).
-//! 2. Staging, the live repository, the base repositories, the toolchain.
+//! 2. The staging repository, the live repository, the base repositories, the toolchain.
 //! 3. A package of the tree that was never built and whose name suggests it (`pkgconfig(x)`: `x-devel`).
 //!
-//! Run-time requirements of packages of the tree are followed as far as they lead to packages of the tree;
-//! what a core package satisfies stays with it, for the core is in every root anyway. Those of external
-//! packages are not followed: what the toolchain's own packages need does not come before everything. It
-//! follows that a build may be given packages of
-//! those specs only that are in its [`BuildOrder::closure`]: a solver that is offered whatever happens to be
-//! finished would make results depend on timing.
+//! Within one of these: the package that has the required name itself, then one that every build root holds, then the
+//! highest version, then the first by name.
 //!
 //! A spec's own packages never serve its build: `make`, which needs `make`, gets the toolchain's, else its
-//! own last build. Cycles over several specs are broken alike; see [`CycleBreak`].
+//! own last build. At run time a package's siblings come before all others, and next what the core satisfies stays
+//! with it.
+//!
+//! Run-time requirements of packages of the tree are followed as far as they lead to packages of the tree;
+//! what a core package satisfies brings nothing in, for the core is in every root anyway. Those of external
+//! packages are not followed: what the toolchain's own packages need does not come before everything. It
+//! follows that a build may be given packages of those specs only that are in its [`BuildOrder::closure`]: a solver
+//! that is offered whatever happens to be finished would make results depend on timing.
+//!
+//! # Cycles
+//!
+//! Packages that need one another at run time only are installed together. A cycle through a build is broken at a
+//! build requirement by an older package, core packages first, the last build last ([`CycleRule`]); the spec that is
+//! built with it is due once more when the new package exists ([`SecondPass`]). What nothing breaks is reported with
+//! the requirement of each step and hinders its own specs only. [`DependencyGraph::cycle_report`] lists all of it.
 
 mod answer;
 mod catalog;

@@ -45,7 +45,9 @@ impl<'a> Names<'a> {
                 let longer = name.len().max(inner.len());
                 let allowed = (longer / LETTERS_PER_ERROR).max(1);
                 // Cheap to see: keeps thousands of names times findings affordable.
-                if longer - name.len().min(inner.len()) > allowed || apart(&own, letters) as usize > allowed {
+                if longer - name.len().min(inner.len()) > allowed
+                    || usize::from(apart(&own, letters)) > allowed
+                {
                     return None;
                 }
                 let (own, other) = without_common_ends(inner, name);
@@ -77,14 +79,11 @@ fn without_common_ends<'n>(a: &'n str, b: &'n str) -> (&'n str, &'n str) {
 }
 
 /// Returns how many letters at least must change to make one name of the other.
-fn apart(a: &Letters, b: &Letters) -> u32 {
-    let mut missing = 0;
-    let mut surplus = 0;
-    for (a, b) in a.iter().zip(b) {
-        missing += u32::from(b.saturating_sub(*a));
-        surplus += u32::from(a.saturating_sub(*b));
-    }
-    missing.max(surplus)
+fn apart(a: &Letters, b: &Letters) -> u16 {
+    let more = |a: &Letters, b: &Letters| -> u16 {
+        a.iter().zip(b).map(|(a, b)| u16::from(a.saturating_sub(*b))).sum()
+    };
+    more(a, b).max(more(b, a))
 }
 
 #[cfg(test)]
@@ -112,7 +111,7 @@ mod tests {
                 assert_eq!(strsim::damerau_levenshtein(left_of_a, left_of_b), distance, "{a} {b}");
                 // Names of other than ASCII letters are measured in bytes here, which only makes them seem further.
                 if a.is_ascii() && b.is_ascii() {
-                    assert!(apart(&letters(a), &letters(b)) as usize <= distance, "{a} {b}");
+                    assert!(usize::from(apart(&letters(a), &letters(b))) <= distance, "{a} {b}");
                 }
             }
         }

@@ -8,12 +8,15 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
-use grapher::{DependencyGraph, ExternalPackage, GoalRequest, GraphInput, Obstacle};
+use grapher::{DependencyGraph, ExternalPackage, GoalRequest, GraphInput, Style, report_text};
 use rpm_model::{PackageOrigin, PackagesDocument};
 use serde::{Deserialize, Serialize};
 
 use crate::error::BenchError;
 use crate::measure::cpu_of_this_process;
+
+/// Columns of the report, as `millwright plan` sets it where it is not told.
+const REPORT_WIDTH: usize = 100;
 
 /// What is drawn.
 #[derive(Clone, Debug, Args)]
@@ -165,7 +168,8 @@ struct Report {
 fn report(graph: &DependencyGraph) -> Report {
     let goals = graph.select(&GoalRequest::default()).unwrap_or_default();
     let order = graph.order(&goals);
-    let mut text = String::new();
+    let found = graph.report_over(&order, &goals);
+    let mut text = report_text(&found, &Style { width: REPORT_WIDTH, whole: false });
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for finding in graph.unresolvable() {
         text += &format!("unresolvable: {finding}\n");
@@ -203,27 +207,18 @@ fn report(graph: &DependencyGraph) -> Report {
         counts.insert(name.to_owned(), count);
     }
     for step in &order.steps {
-        let obstacles = step.obstacles();
-        for obstacle in &obstacles {
-            *counts.entry(kind(obstacle).to_owned()).or_default() += 1;
-        }
         *counts.entry("prerequisites".to_owned()).or_default() += step.needs().len();
-        if let Some(first) = obstacles.first() {
-            *counts.entry("hindered".to_owned()).or_default() += 1;
-            text += &format!("{}: {first}\n", step.spec);
-        }
+        *counts.entry("hindered".to_owned()).or_default() += usize::from(step.is_hindered());
     }
-    counts.insert("levels".to_owned(), order.levels().len());
+    for (name, count) in [
+        ("blocked", found.blocked),
+        ("waiting", found.waiting),
+        ("root_causes", found.causes.len()),
+        ("levels", order.levels().len()),
+    ] {
+        counts.insert(name.to_owned(), count);
+    }
     Report { text, counts }
-}
-
-fn kind(obstacle: &Obstacle) -> &'static str {
-    match obstacle {
-        Obstacle::Unresolvable(_) => "obstacles_unresolvable",
-        Obstacle::Open(_) => "obstacles_open",
-        Obstacle::Cycle(_) => "obstacles_cycle",
-        Obstacle::Blocked { .. } => "obstacles_blocked",
-    }
 }
 
 /// Returns how large the tree and its graph are.

@@ -204,13 +204,13 @@ fn graph_verdicts(
         graph.unresolvable().iter().cloned().map(GraphVerdict::Unresolvable).collect();
     let chosen: Vec<GraphVerdict> = graph
         .specs()
-        .flat_map(|spec| graph.providers(spec).iter().map(move |one| (spec, one)))
+        .flat_map(|spec| graph.providers(spec).into_iter().map(move |one| (spec, one)))
         .filter_map(|(spec, (requirement, provider))| match provider {
             Provider::Tree { package, knowledge, .. } => Some(GraphVerdict::Chosen {
                 spec: spec.to_owned(),
                 requirement: requirement.clone(),
                 package: package.to_string(),
-                knowledge: *knowledge,
+                knowledge,
             }),
             Provider::External { .. } => None,
         })
