@@ -1,3 +1,5 @@
+//! Index files are written, read again, damaged and hidden from.
+
 use proptest::prelude::*;
 
 use super::*;
