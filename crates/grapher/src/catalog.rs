@@ -18,7 +18,7 @@ use rpm_model::{
     Comparison, Constraint, Dependency, Evr, Nevra, PackageOrigin, Requirement, SpecData, SpecPackage,
 };
 
-use crate::convention::usual_packages;
+use crate::convention::{unlikelihood, usual_packages};
 use crate::input::{ExternalPackage, GraphInput, RecordedOutput};
 use crate::model::DuplicateSpec;
 use crate::provider::ProviderRank as Rank;
@@ -243,8 +243,11 @@ impl<'a> Catalog<'a> {
     fn preference(&self, name: &str, entry: &Entry) -> impl Ord + use<'a> {
         let nevra = self.nevra(entry.who);
         let in_core = matches!(entry.who, Who::External(place) if self.externals[place].in_core);
+        // Where names are all that is known, the likelier name counts.
+        let guess = if entry.rank == Rank::Suggested { unlikelihood(name, &nevra.name) } else { 0 };
         (
             entry.rank,
+            guess,
             nevra.name != name,
             !in_core,
             Reverse(&nevra.evr),

@@ -29,6 +29,12 @@ pub(crate) fn usual_packages(capability: &str) -> Vec<String> {
     }
 }
 
+/// Returns how likely a package is what usually provides a capability: 0 for the likeliest name.
+pub(crate) fn unlikelihood(capability: &str, package: &str) -> usize {
+    let usual = usual_packages(capability);
+    usual.iter().position(|name| name.eq_ignore_ascii_case(package)).unwrap_or(usual.len())
+}
+
 /// Returns names with each ending: as it is, with and without `lib`, without version digits.
 fn library_names(name: &str, endings: &[&str]) -> Vec<String> {
     let short = name.trim_end_matches(|c: char| c.is_ascii_digit() || ".-_".contains(c));

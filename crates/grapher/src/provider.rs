@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::DependencyGraph;
 use crate::catalog::{Catalog, Who};
+use crate::convention::unlikelihood;
 use crate::model::{Edge, EdgeKind, Knowledge, Node, Provider, Scope, Unresolvable, origin_name};
 
 /// How a package comes to provide something, in the order of preference.
@@ -58,6 +59,8 @@ pub enum ProviderRule {
     OnlyCandidate,
     /// The better [`ProviderRank`].
     Rank,
+    /// Both are guesses, and this one's name is the likelier.
+    LikelierName,
     /// The package has the required name itself.
     OwnName,
     /// Every build root holds it.
@@ -284,8 +287,11 @@ impl Offers {
 /// Returns what puts a candidate before another.
 fn deciding_rule(first: &ProviderCandidate, second: &ProviderCandidate, name: &str) -> ProviderRule {
     let own_name = |candidate: &ProviderCandidate| candidate.package.name == name;
+    let guess = |candidate: &ProviderCandidate| unlikelihood(name, &candidate.package.name);
     if first.rank != second.rank {
         ProviderRule::Rank
+    } else if first.rank == ProviderRank::Suggested && guess(first) != guess(second) {
+        ProviderRule::LikelierName
     } else if own_name(first) != own_name(second) {
         ProviderRule::OwnName
     } else if first.in_core != second.in_core {
@@ -407,6 +413,7 @@ impl fmt::Display for ProviderRule {
         f.write_str(match self {
             Self::OnlyCandidate => "nothing else that fits provides it",
             Self::Rank => "by where it comes from and how surely it is known: the tree first",
+            Self::LikelierName => "both are guesses, and this name is the likelier",
             Self::OwnName => "the package that has the required name itself comes first",
             Self::Core => "a package that every build root holds comes first",
             Self::HigherVersion => "the higher version comes first",

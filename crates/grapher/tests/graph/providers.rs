@@ -53,6 +53,8 @@ fn a_new_package_takes_over_from_the_one_it_replaces() {
 #[test]
 fn names_suggest_providers_only_where_nothing_better_is_known() {
     check("spec a\nbr pkgconfig(libz)\nspec z\npkg z-devel", &["z-devel Suggested"]);
+    // The likelier name first, although another comes before it.
+    check("spec a\nbr pkgconfig(z)\nspec z\npkg z\npkg z-devel", &["z-devel Suggested"]);
     // Also where the package it replaces does not provide it (Debian's bzip2 has no bzip2.pc, ours has).
     check("spec a\nbr pkgconfig(z)\nspec z\npkg z-devel\ntoolchain z-devel-1", &["z-devel Suggested"]);
     check("spec a\nbr pkgconfig(z)\nspec z\npkg z-devel\nbuilt 1\nhas z-devel", &[]);
