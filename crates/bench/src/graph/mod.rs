@@ -228,7 +228,6 @@ mod tests {
             grapher::GraphInput { document: &tree.document, external: &[], recorded: &[], run_check: false };
         let graph = grapher::DependencyGraph::new(&input);
         // The ring of three specs, and the bootstrap set without its toolchain.
-        assert!(graph.cycles().iter().any(|cycle| cycle.specs == ["spec00997", "spec00998", "spec00999"]));
         let among = |cycle: &grapher::BuildCycle, range: std::ops::Range<usize>| {
             cycle.specs.iter().all(|spec| range.clone().any(|index| synthetic::name(index) == *spec))
         };
