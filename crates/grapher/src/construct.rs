@@ -1,6 +1,6 @@
 //! Makes nodes and edges from the catalogue: one pass over packages, one over specs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use foldhash::HashMap;
@@ -332,7 +332,9 @@ impl<'a> Construction<'a> {
         let tree = self.catalog.packages.iter().map(|package| package.nevra.name.as_str());
         let outside = self.catalog.externals.iter().map(|package| package.nevra.name.as_str());
         let names = Names::new(tree.chain(outside).chain(package_names.iter().map(String::as_str)));
-        let near = names.near_each(&distinct);
+        // A tree lacks the same thing in many places.
+        let near: BTreeMap<&str, Vec<String>> =
+            distinct.into_iter().map(|wanted| (wanted, names.near(wanted))).collect();
         for (finding, wanted) in self.findings.iter_mut().zip(&wanted) {
             if let Some(names) = wanted.as_deref().and_then(|wanted| near.get(wanted)) {
                 finding.told.near.clone_from(names);

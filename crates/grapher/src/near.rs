@@ -1,8 +1,6 @@
 //! Names that look like a mistyped one.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use rayon::prelude::*;
+use std::collections::BTreeSet;
 
 /// More similar names than this help nobody.
 const MAXIMUM_NAMES: usize = 3;
@@ -16,19 +14,13 @@ const CLASSES: usize = 32;
 /// Counts of two names that differ by more than some number show that their edit distance is larger than that.
 type Letters = [u8; CLASSES];
 
-/// The names that exist.
+/// The names that exist, by length, then sorted.
 pub(crate) struct Names<'a>(Vec<(&'a str, Letters)>);
 
 impl<'a> Names<'a> {
     pub(crate) fn new(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let names: BTreeSet<&str> = names.into_iter().collect();
-        Self(names.into_iter().map(|name| (name, letters(name))).collect())
-    }
-
-    /// Returns what [`Self::near`] says of each of many names.
-    pub(crate) fn near_each<'w>(&self, wanted: &BTreeSet<&'w str>) -> BTreeMap<&'w str, Vec<String>> {
-        let wanted: Vec<&str> = wanted.iter().copied().collect();
-        wanted.into_par_iter().map(|wanted| (wanted, self.near(wanted))).collect()
+        let names: BTreeSet<(usize, &str)> = names.into_iter().map(|name| (name.len(), name)).collect();
+        Self(names.into_iter().map(|(_, name)| (name, letters(name))).collect())
     }
 
     /// Returns the most similar names, best first; a `kind(name)` is compared by what is inside.
@@ -38,16 +30,16 @@ impl<'a> Names<'a> {
             return Vec::new();
         }
         let own = letters(inner);
-        let mut found: Vec<(usize, &str)> = self
-            .0
+        // Neither much shorter nor much longer ones.
+        let shortest = self.0.partition_point(|(name, _)| name.len() + allowed(inner.len()) < inner.len());
+        let longest = self.0.partition_point(|(name, _)| name.len() <= inner.len() + allowed(name.len()));
+        let mut found: Vec<(usize, &str)> = self.0[shortest..longest]
             .iter()
             .filter_map(|(name, letters)| {
                 let longer = name.len().max(inner.len());
-                let allowed = (longer / LETTERS_PER_ERROR).max(1);
+                let allowed = allowed(longer);
                 // Cheap to see: keeps thousands of names times findings affordable.
-                if longer - name.len().min(inner.len()) > allowed
-                    || usize::from(apart(&own, letters)) > allowed
-                {
+                if usize::from(apart(&own, letters)) > allowed {
                     return None;
                 }
                 let (own, other) = without_common_ends(inner, name);
@@ -58,6 +50,11 @@ impl<'a> Names<'a> {
         found.sort();
         found.into_iter().take(MAXIMUM_NAMES).map(|(_, name)| name.to_owned()).collect()
     }
+}
+
+/// Returns how many letters may be wrong in a name of a length.
+fn allowed(length: usize) -> usize {
+    (length / LETTERS_PER_ERROR).max(1)
 }
 
 fn letters(name: &str) -> Letters {
