@@ -15,7 +15,8 @@ use std::ops::Range;
 
 use foldhash::{HashMap, HashSet};
 use rpm_model::{
-    Comparison, Constraint, Dependency, Evr, Nevra, PackageOrigin, Requirement, SpecData, SpecPackage,
+    Comparison, Constraint, Dependency, Evr, ListedFile, Nevra, PackageOrigin, Requirement, SpecData,
+    SpecPackage,
 };
 
 use crate::convention::{unlikelihood, usual_packages};
@@ -66,6 +67,8 @@ pub(crate) struct TreePackage<'a> {
     pub(crate) spec: usize,
     pub(crate) nevra: &'a Nevra,
     provides: &'a [Dependency],
+    /// What its `%files` section lists.
+    pub(crate) listed: &'a [ListedFile],
     pub(crate) requires: &'a [Requirement],
     /// Requirements that only the last build shows.
     pub(crate) recorded_requires: Vec<&'a Requirement>,
@@ -168,6 +171,7 @@ impl<'a> Catalog<'a> {
                     spec: index,
                     nevra: &package.nevra,
                     provides: &package.provides,
+                    listed: &package.files,
                     requires: &package.requires,
                     recorded_requires: recorded_requires.difference(&declared).copied().collect(),
                     unbuilt: output.is_none(),
@@ -210,6 +214,7 @@ impl<'a> Catalog<'a> {
                 let package = &self.packages[place];
                 let name = package.nevra.name.as_str();
                 index.add_all(who, Rank::Declared, package.provides, &[], None);
+                index.add_listed(who, package.listed);
                 let output = self.older[spec.older.clone()].iter();
                 if let Some(old) = output.map(|older| older.output).find(|old| old.nevra.name == name) {
                     let carry = Some(Carry::new(old.nevra, old.provides, package.nevra));
@@ -317,6 +322,18 @@ struct Index<'a, 'w> {
 }
 
 impl<'a> Index<'a, '_> {
+    /// Adds the files that a spec lists by their full paths. A pattern says nothing certain, for only the build
+    /// shows what it matches.
+    fn add_listed(&mut self, who: Who, listed: &'a [ListedFile]) {
+        for file in listed.iter().filter(|file| !file.excluded && !file.path.contains(['*', '?', '[', '{'])) {
+            let is_excluded = || listed.iter().any(|other| other.excluded && other.path == file.path);
+            if self.wanted.contains(file.path.as_str()) && !is_excluded() {
+                let entry = Entry { who, rank: Rank::Declared, constraint: None };
+                self.entries.entry(&file.path).or_default().push(entry);
+            }
+        }
+    }
+
     fn add_all(
         &mut self,
         who: Who,

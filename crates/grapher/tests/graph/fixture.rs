@@ -8,7 +8,7 @@
 //! requires y             of the package
 //! built 1.2              the spec was built: `has PKG`, then `provides` and `requires` of that build
 //! toolchain make-4       an external package; also `core`, `base`, `live`, `staging`
-//! file /usr/bin/make     of the external package
+//! file /usr/bin/make     of the external package, or as a package of the tree lists it in %files
 //! bad broken             a spec that cannot be read
 //! ```
 
@@ -92,6 +92,9 @@ impl Tree {
                 }
                 "requires" => {
                     tree.spec().packages.last_mut().unwrap().requires.push(rest.parse().unwrap());
+                }
+                "file" if place == "pkg" => {
+                    tree.spec().packages.last_mut().unwrap().files.push(rest.parse().unwrap());
                 }
                 "file" => tree.externals.last_mut().unwrap().files.push(rest.to_owned()),
                 _ => panic!("{line}"),

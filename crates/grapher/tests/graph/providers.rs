@@ -51,6 +51,20 @@ fn a_new_package_takes_over_from_the_one_it_replaces() {
 }
 
 #[test]
+fn files_that_a_spec_lists_by_path_are_declared() {
+    let check = |listed: &str, expected: &[&str]| {
+        check(&format!("spec a\nbr /usr/bin/odd\nspec z\npkg z\n{listed}"), expected);
+    };
+    check("file /usr/bin/odd", &["z Declared"]);
+    check("file %ghost /usr/bin/odd", &["z Declared"]);
+    // Only the build shows what a pattern or a directory matches.
+    check("file /usr/bin/*", &[]);
+    check("file /usr/bin", &[]);
+    check("file %exclude /usr/bin/odd", &[]);
+    check("file /usr/bin/odd\nfile %exclude /usr/bin/odd", &[]);
+}
+
+#[test]
 fn names_suggest_providers_only_where_nothing_better_is_known() {
     check("spec a\nbr pkgconfig(libz)\nspec z\npkg z-devel", &["z-devel Suggested"]);
     // The likelier name first, although another comes before it.
