@@ -29,8 +29,8 @@ pub struct DnfAnswer {
     pub packages: Option<BTreeSet<String>>,
     /// Its words where it finds no way.
     pub problem: Option<String>,
-    /// What resolving alone took.
-    pub seconds: f64,
+    /// Processor time that resolving alone took.
+    pub cpu_seconds: f64,
 }
 
 /// Why an oracle gave no answer.

@@ -3,14 +3,13 @@
 //! A job is the build requirements of a real spec beside a core of what every build root holds. The same jobs are
 //! solved at every size, so that a row shows what knowing more packages costs; all that they need is in the smallest
 //! repository. One solver is made and solves each job once, as a run does: what is worked out for one job is there
-//! for the next. dnf's time is that of its library's resolving alone, in one process over the loaded repository, and
+//! for the next. Processor time all over. dnf's is that of its library's resolving alone, in one process over the loaded repository, and
 //! once that of the whole command.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Instant;
 
 use report::{ExitStatus, Reporter};
 use repository::{IndexedPackage, SolveRequest, Solver};
@@ -24,49 +23,53 @@ use super::verify::{found, write_questions};
 use super::{known_packages, synthetic};
 use crate::azure::ARCH;
 use crate::error::BenchError;
-use crate::figures::{Figures, Metric, table};
+use crate::figures::{Figures, Metric, Spread, table};
 use crate::machine::Machine;
 use crate::specs::note;
 use crate::{Conclusion, Place, measure};
 
 /// How many packages are known.
 const SIZES: [usize; 4] = [1_000, 3_000, 10_000, 30_000];
-/// Milliseconds a job may take with [`GOAL_SIZE`] packages known.
+/// Milliseconds of processor time a job may take with [`GOAL_SIZE`] packages known.
 const GOAL: f64 = 2.0;
 const GOAL_SIZE: usize = 10_000;
 /// What the jobs' closures may come to, so that all of them are in the smallest repository.
 const MOST_NEEDED: usize = 900;
+/// More jobs make no better median.
+const MOST_JOBS: usize = 400;
 /// Fewer jobs are no sample.
 const LEAST_JOBS: usize = 20;
 /// How often what happens once a run is measured.
 const ROUNDS: usize = 9;
-/// What build roots start from; with all that these need it is the core.
+/// What build roots start from, with all that these need.
 const CORE: [&str; 24] = [
     "bash",
-    "binutils",
-    "bzip2",
     "coreutils",
-    "cpio",
-    "diffutils",
-    "elfutils",
-    "file",
-    "filesystem",
-    "findutils",
-    "gawk",
     "gcc",
     "glibc-devel",
-    "grep",
-    "gzip",
     "make",
+    "binutils",
+    "sed",
+    "grep",
+    "gawk",
+    "tar",
+    "gzip",
+    "findutils",
+    "diffutils",
     "patch",
+    "filesystem",
+    "xz",
+    "bzip2",
+    "file",
+    "cpio",
+    "rpm-build",
     "perl",
     "pkgconf",
-    "rpm-build",
-    "sed",
-    "tar",
     "util-linux",
-    "xz",
+    "elfutils",
 ];
+/// A worker's core has about a hundred packages.
+const MOST_IN_CORE: usize = 110;
 
 /// The build requirements of a spec.
 struct Job<'d> {
@@ -86,9 +89,10 @@ pub(super) fn run(
     let chosen = choose_jobs(document, &base, &place.scratch.join("base"))?;
     let mut rows: Vec<(String, String, Metric)> = Vec::new();
     let mut text = format!(
-        "{} jobs, core of {} packages, {} packages in all build roots; {} of {} specs can be solved\n",
+        "{} jobs, core of {} packages, {} packages in a build root, {} in all of them; {} of {} specs can be solved\n",
         chosen.jobs.len(),
         chosen.core,
+        chosen.root,
         chosen.needed.len(),
         chosen.solvable,
         document.specs.len()
@@ -120,6 +124,8 @@ struct Chosen<'d> {
     needed: BTreeSet<usize>,
     /// How many packages the core has.
     core: usize,
+    /// How many packages a build root has, in the median.
+    root: f64,
     /// How many specs' build requirements can be satisfied at all.
     solvable: usize,
 }
@@ -131,7 +137,7 @@ fn choose_jobs<'d>(
 ) -> Result<Chosen<'d>, BenchError> {
     let packages = synthetic::write(base, directory)?;
     let solver = Solver::new(&packages);
-    let core = core(&solver)?;
+    let core = core(&solver);
     let places: HashMap<String, usize> =
         (0..).zip(base).map(|(place, header)| (header.nevra.to_string(), place)).collect();
     let mut needed: BTreeSet<usize> = core.iter().map(|one| places[&one.nevra.to_string()]).collect();
@@ -144,12 +150,13 @@ fn choose_jobs<'d>(
     }
     let solvable = closures.len();
     // Spread over the tree, and of all sizes: every job that still fits.
-    let mut jobs = Vec::new();
+    let (mut jobs, mut sizes) = (Vec::new(), Vec::new());
     let step = 7;
     for start in 0..step {
         for (closure, job) in closures.iter().skip(start).step_by(step) {
-            if needed.union(closure).count() <= MOST_NEEDED {
+            if jobs.len() < MOST_JOBS && needed.union(closure).count() <= MOST_NEEDED {
                 needed.extend(closure);
+                sizes.push(closure.len() as f64);
                 jobs.push(Job { spec: job.spec, requires: job.requires });
             }
         }
@@ -157,16 +164,24 @@ fn choose_jobs<'d>(
     if jobs.len() < LEAST_JOBS {
         return Err(BenchError::FewJobs { count: jobs.len(), solvable, core: core.len() });
     }
-    Ok(Chosen { jobs, needed, core: core.len(), solvable })
+    let root = Spread::of(&sizes).map_or(0.0, |spread| spread.median);
+    Ok(Chosen { jobs, needed, core: core.len(), root, solvable })
 }
 
-/// Solves for the core.
-fn core(solver: &Solver<'_>) -> Result<Vec<LockedPackage>, BenchError> {
-    let wanted: Vec<Requirement> = CORE.iter().map(|name| Dependency::any(*name).into()).collect();
-    let set = solver
-        .solve(&SolveRequest::new(ARCH, &wanted))
-        .map_err(|explanation| BenchError::Unresolved { explanation: explanation.to_string() })?;
-    Ok(set.packages().iter().map(|package| package.locked.clone()).collect())
+/// Solves for the core: of [`CORE`] as many names as do not make it larger than [`MOST_IN_CORE`].
+fn core(solver: &Solver<'_>) -> Vec<LockedPackage> {
+    let mut wanted: Vec<Requirement> = Vec::new();
+    let mut core = Vec::new();
+    for name in CORE {
+        wanted.push(Dependency::any(name).into());
+        match solver.solve(&SolveRequest::new(ARCH, &wanted)) {
+            Ok(set) if set.packages().len() <= MOST_IN_CORE => {
+                core = set.packages().iter().map(|package| package.locked.clone()).collect();
+            }
+            _ => drop(wanted.pop()),
+        }
+    }
+    core
 }
 
 fn request<'r>(core: &'r [LockedPackage], job: &Job<'r>) -> SolveRequest<'r> {
@@ -183,26 +198,26 @@ struct Size<'m, 'd> {
 impl Size<'_, '_> {
     fn rows(&self, size: usize, text: &mut String) -> Result<Vec<(String, String, Metric)>, BenchError> {
         let jobs = &self.chosen.jobs;
-        let core = core(&Solver::new(self.packages))?;
+        let core = core(&Solver::new(self.packages));
         let mut making = Vec::new();
         let mut first = Vec::new();
         for round in 0..ROUNDS {
-            let (solver, seconds) = timed(|| Solver::new(self.packages));
-            making.push(seconds);
-            first.push(timed(|| found(&solver, &request(&core, &jobs[round % jobs.len()]))).1);
+            let (solver, time) = timed(|| Solver::new(self.packages))?;
+            making.push(time);
+            first.push(timed(|| found(&solver, &request(&core, &jobs[round % jobs.len()])))?.1);
         }
         let solver = Solver::new(self.packages);
         let (mut answers, mut each) = (Vec::new(), Vec::new());
         for (number, job) in jobs.iter().enumerate() {
-            let (answer, seconds) = timed(|| solver.solve(&request(&core, job)));
+            let (answer, time) = timed(|| solver.solve(&request(&core, job)))?;
             // The first job of a solver is a row of its own.
-            each.extend((number > 0).then_some(seconds));
+            each.extend((number > 0).then_some(time));
             let names = |set: repository::ResolvedSet| {
                 set.packages().iter().map(|package| package.locked.nevra.to_string()).collect()
             };
             answers.push(answer.map(names).map_err(|explanation| explanation.to_string()));
         }
-        let replaced = self.replaced(&core);
+        let replaced = self.replaced(&core)?;
         let (theirs, verdicts) = self.peer(&core, &answers)?;
         text.push_str(&format!("  answers beside dnf's:\n{verdicts}\n"));
         let command = self.command()?;
@@ -211,22 +226,22 @@ impl Size<'_, '_> {
             let title = format!("{size} packages: {title}");
             rows.extend(metric.map(|metric| (format!("{key}_{size}"), title, metric)));
         };
-        let job = Metric::of("ms", &each).map(|metric| metric.beside(&theirs));
+        let job = Metric::of("ms CPU", &each).map(|metric| metric.beside(&theirs));
         let job = job.map(|metric| if size == GOAL_SIZE { metric.at_most(GOAL) } else { metric });
         row("job", "one job", job);
         row(
             "command",
             "the same beside the whole command",
-            Metric::of("ms", &each).map(|m| m.beside(&command)),
+            Metric::of("ms CPU", &each).map(|m| m.beside(&command)),
         );
-        row("first_job", "the first job of a solver", Metric::of("ms", &first));
-        row("replaced", "packages of a spec replaced, and a job", Metric::of("ms", &replaced));
-        row("making", "making the solver", Metric::of("ms", &making));
+        row("first_job", "the first job of a solver", Metric::of("ms CPU", &first));
+        row("replaced", "packages of a spec replaced, and a job", Metric::of("ms CPU", &replaced));
+        row("making", "making the solver", Metric::of("ms CPU", &making));
         Ok(rows)
     }
 
     /// Milliseconds to replace the packages of one spec by new builds and to solve a job then.
-    fn replaced(&self, core: &[LockedPackage]) -> Vec<f64> {
+    fn replaced(&self, core: &[LockedPackage]) -> Result<Vec<f64>, BenchError> {
         let jobs = &self.chosen.jobs;
         let mut by_source: BTreeMap<&str, Vec<Arc<IndexedPackage>>> = BTreeMap::new();
         for package in self.packages {
@@ -263,9 +278,9 @@ impl Size<'_, '_> {
                 solver.replace(source, rebuilt);
                 solver.solve(&request(core, job)).is_ok()
             };
-            values.push(timed(work).1);
+            values.push(timed(work)?.1);
         }
-        values
+        Ok(values)
     }
 
     /// Milliseconds that dnf's library takes for each job, and how its answers stand to ours.
@@ -296,7 +311,7 @@ impl Size<'_, '_> {
         let (mut times, mut verdicts) = (Vec::new(), Vec::new());
         for (set, ours) in sets.iter().zip(answers) {
             let (verdict, answer) = verdict::judge(set, ours, &mut dnf)?;
-            times.push(answer.seconds * 1000.0);
+            times.push(answer.cpu_seconds * 1000.0);
             verdicts.push(verdict);
         }
         let wrong = sets.iter().zip(&verdicts).filter(|(_, verdict)| verdict.is_defect());
@@ -327,7 +342,7 @@ impl Size<'_, '_> {
                 .arg(format!("--installroot={}", self.directory.join("root").display()))
                 .args([repository("rpms"), repository("questions")])
                 .args(["--repo=rpms", "--repo=questions", "install", "millwright-question-0"]);
-            values.push(measure::run(&mut command, &log)?.wall.as_secs_f64() * 1000.0);
+            values.push(measure::run(&mut command, &log)?.cpu.as_secs_f64() * 1000.0);
         }
         // The first run makes what the others find.
         values.remove(0);
@@ -335,9 +350,9 @@ impl Size<'_, '_> {
     }
 }
 
-/// Returns what some work gives, and the milliseconds that it took.
-fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
-    let start = Instant::now();
-    let result = work();
-    (result, start.elapsed().as_secs_f64() * 1000.0)
+/// Returns what some work gives, and the milliseconds of processor time that it took: wall time would tell of others'
+/// work on the machine.
+fn timed<T>(work: impl FnOnce() -> T) -> Result<(T, f64), BenchError> {
+    let (result, cost) = measure::of_this_process(|| Ok(work()))?;
+    Ok((result, cost.cpu.as_secs_f64() * 1000.0))
 }

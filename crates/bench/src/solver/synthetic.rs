@@ -17,8 +17,8 @@ use rpm_writer::{FileEntry, Package, Payload};
 use crate::error::BenchError;
 
 /// How many libraries are needed by many, and in how many of a hundred cases one of them is.
-const POPULAR: usize = 40;
-const POPULAR_PERCENT: u8 = 94;
+const POPULAR: usize = 25;
+const POPULAR_PERCENT: u8 = 97;
 
 /// The packages that the tree's specs declare for its architecture, sorted; of two of one identity the first.
 pub(super) fn declared(document: &PackagesDocument) -> Vec<PackageHeader> {
@@ -105,7 +105,7 @@ fn package_bytes(header: &PackageHeader) -> Result<Vec<u8>, rpm_writer::WriteErr
 }
 
 /// Adds what generators would: whatever specs require and nothing declares, a library of each package of the
-/// architecture, and requirements on libraries, four to twelve a package (its symbol versions counted).
+/// architecture, and requirements on libraries, eight to twenty a package with binaries (symbol versions counted).
 pub(super) fn completed(document: &PackagesDocument, seed: u64) -> Vec<PackageHeader> {
     let mut headers = declared(document);
     let mut random = Rng::with_seed(seed);
@@ -203,40 +203,53 @@ fn usual_packages(capability: &str) -> Vec<String> {
     }
 }
 
-/// Lets packages provide libraries and require those of others: of earlier ones, mostly of the first few, so that
-/// a library's own closure stays as small as real ones are.
+/// Lets packages provide libraries and require those of others: of earlier ones, mostly of the first few, which are
+/// packages that require little, so that a library's own closure stays as small as real ones are.
 fn add_libraries(headers: &mut [PackageHeader], peaceful: &[usize], arch: &str, random: &mut Rng) {
-    let no_library = ["-devel", "-doc", "-debuginfo", "-static", "-lang", "-tests", "-help"];
-    let mut libraries: Vec<usize> = peaceful
+    let no_binaries = ["-devel", "-doc", "-debuginfo", "-static", "-lang", "-tests", "-help"];
+    let has_binaries = |header: &PackageHeader| {
+        header.nevra.arch == arch && !no_binaries.iter().any(|ending| header.nevra.name.ends_with(ending))
+    };
+    let mut libraries: Vec<usize> =
+        peaceful.iter().copied().filter(|place| has_binaries(&headers[*place])).collect();
+    random.shuffle(&mut libraries);
+    libraries.sort_by_key(|place| headers[*place].requires.len());
+    let sonames: Vec<Soname> = libraries
         .iter()
-        .copied()
-        .filter(|place| {
-            let nevra = &headers[*place].nevra;
-            nevra.arch == arch && !no_library.iter().any(|ending| nevra.name.ends_with(ending))
+        .map(|place| {
+            let name = format!("lib{}.so.1", headers[*place].nevra.name.trim_start_matches("lib"));
+            Soname { name, versions: random.usize(1..=9) }
         })
         .collect();
-    random.shuffle(&mut libraries);
-    let first = ["glibc", "libgcc", "zlib", "openssl-libs", "libstdc++"];
-    libraries.sort_by_key(|place| !first.contains(&headers[*place].nevra.name.as_str()));
-    let soname = |header: &PackageHeader| format!("lib{}.so.1", header.nevra.name.trim_start_matches("lib"));
-    let versions = |random: &mut Rng| random.usize(1..=4);
-    let sonames: Vec<(String, usize)> =
-        libraries.iter().map(|place| (soname(&headers[*place]), versions(random))).collect();
-    for (rank, place) in libraries.iter().enumerate() {
-        let (soname, versions) = &sonames[rank];
-        let header = &mut headers[*place];
-        header.provides.push(Dependency::any(format!("{soname}()(64bit)")));
-        let symbols = (1..=*versions).map(|version| Dependency::any(format!("{soname}(V_{version})(64bit)")));
-        header.provides.extend(symbols);
-        let wanted = random.usize(4..=12);
-        while header.requires.len() < wanted && rank > first.len() {
+    for (place, soname) in libraries.iter().zip(&sonames) {
+        let provides = (0..=soname.versions).map(|version| Dependency::any(soname.capability(version)));
+        headers[*place].provides.extend(provides);
+    }
+    let ranks: HashMap<usize, usize> = libraries.iter().copied().zip(0..).collect();
+    for (place, header) in headers.iter_mut().enumerate().filter(|(_, header)| has_binaries(header)) {
+        let rank = ranks.get(&place).copied().unwrap_or(libraries.len());
+        let wanted = random.usize(8..=20);
+        while header.requires.len() < wanted && rank > 0 {
             let popular = random.u8(..100) < POPULAR_PERCENT;
-            let other = random.usize(..if popular { rank.min(POPULAR) } else { rank });
-            let (soname, versions) = &sonames[other];
-            let symbol = random.usize(0..=*versions);
-            let symbol = if symbol == 0 { String::new() } else { format!("V_{symbol}") };
-            header.requires.push(Dependency::any(format!("{soname}({symbol})(64bit)")).into());
+            let soname = &sonames[random.usize(..if popular { rank.min(POPULAR) } else { rank })];
+            let version = random.usize(0..=soname.versions);
+            header.requires.push(Dependency::any(soname.capability(version)).into());
         }
+    }
+}
+
+/// A made-up library.
+struct Soname {
+    name: String,
+    /// How many symbol versions it has.
+    versions: usize,
+}
+
+impl Soname {
+    /// Returns a symbol version as a capability; version 0 is the library itself.
+    fn capability(&self, version: usize) -> String {
+        let symbols = if version == 0 { String::new() } else { format!("V_{version}") };
+        format!("{}({symbols})(64bit)", self.name)
     }
 }
 

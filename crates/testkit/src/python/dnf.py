@@ -5,7 +5,7 @@ it knows.
 
 {"install": [name, ...]}: what `dnf install NAME...` would install.
 {"exactly": [nevra, ...]}: the same when these packages are asked for, and no other.
-    Both: {"packages": [nevra, ...] or null, "problem": text or null, "seconds": of the resolving alone}
+    Both: {"packages": [nevra, ...] or null, "problem": text or null, "cpu_seconds": of the resolving alone}
 {"provides": [dependency, ...]}: for each dependency the packages that provide it, or own it when it is a path.
 """
 
@@ -42,14 +42,14 @@ known = {str(package): package for package in base.sack.query()}
 
 def resolve(packages):
     """Resolves what is asked for by now."""
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         base.resolve()
     except dnf.exceptions.Error as error:
-        return {"packages": None, "problem": str(error), "seconds": time.perf_counter() - start}
-    seconds = time.perf_counter() - start
+        return {"packages": None, "problem": str(error), "cpu_seconds": time.process_time() - start}
+    cpu_seconds = time.process_time() - start
     chosen = sorted(str(package) for package in base.transaction.install_set)
-    return {"packages": chosen, "problem": None, "seconds": seconds}
+    return {"packages": chosen, "problem": None, "cpu_seconds": cpu_seconds}
 
 
 def install(names):
@@ -58,7 +58,7 @@ def install(names):
         for name in names:
             base.install(name)
     except dnf.exceptions.Error as error:
-        return {"packages": None, "problem": str(error), "seconds": 0.0}
+        return {"packages": None, "problem": str(error), "cpu_seconds": 0.0}
     return resolve(names)
 
 
