@@ -9,7 +9,7 @@ use fastrand::Rng;
 use grapher::{DependencyGraph, GraphInput, Knowledge, Provider, Unresolvable};
 use report::{ExitStatus, Reporter};
 use repository::{IndexedPackage, SolveRequest, Solver};
-use rpm_model::{PackageHeader, PackagesDocument, Requirement};
+use rpm_model::{Nevra, PackageHeader, PackagesDocument, Requirement};
 use serde_json::json;
 use testkit::{DnfAnswer, Oracle, RequirementSet, requirement_sets, verdict};
 
@@ -19,10 +19,8 @@ use crate::error::BenchError;
 use crate::specs::note;
 use crate::{Conclusion, Place};
 
-/// How many verdicts of the graph are looked at of each kind.
-const OF_EACH_KIND: usize = 50;
-/// How many other choices are shown.
-const SHOWN: usize = 8;
+/// How many other choices of ours and of the graph are shown.
+const SHOWN: usize = 10;
 
 /// Compares, and tells every difference.
 pub(super) fn run(
@@ -166,6 +164,12 @@ impl GraphVerdict {
         }
     }
 
+    /// Returns whether dnf must be asked for a way to satisfy it: of a boolean expression that nothing is said to
+    /// serve, some dependency may well have providers.
+    fn must_be_tried(&self) -> bool {
+        matches!(self, Self::Unresolvable(finding) if matches!(finding.requirement, Requirement::Rich(_)))
+    }
+
     fn agreement(&self, found: &BTreeSet<String>) -> Agreement {
         match self {
             Self::Unresolvable(_) if found.is_empty() => Agreement::NothingProvides,
@@ -191,6 +195,27 @@ impl GraphVerdict {
     }
 }
 
+/// Returns every verdict of the graph once: what is chosen for the same requirement of several specs counts once.
+fn all_verdicts(graph: &DependencyGraph) -> (Vec<GraphVerdict>, Vec<GraphVerdict>) {
+    let unresolvable = graph.unresolvable().iter().cloned().map(GraphVerdict::Unresolvable).collect();
+    let mut chosen: BTreeMap<(Requirement, Nevra), GraphVerdict> = BTreeMap::new();
+    for spec in graph.specs() {
+        for (requirement, provider) in graph.providers(spec) {
+            if let Provider::Tree { package, knowledge, .. } = provider {
+                chosen.entry((requirement.clone(), package.clone())).or_insert_with(|| {
+                    GraphVerdict::Chosen {
+                        spec: spec.to_owned(),
+                        requirement: requirement.clone(),
+                        package: package.to_string(),
+                        knowledge,
+                    }
+                });
+            }
+        }
+    }
+    (unresolvable, chosen.into_values().collect())
+}
+
 fn graph_verdicts(
     directory: &Path,
     document: &PackagesDocument,
@@ -199,40 +224,19 @@ fn graph_verdicts(
 ) -> Result<usize, BenchError> {
     let graph =
         DependencyGraph::new(&GraphInput { document, external: &[], recorded: &[], run_check: false });
-    let mut random = Rng::with_seed(seed);
-    let unresolvable: Vec<GraphVerdict> =
-        graph.unresolvable().iter().cloned().map(GraphVerdict::Unresolvable).collect();
-    let chosen: Vec<GraphVerdict> = graph
-        .specs()
-        .flat_map(|spec| graph.providers(spec).into_iter().map(move |one| (spec, one)))
-        .filter_map(|(spec, (requirement, provider))| match provider {
-            Provider::Tree { package, knowledge, .. } => Some(GraphVerdict::Chosen {
-                spec: spec.to_owned(),
-                requirement: requirement.clone(),
-                package: package.to_string(),
-                knowledge,
-            }),
-            Provider::External { .. } => None,
-        })
-        .collect();
+    let (unresolvable, chosen) = all_verdicts(&graph);
     text.push_str(&format!(
-        "\ngraph: {} requirements that nothing serves, {} that a package of the tree was chosen for; of each {OF_EACH_KIND}\n",
+        "\ngraph: {} requirements that nothing serves, {} choices of a package of the tree, all compared\n",
         unresolvable.len(),
         chosen.len()
     ));
-    let mut sample = Vec::new();
-    for verdicts in [unresolvable, chosen] {
-        let number = OF_EACH_KIND.min(verdicts.len());
-        let mut places = random.choose_multiple(0..verdicts.len(), number);
-        places.sort_unstable();
-        let mut verdicts: Vec<Option<GraphVerdict>> = verdicts.into_iter().map(Some).collect();
-        sample.extend(places.into_iter().filter_map(|place| verdicts[place].take()));
-    }
+    let verdicts: Vec<GraphVerdict> = unresolvable.into_iter().chain(chosen).collect();
     let questions: Vec<RequirementSet> = (0..)
-        .zip(&sample)
-        .map(|(number, one)| RequirementSet {
+        .zip(&verdicts)
+        .filter(|(_, verdict)| verdict.must_be_tried())
+        .map(|(number, verdict)| RequirementSet {
             number,
-            requires: vec![one.requirement().clone()],
+            requires: vec![verdict.requirement().clone()],
             conflicts: Vec::new(),
         })
         .collect();
@@ -241,36 +245,39 @@ fn graph_verdicts(
     crate::tree::empty_directory(&asked)?;
     write_questions(&questions, &asked)?;
     let mut dnf = dnf(directory, packages, questions.len())?;
+    let mut found = providers(&mut dnf, &verdicts)?;
+    for question in &questions {
+        let answer: DnfAnswer = dnf.ask(&json!({ "install": [question.package_name()] }))?;
+        found[question.number] = answer.packages.unwrap_or_default();
+    }
     let mut counts: BTreeMap<Agreement, usize> = BTreeMap::new();
-    let mut shown = Vec::new();
-    for (question, one) in questions.iter().zip(&sample) {
-        let found = providers(&mut dnf, question, one)?;
-        let agreement = one.agreement(&found);
+    let (mut wrong, mut several) = (Vec::new(), Vec::new());
+    for (verdict, found) in verdicts.iter().zip(&found) {
+        let agreement = verdict.agreement(found);
         *counts.entry(agreement).or_default() += 1;
-        if agreement.is_defect() || agreement == Agreement::OneOfSeveral {
-            shown.push((!agreement.is_defect(), format!("{agreement}: {}\n", one.words(&found))));
+        let words = || format!("{agreement}: {}\n", verdict.words(found));
+        match agreement {
+            _ if agreement.is_defect() => wrong.push(words()),
+            Agreement::OneOfSeveral => several.push(words()),
+            _ => {}
         }
     }
     for agreement in Agreement::ALL {
         text.push_str(&format!("{:>6}  {agreement}\n", counts.get(&agreement).copied().unwrap_or_default()));
     }
-    shown.sort();
-    shown.iter().for_each(|(_, words)| text.push_str(words));
-    Ok(counts.iter().filter(|(agreement, _)| agreement.is_defect()).map(|(_, count)| count).sum())
+    Rng::with_seed(seed).shuffle(&mut several);
+    several.truncate(SHOWN);
+    several.iter().chain(&wrong).for_each(|words| text.push_str(words));
+    Ok(wrong.len())
 }
 
-/// Returns the packages that dnf finds for a requirement: those that provide one of its dependencies; of a boolean
-/// expression that is said to be unresolvable none where dnf finds no way to install what asks for it.
-fn providers(
-    dnf: &mut Oracle,
-    question: &RequirementSet,
-    verdict: &GraphVerdict,
-) -> Result<BTreeSet<String>, BenchError> {
-    let requirement = verdict.requirement();
-    if let (Requirement::Rich(_), GraphVerdict::Unresolvable(_)) = (requirement, verdict) {
-        let answer: DnfAnswer = dnf.ask(&json!({ "install": [question.package_name()] }))?;
-        return Ok(answer.packages.unwrap_or_default());
-    }
-    let leaves: Vec<String> = requirement.leaves().into_iter().map(ToString::to_string).collect();
-    Ok(dnf.ask::<Vec<BTreeSet<String>>>(&json!({ "provides": leaves }))?.into_iter().flatten().collect())
+/// Returns for each verdict the packages that dnf finds to provide one of its requirement's dependencies.
+fn providers(dnf: &mut Oracle, verdicts: &[GraphVerdict]) -> Result<Vec<BTreeSet<String>>, BenchError> {
+    let leaves: Vec<Vec<String>> = verdicts
+        .iter()
+        .map(|verdict| verdict.requirement().leaves().into_iter().map(ToString::to_string).collect())
+        .collect();
+    let mut answers: std::vec::IntoIter<BTreeSet<String>> =
+        dnf.ask::<Vec<_>>(&json!({ "provides": leaves.concat() }))?.into_iter();
+    Ok(leaves.iter().map(|leaves| answers.by_ref().take(leaves.len()).flatten().collect()).collect())
 }
