@@ -98,7 +98,7 @@ impl Catalog<'_> {
             RichDependency::Unless(then, condition, otherwise) => match (holds(condition), otherwise) {
                 (false, _) => self.choose(then, owner),
                 (true, Some(otherwise)) => self.choose(otherwise, owner),
-                (true, None) => Ok(Vec::new()),
+                (true, None) => Err(UnresolvedReason::ExceptionHolds { exception: condition.to_string() }),
             },
         }
     }

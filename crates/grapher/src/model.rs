@@ -297,6 +297,11 @@ pub enum UnresolvedReason {
     },
     /// The parts of a `with` or `without` expression are provided, but by no single package.
     NoSinglePackage,
+    /// It is not to be there beside something that is: `(a unless b)` says `a and not b`.
+    ExceptionHolds {
+        /// What is there.
+        exception: String,
+    },
     /// The spec that should yield it cannot be read.
     SpecIsBad {
         /// That spec.
@@ -317,6 +322,9 @@ impl fmt::Display for UnresolvedReason {
                 write!(f, "no version fits: {}", available.join(", "))
             }
             Self::NoSinglePackage => f.write_str("no single package satisfies all parts of the expression"),
+            Self::ExceptionHolds { exception } => {
+                write!(f, "what it excludes is in the build root: `{exception}`")
+            }
             Self::SpecIsBad { spec } => write!(f, "`{spec}` should provide it, but its spec cannot be read"),
             Self::SpecIsForOtherArchitectures { spec } => {
                 write!(f, "`{spec}` provides it, but is not for this architecture")

@@ -191,6 +191,9 @@ fn unresolved_text(entry: &UnresolvedRequirement, style: &Style) -> String {
         UnresolvedReason::SpecIsBad { spec } | UnresolvedReason::SpecIsForOtherArchitectures { spec } => {
             text.push_str(&format!("; the spec is `{spec}`"));
         }
+        UnresolvedReason::ExceptionHolds { exception } => {
+            text.push_str(&format!("; there is: {exception}"));
+        }
         UnresolvedReason::NothingProvides { .. } | UnresolvedReason::NoSinglePackage => {}
     }
     // A generated capability has no name of a package.
@@ -209,14 +212,22 @@ enum ReasonKind {
     Nothing,
     Version,
     Single,
+    Exception,
     Bad,
     Architecture,
     Open,
 }
 
 impl ReasonKind {
-    const ALL: [Self; 6] =
-        [Self::Nothing, Self::Version, Self::Single, Self::Bad, Self::Architecture, Self::Open];
+    const ALL: [Self; 7] = [
+        Self::Nothing,
+        Self::Version,
+        Self::Single,
+        Self::Exception,
+        Self::Bad,
+        Self::Architecture,
+        Self::Open,
+    ];
 
     fn of(entry: &UnresolvedRequirement) -> Self {
         match entry.reason {
@@ -224,6 +235,7 @@ impl ReasonKind {
             UnresolvedReason::NothingProvides { .. } => Self::Nothing,
             UnresolvedReason::NoFittingVersion { .. } => Self::Version,
             UnresolvedReason::NoSinglePackage => Self::Single,
+            UnresolvedReason::ExceptionHolds { .. } => Self::Exception,
             UnresolvedReason::SpecIsBad { .. } => Self::Bad,
             UnresolvedReason::SpecIsForOtherArchitectures { .. } => Self::Architecture,
         }
@@ -234,6 +246,7 @@ impl ReasonKind {
             Self::Nothing => "nothing provides it",
             Self::Version => "provided in other versions only",
             Self::Single => "no single package satisfies all parts of the expression",
+            Self::Exception => "what it excludes is in the build root",
             Self::Bad => "its spec cannot be read",
             Self::Architecture => "its spec is not for this architecture",
             Self::Open => "open until a package that was never built shows what it provides",

@@ -101,6 +101,8 @@ fn boolean_requirements_are_evaluated() {
     check("(x if sh)", "toolchain sh-1\nspec x", &[]);
     check("(x if sh else y)", "toolchain sh-1\ntoolchain y-1", &["y Toolchain"]);
     check("(x if y)", "br y\nspec x\nspec y", &["y Declared", "x Declared"]);
+    check("(x unless sh)", "core sh-1\ntoolchain x-1", &[]);
+    check("(x unless sh)", "toolchain sh-1\ntoolchain x-1", &["x Toolchain"]);
     check("(x unless sh else y)", "core sh-1\ntoolchain x-1\ntoolchain y-1", &["y Toolchain"]);
 }
 
