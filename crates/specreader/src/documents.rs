@@ -288,7 +288,7 @@ mod tests {
         check(&["b", "a >= 1", "a < 2"], &["a >= 1 < 2", "b"]);
         check(&["a >= 1", "a < 2", "a >= 1", "a < 3"], &["a >= 1 < 2"]);
         check(&["(pkgconfig(x) >= 1 or y)"], &["pkgconfig(x) >= 1", "y"]);
-        check(&["((a and b) with c)", "(d if e else f)", "(g without h)"], &["a", "b", "c", "d", "g"]);
+        check(&["((a or b) with c)", "(d if e else f)", "(g without h)"], &["a", "b", "c", "d", "g"]);
     }
 
     fn spec(name: &str, exclusive_arch: &str) -> SpecData {
