@@ -13,7 +13,7 @@ use arguments::{
 use clap::Parser;
 use config::{Config, RawConfig};
 use grapher::Surroundings;
-use pipeline::{FetchOptions, Pipeline};
+use pipeline::{FetchOptions, Pipeline, no_repository};
 use report::{Event, ExitStatus, Failure, Reporter, conclude};
 use scheduler::{
     BuildDirectoryLock, Finished, LockError, PlanDocument, PlanWords, Planned, Rounds, RunSummary, Stop,
@@ -29,6 +29,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let config = configuration(&arguments.common)?;
+    check_tree(&arguments.command, &config)?;
     let build = config.directories.build.clone();
     let _lock = BuildDirectoryLock::acquire(&build, &command_line()).map_err(|error| match error {
         held @ LockError::Held { .. } => Failure::new(ExitStatus::Environment, held)
@@ -78,6 +79,24 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         }
         Command::Clean { .. } => Ok(ExitStatus::Done),
     }
+}
+
+/// Refuses what cannot work before anything is made or downloaded for it.
+fn check_tree(command: &Command, config: &Config) -> Result<(), Failure> {
+    if matches!(command, Command::Toolchain { .. } | Command::Worker { .. } | Command::Clean { .. }) {
+        return Ok(());
+    }
+    if let Some(missing) = config.directories.specs.iter().find(|directory| !directory.is_dir()) {
+        let text = format!("there is no directory of specs `{}`", missing.display());
+        return Err(Failure::new(ExitStatus::Usage, text).hint(
+            "run it below the tree's root, which holds configs/millwright.toml, or name that with --root; \
+             --specs-dir names other directories of specs",
+        ));
+    }
+    if matches!(command, Command::Fetch { .. }) && config.repositories.is_empty() {
+        return Err(no_repository());
+    }
+    Ok(())
 }
 
 /// Reads the configuration: flags over the file over defaults.
@@ -179,6 +198,7 @@ fn run_fetch(
         summary: lists.summary.clone(),
         precache: lists.precache.clone(),
         snapshot_time: lists.snapshot_time,
+        dry_run: goals.dry_run,
     };
     let fetched = pipeline.fetch(&base, &specs, &wanted, &options)?;
     for (spec, reason) in &fetched.unresolved {

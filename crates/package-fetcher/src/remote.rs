@@ -11,7 +11,7 @@ use repository::{
     Fetch, FetchError, FileKnowledge, IndexedPackage, OpenOptions, ReadOptions, RepositoryError,
     RepositoryIndex, open_repository,
 };
-use rpm_model::{LockedPackage, PackageOrigin};
+use rpm_model::{ContentDigest, LockedPackage, PackageOrigin};
 use sources::{Download, DownloadError, DownloadSetupError, Downloader};
 
 use crate::definition::{Places, RepositoryDefinition};
@@ -129,7 +129,10 @@ impl RemoteRepository {
     /// See [`RemoteError`].
     pub fn open(definition: &RepositoryDefinition, settings: &OpenSettings<'_>) -> Result<Self, RemoteError> {
         let id = || definition.id.clone();
-        let directory = settings.metadata.join(&definition.id);
+        // Another place under the same name is another repository.
+        let place = ContentDigest::of_bytes(format!("{:?}", definition.places).as_bytes());
+        let kept_as = format!("{}-{}", definition.id, &place.as_str()[..12]);
+        let directory = settings.metadata.join(&kept_as);
         let keep = |source| RemoteError::Keep { id: id(), path: directory.clone(), source };
         fs::create_dir_all(&directory).map_err(keep)?;
         let scratch = tempfile::tempdir_in(settings.metadata).map_err(keep)?;
@@ -161,7 +164,7 @@ impl RemoteRepository {
             admits: &|nevra| definition.admits(nevra),
             filter: &filter,
         };
-        let index_file = settings.metadata.join(format!("{}.index", definition.id));
+        let index_file = settings.metadata.join(format!("{kept_as}.index"));
         let opened = open_repository(&kept, &options, &index_file)
             .map_err(|source| RemoteError::Metadata { id: id(), source })?;
         // What is kept is what was read; an index that was right leaves it as it is.

@@ -61,6 +61,9 @@ fn what_is_unchanged_is_not_fetched_again() {
     let report = scene.offline().fetch(&offline);
     assert_eq!(report.failures.len(), 1);
     assert!(report.failures[0].to_string().contains("nothing is asked offline"), "{}", report.failures[0]);
+    let elsewhere = RepositoryDefinition::at("base", "http://127.0.0.1:9/r");
+    let elsewhere = scene.offline().open(&[elsewhere]);
+    assert!(elsewhere.is_err(), "another place under the same name is another repository");
     let never = scene.offline().open(&[RepositoryDefinition { id: "never".into(), ..repository }]);
     assert!(never.unwrap_err()[0].to_string().contains("repository `never`"));
 }
@@ -72,7 +75,9 @@ fn changed_metadata_replaces_what_was_kept_and_damaged_is_fetched_again() {
     let repositories = [RepositoryDefinition::at("base", &format!("{}/r", server.url()))];
     scene.open(&repositories).unwrap();
     let kept = |kind: &str| {
-        let entries = fs::read_dir(scene.metadata().join("base/repodata")).unwrap();
+        let mut directories = fs::read_dir(scene.metadata()).unwrap().map(|entry| entry.unwrap().path());
+        let directory = directories.find(|path| path.is_dir()).unwrap();
+        let entries = fs::read_dir(directory.join("repodata")).unwrap();
         let paths = entries.map(|entry| entry.unwrap().path());
         paths.filter(|path| path.to_str().unwrap().contains(kind)).collect::<Vec<_>>()
     };

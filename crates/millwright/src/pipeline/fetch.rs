@@ -24,6 +24,8 @@ pub(crate) struct FetchOptions {
     pub(crate) precache: Option<PathBuf>,
     /// The latest build time of packages, in seconds since 1970.
     pub(crate) snapshot_time: Option<u64>,
+    /// Whether only to say what would be fetched.
+    pub(crate) dry_run: bool,
 }
 
 /// What came of fetching.
@@ -52,6 +54,12 @@ impl Pipeline<'_> {
         };
         let wanted: Vec<WantedPackage> =
             packages.iter().filter_map(|package| offer.wanted(package)).collect();
+        if options.dry_run {
+            let lines = wanted.iter().map(|package| format!("  {} ({} bytes)", package.nevra, package.size));
+            let count = format!("{} packages would be taken from other repositories", wanted.len());
+            let summary = std::iter::once(count).chain(lines).collect::<Vec<_>>().join("\n");
+            return Ok(Fetched { unresolved: needs.unresolved, summary });
+        }
         let lock = self.stage(Stage::Fetch, Some(wanted.len()), || {
             let (downloads, observer) = (self.downloads(), self.observer());
             let report =
@@ -79,8 +87,7 @@ impl Pipeline<'_> {
     fn offer(&self, base: &Base, options: &FetchOptions) -> Result<Offer, Failure> {
         let definitions = self.definitions(base)?;
         if definitions.is_empty() {
-            return Err(usage("no repository is configured")
-                .hint("[[repositories]] in configs/millwright.toml, or --repo-file, names them"));
+            return Err(no_repository());
         }
         let list = |path: &Option<PathBuf>| -> Result<Option<AzureSummary>, Failure> {
             path.as_deref().map(read_list).transpose().map_err(usage)
@@ -106,7 +113,9 @@ impl Pipeline<'_> {
             if let Some(latest) = options.snapshot_time {
                 offer.retain(|package| package.facts.build_time <= latest);
             }
-            if let Some(list) = &precache {
+            if let Some(list) = &precache
+                && !options.dry_run
+            {
                 self.precache(list, &offer)?;
             }
             if let Some(list) = &exactly {
@@ -173,4 +182,10 @@ impl Pipeline<'_> {
             Ok((needs, summary))
         })
     }
+}
+
+/// Returns the failure of a command that needs repositories where none is configured.
+pub(crate) fn no_repository() -> Failure {
+    usage("no repository is configured")
+        .hint("[[repositories]] in configs/millwright.toml, or --repo-file, names them")
 }

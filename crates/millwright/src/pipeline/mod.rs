@@ -20,7 +20,7 @@ use config::Config;
 use report::{Event, ExitStatus, Failure, Reporter, Stage};
 
 pub(crate) use base::Base;
-pub(crate) use fetch::FetchOptions;
+pub(crate) use fetch::{FetchOptions, no_repository};
 pub(crate) use specs::Specs;
 
 /// One run over one tree.

@@ -90,6 +90,9 @@ fn what_only_a_base_repository_has_is_fetched_locked_and_built_with_offline() {
     tree.millwright(&["plan"]).exits(1).says(&["millwright fetch", "nothing provides `basetool`"]);
     assert_eq!(server.requests().len(), 0, "a plan asks no repository by itself");
 
+    let dry = tree.millwright(&["fetch", "--dry-run"]);
+    dry.exits(0).says(&["3 packages would be taken from other repositories", "basetool-1-1.noarch"]);
+    assert!(cached(&tree).is_empty(), "a dry run fetches nothing");
     tree.millwright(&["fetch"]).exits(0).says(&["3 packages from other repositories"]);
     assert_eq!(cached(&tree), NEEDED);
     let packages = lock(&tree)["packages"].as_array().unwrap().clone();
