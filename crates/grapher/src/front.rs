@@ -119,13 +119,27 @@ impl QuestionArguments {
 
     /// Returns the form in which to answer: as asked for; else JSON where the program speaks JSON; else what the
     /// ending of the output file says.
-    pub fn format(&self, output: Option<&PathBuf>, json: bool) -> AnswerFormat {
-        let by_ending = || {
-            let ending = output?.extension()?.to_str()?;
-            AnswerFormat::from_str(ending, true).ok()
-        };
-        let by_program = if json { Some(AnswerFormat::Json) } else { None };
-        self.format.or(by_program).or_else(by_ending).unwrap_or(AnswerFormat::Text)
+    ///
+    /// # Errors
+    ///
+    /// Fails for an ending that stands for no form, where nothing else says which.
+    pub fn format(&self, output: Option<&PathBuf>, json: bool) -> Result<AnswerFormat, Failure> {
+        if let Some(format) = self.format {
+            return Ok(format);
+        }
+        if json {
+            return Ok(AnswerFormat::Json);
+        }
+        match output.and_then(|file| file.extension()?.to_str()) {
+            None | Some("txt") => Ok(AnswerFormat::Text),
+            Some(ending) => AnswerFormat::from_str(ending, true).map_err(|_| {
+                Failure::new(
+                    ExitStatus::Usage,
+                    format!("the ending `.{ending}` stands for no form of an answer"),
+                )
+                .hint("`.txt`, `.json`, `.dot` and `.svg` do; `--format` says it for any name")
+            }),
+        }
     }
 
     /// Answers.

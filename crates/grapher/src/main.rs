@@ -51,7 +51,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let graph = DependencyGraph::with_hints(&input, &arguments.question.hints());
     let states = NodeStates::new();
     if arguments.question.asks(question.as_ref()) {
-        let format = arguments.question.format(arguments.output.as_ref(), false);
+        let format = arguments.question.format(arguments.output.as_ref(), false)?;
         let surroundings = Surroundings {
             states: &states,
             width: arguments.output.is_none().then(report::terminal_columns).flatten(),

@@ -170,7 +170,7 @@ fn run_graph(
     if !asked.question.asks(question.as_ref()) {
         return Ok(bad_specs_status(&specs.document.bad));
     }
-    let format = asked.question.format(asked.output.as_ref(), common.json);
+    let format = asked.question.format(asked.output.as_ref(), common.json)?;
     let surroundings = Surroundings {
         states: &graphed.states(),
         width: asked.output.is_none().then(report::terminal_columns).flatten(),
