@@ -5,10 +5,12 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
+use report::ExitStatus;
 use serde::Serialize;
 
 use crate::error::BenchError;
 use crate::machine::Machine;
+use crate::{Conclusion, Place};
 
 /// The middle of some values, and how far they spread.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -125,6 +127,17 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
+    /// Writes the figures of a benchmark that did its work, and puts them into words: the table, then what they are
+    /// `of`, then how and where they were measured.
+    pub(crate) fn conclude(self, place: &Place, of: &str) -> Result<Conclusion, BenchError> {
+        let shown: Vec<(String, &Metric)> =
+            self.metrics.iter().map(|(name, metric)| (name.replace('_', " "), metric)).collect();
+        let (table, machine, file) = (table(&shown), self.machine.line(), place.figures.display());
+        self.write(&place.figures)?;
+        let text = format!("{table}{of}medians of {} runs; {machine}\nwritten to {file}", self.runs);
+        Ok(Conclusion { status: ExitStatus::Done, text })
+    }
+
     /// Writes them whole.
     pub(crate) fn write(&self, path: &Path) -> Result<(), BenchError> {
         let directory = path.parent().unwrap_or(Path::new("."));

@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Args;
-use report::{ExitStatus, Reporter};
+use report::Reporter;
 
 use crate::azure::{ARCH, DIST_TAG};
 use crate::error::BenchError;
-use crate::figures::{Figures, Metric, table};
+use crate::figures::{Figures, Metric};
 use crate::machine::Machine;
 use crate::measure::{self, Cost};
 use crate::specs::{Prepared, Selection, note, prepare, read_all, watch};
@@ -62,19 +62,8 @@ pub(crate) fn run(
         let processes = watch::started_processes(&command(), &place.scratch)?;
         metrics.extend(rows(program, goal, first, &costs, processes));
     }
-    let shown: Vec<(String, &Metric)> =
-        metrics.iter().map(|(name, metric)| (name.replace('_', " "), metric)).collect();
-    let text = table(&shown);
-    let figures = Figures { metrics, runs: arguments.runs, machine: Machine::here() };
-    figures.write(&place.figures)?;
-    let text = format!(
-        "{text}{} specs; medians of {} runs; {}\nwritten to {}",
-        prepared.specs.len(),
-        arguments.runs,
-        figures.machine.line(),
-        place.figures.display()
-    );
-    Ok(Conclusion { status: ExitStatus::Done, text })
+    let of = format!("{} specs; ", prepared.specs.len());
+    Figures { metrics, runs: arguments.runs, machine: Machine::here() }.conclude(place, &of)
 }
 
 fn rows(

@@ -16,7 +16,7 @@ use crate::error::{IoContext, RepositoryError};
 use crate::header::{IndexedPackage, PackageFacts};
 
 /// Raised whenever a line's meaning changes or the header reader learns something new.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// How a file is recognised as unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(scan(&directory), (vec!["a-2-1.noarch".to_owned(), names[1].clone()], 0, 1));
         std::fs::remove_file(&a).unwrap();
         assert_eq!(scan(&directory), (vec![names[1].clone()], 0, 0));
-        for damage in [&b"{}"[..], b"{\"schema\":1}\n{\"path\":", b"\xff\xff"] {
+        for damage in [&b"{}"[..], b"{\"schema\":2}\n{\"path\":", b"\xff\xff"] {
             std::fs::write(&cache, damage).unwrap();
             assert_eq!(scan(&directory), (vec![names[1].clone()], 0, 1), "a bad cache is read anew");
         }

@@ -16,13 +16,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Args;
-use report::{ExitStatus, Reporter};
+use report::Reporter;
 use rpm_model::PackagesDocument;
 
 use self::drawing::{DrawArguments, Drawing};
 use crate::azure;
 use crate::error::BenchError;
-use crate::figures::{Figures, Metric, table};
+use crate::figures::{Figures, Metric};
 use crate::machine::Machine;
 use crate::measure;
 use crate::specs::note;
@@ -88,19 +88,8 @@ pub(crate) fn run(
         metrics.extend(rows(&name, &drawings, goal));
         counted.extend(drawings.into_iter().next().map(|drawing| (name, drawing)));
     }
-    let shown: Vec<(String, &Metric)> =
-        metrics.iter().map(|(name, metric)| (name.replace('_', " "), metric)).collect();
-    let text = table(&shown);
-    let figures = Figures { metrics, runs: arguments.runs, machine: Machine::here() };
-    figures.write(&place.figures)?;
-    let text = format!(
-        "{text}\n{}\nmedians of {} runs; {}\nwritten to {}",
-        counts(&counted),
-        arguments.runs,
-        figures.machine.line(),
-        place.figures.display()
-    );
-    Ok(Conclusion { status: ExitStatus::Done, text })
+    let of = format!("\n{}\n", counts(&counted));
+    Figures { metrics, runs: arguments.runs, machine: Machine::here() }.conclude(place, &of)
 }
 
 /// Returns the Azure tree as it is drawn, by name.

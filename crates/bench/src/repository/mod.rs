@@ -16,11 +16,11 @@ use ::repository::{
     DirectoryFetch, IndexedPackage, OpenOptions, OpenedRepository, ProviderIndex, open_repository,
 };
 use clap::Args;
-use report::{ExitStatus, Reporter};
+use report::Reporter;
 use rpm_model::{Dependency, PackageOrigin};
 
 use crate::error::BenchError;
-use crate::figures::{Figures, Metric, table};
+use crate::figures::{Figures, Metric};
 use crate::machine::Machine;
 use crate::measure::own_cpu;
 use crate::specs::note;
@@ -97,20 +97,12 @@ pub(crate) fn run(
     ];
     let named = rows.into_iter().filter_map(|(name, metric)| Some((name.to_owned(), metric?)));
     let metrics: BTreeMap<String, Metric> = named.collect();
-    let shown: Vec<(String, &Metric)> =
-        metrics.iter().map(|(name, metric)| (name.replace('_', " "), metric)).collect();
-    let text = table(&shown);
-    let figures = Figures { metrics, runs: arguments.runs, machine: Machine::here() };
-    figures.write(&place.figures)?;
-    let text = format!(
-        "{text}{} packages, {} files each; medians of {} runs; the peer is dnf's library; {}\nwritten to {}",
+    let of = format!(
+        "{} packages, {} files each; the peer is dnf's library; ",
         arguments.packages,
-        synthetic::FILES + 2,
-        arguments.runs,
-        figures.machine.line(),
-        place.figures.display()
+        synthetic::FILES + 2
     );
-    Ok(Conclusion { status: ExitStatus::Done, text })
+    Figures { metrics, runs: arguments.runs, machine: Machine::here() }.conclude(place, &of)
 }
 
 /// Returns what some work gives, and its wall and processor time in milliseconds.

@@ -12,7 +12,7 @@ use crate::header::IndexedPackage;
 pub(super) mod operator {
     pub(in super::super) const ANY: u32 = 0;
     /// The first word is the whole text of a boolean expression.
-    pub(in super::super) const RICH: u32 = 6;
+    pub(in super::super) const RICH: u32 = u32::MAX;
 }
 
 /// Returns the sealed part for packages in canonical order.

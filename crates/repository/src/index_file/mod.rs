@@ -30,7 +30,7 @@ use crate::error::{IoContext, RepositoryError};
 use crate::header::IndexedPackage;
 
 /// Raised whenever the tables change their meaning, or the metadata reader learns something new.
-const KIND: [u8; 8] = *b"mwrepo 1";
+const KIND: [u8; 8] = *b"mwrepo 2";
 
 /// The packages of one repository, read as far as they are asked for.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Index files are written, read again, damaged and hidden from.
 
 use proptest::prelude::*;
+use rpm_model::{Comparison, Dependency};
 
 use super::*;
 use crate::testing::{Scratch, TinyPackage};
@@ -67,6 +68,20 @@ fn gives_back_what_was_written() {
     let mut names: Vec<&str> = index.capability_names().collect();
     names.sort_unstable();
     assert_eq!(names, ["/bin/sh", "bash", "libz.so.1()(64bit)", "tool", "zlib"]);
+}
+
+/// Every operator, and none, and a boolean expression: none may be taken for another.
+#[test]
+fn every_kind_of_requirement_is_told_apart() {
+    let scratch = Scratch::new();
+    let mut package = packages().remove(0);
+    let constraint = |comparison| Dependency::versioned("a", comparison, "1:2-3".parse().unwrap()).into();
+    use Comparison::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, Unequal};
+    package.header.requires =
+        [Less, LessOrEqual, Equal, GreaterOrEqual, Greater, Unequal].map(constraint).into();
+    package.header.requires.extend([Dependency::any("a").into(), "(a or b)".parse().unwrap()]);
+    let index = written(&scratch, std::slice::from_ref(&package));
+    assert_eq!(index.package(0).header.requires, package.header.requires);
 }
 
 #[test]
