@@ -19,6 +19,7 @@ pub mod init;
 mod layer;
 mod outcome;
 mod plan;
+mod probe;
 mod root;
 mod sandbox;
 mod spec;
@@ -31,6 +32,7 @@ pub use layer::{
 };
 pub use outcome::{End, IdMapping, LimitKind, Limiter, Outcome, SetupFailure, SetupOperation, Usage};
 pub use plan::{MountOperation, MountPlan, PlanError};
+pub use probe::{Capability, ProbeError};
 pub use root::{PackageScriptlet, RootError, RootNote, RootOptions, RootOutcome, RootPlan};
 pub use sandbox::{Captured, INIT_PROGRAM, KillHandle, Running, Sandbox, SandboxError, SandboxIo};
 pub use spec::{

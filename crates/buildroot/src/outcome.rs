@@ -180,7 +180,7 @@ pub struct Usage {
 pub enum IdMapping {
     /// The host's own; the caller is root.
     Host,
-    /// The caller is 0 inside, and has a range of subordinate ids for all others.
+    /// The caller is the program's user, and has a range of subordinate ids for all others.
     SubordinateIds,
     /// The caller is the program's user, and there is no other id: owners of files are not kept apart.
     SingleId,

@@ -72,6 +72,10 @@ pub(crate) enum Command {
     /// by the `grapher` program from packages.json alone, without toolchain and worker.
     #[command(after_help = GRAPH_EXAMPLES)]
     Graph(GraphArguments),
+    /// Examine this host: can packages be built here, as whom, with which limits; what to mend
+    ///
+    /// Sets up real build roots over nothing. Exit code 0 when packages can be built, 3 when not.
+    Doctor,
     /// Remove what can be made again
     Clean {
         /// Which part

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod clean;
+mod doctor;
 mod pipeline;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +30,9 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let config = configuration(&arguments.common)?;
+    if let Command::Doctor = &arguments.command {
+        return doctor::run(&config, arguments.common.json);
+    }
     check_tree(&arguments.command, &config)?;
     let build = config.directories.build.clone();
     let _lock = BuildDirectoryLock::acquire(&build, &command_line()).map_err(|error| match error {
@@ -77,7 +81,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
                 run_build(&pipeline, &arguments.common, &names, goals, &only)
             }
         }
-        Command::Clean { .. } => Ok(ExitStatus::Done),
+        Command::Clean { .. } | Command::Doctor => Ok(ExitStatus::Done),
     }
 }
 
@@ -287,7 +291,7 @@ fn run_build(
     only: &[String],
 ) -> Result<ExitStatus, Failure> {
     let start = std::time::Instant::now();
-    check_rights()?;
+    pipeline.check_sandbox()?;
     let base = pipeline.base(false)?;
     let specs = pipeline.specs(&base, only)?;
     let limits = |spec: &str| pipeline.limits(spec);
@@ -339,16 +343,4 @@ fn tell(common: &Common, text: &str) -> Result<(), Failure> {
         return Ok(());
     }
     report::print(text)
-}
-
-/// Refuses to build without the rights that a build root needs, before anything is made.
-fn check_rights() -> Result<(), Failure> {
-    if nix::unistd::geteuid().is_root() {
-        return Ok(());
-    }
-    Err(Failure::new(
-        ExitStatus::Environment,
-        "building packages needs root: build roots are mounted and their files have owners",
-    )
-    .hint("run the same command with sudo; `millwright plan` shows without root what would be built"))
 }

@@ -12,6 +12,7 @@ use repository::read_package;
 use rpm_model::{Nevra, PackageArtifact, PackageOrigin};
 
 use crate::error::{IoContext, WorkerError};
+use crate::workdir::give_to;
 
 /// Why a build's output is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -148,7 +149,7 @@ fn is_debug_package(nevra: &Nevra, expected: &[Nevra]) -> bool {
 
 /// Gives a file to root and moves it, by rename where the file system allows.
 fn move_file(from: &Path, to: &Path) -> Result<(), WorkerError> {
-    std::os::unix::fs::chown(from, Some(0), Some(0)).context("give to root", from)?;
+    give_to(0, from, "give to root")?;
     fs::set_permissions(from, fs::Permissions::from_mode(0o644)).context("set the mode of", from)?;
     if fs::rename(from, to).is_ok() {
         return Ok(());

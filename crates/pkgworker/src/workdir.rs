@@ -10,13 +10,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use buildroot::BUILDER_ID;
+
 use crate::command::{CCACHE_COMPILERS, JobDirectories};
 use crate::error::{IoContext, WorkerError};
 
 const LOCK: &str = ".lock";
-
-/// The build user inside every build root.
-pub(crate) const BUILDER: u32 = 1000;
 
 /// A job's directory; removed when dropped unless it was kept.
 pub(crate) struct JobDirectory {
@@ -82,8 +81,7 @@ impl JobDirectory {
         for directory in ["", "BUILD", "BUILDROOT", "RPMS", "SOURCES", "SPECS", "SRPMS"] {
             let path = places.top.join(directory);
             fs::create_dir_all(&path).context("create", &path)?;
-            std::os::unix::fs::chown(&path, Some(BUILDER), Some(BUILDER))
-                .context("give to the build user", &path)?;
+            give_to(BUILDER_ID, &path, "give to the build user")?;
         }
         fs::create_dir(&places.ccache_links).context("create", &places.ccache_links)?;
         for compiler in CCACHE_COMPILERS {
@@ -120,8 +118,16 @@ fn create_locked(path: &Path) -> Result<File, WorkerError> {
 /// Makes ccache's directory, if it is not there, and gives it to the build user.
 pub(crate) fn prepare_ccache(directory: &Path) -> Result<(), WorkerError> {
     fs::create_dir_all(directory).context("create", directory)?;
-    std::os::unix::fs::chown(directory, Some(BUILDER), Some(BUILDER))
-        .context("give to the build user", directory)
+    give_to(BUILDER_ID, directory, "give to the build user")
+}
+
+/// Gives a file to a user and the group of the same number, when that can be done: a worker that is not root is
+/// itself the build user of its sandboxes, so everything of a build is its own already.
+pub(crate) fn give_to(id: u32, path: &Path, operation: &'static str) -> Result<(), WorkerError> {
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    std::os::unix::fs::chown(path, Some(id), Some(id)).context(operation, path)
 }
 
 impl Drop for JobDirectory {

@@ -1,9 +1,11 @@
 //! The user namespace of a sandbox that is not started by root.
 //!
+//! In both ways the caller is, inside, whoever the specification wants the program to be: what the program
+//! makes belongs to the caller on the host, who can read, move and remove it without help.
+//!
 //! Preferred: a range of subordinate ids, set by the programs `newuidmap` and `newgidmap`; inside, ids
-//! 0 to 65,535 are all different, 0 being the caller. Without a range, or without the programs:
-//! one single id, the caller, who inside is whoever the specification wants; every file of the
-//! caller then seems to belong to that user, and no other owner can exist.
+//! 0 to 65,535 are all different, and pid 1 is user id 0 as it is when root calls. Without a range, or
+//! without the programs: one single id, the caller's; no other owner can exist.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -19,8 +21,8 @@ use super::system;
 use crate::outcome::{IdMapping, SetupOperation as Op};
 use crate::spec::SandboxSpec;
 
-/// Ids that are needed beside the caller's: 1 to 65,535.
-const RANGE: u64 = 65_535;
+/// Ids inside, from 0: one of them is the caller's, the others are subordinate.
+const IDS: u64 = 65_536;
 
 /// Enters a user namespace when this process is not root's; afterwards it may make the others.
 pub(super) fn enter(spec: &SandboxSpec) -> Step<IdMapping> {
@@ -29,7 +31,7 @@ pub(super) fn enter(spec: &SandboxSpec) -> Step<IdMapping> {
         return Ok(IdMapping::Host);
     }
     if let Some(ranges) = Ranges::of(uid)
-        && enter_with_ranges(&ranges, uid, gid)?
+        && enter_with_ranges(&ranges, spec, uid, gid)?
     {
         return Ok(IdMapping::SubordinateIds);
     }
@@ -72,14 +74,14 @@ fn first_range(text: &str, uid: u32, name: Option<&str>) -> Option<u64> {
         let mut fields = line.split(':');
         let owner = fields.next()?;
         let (start, count) = (fields.next()?.parse().ok()?, fields.next()?.trim().parse::<u64>().ok()?);
-        ((owner == uid || Some(owner) == name) && count >= RANGE).then_some(start)
+        ((owner == uid || Some(owner) == name) && count >= IDS - 1).then_some(start)
     })
 }
 
 /// Enters a user namespace and has its ids mapped from outside; returns whether that worked.
 ///
 /// Only a process outside can run the programs, so it is forked before and waits for the word.
-fn enter_with_ranges(ranges: &Ranges, uid: u32, gid: u32) -> Step<bool> {
+fn enter_with_ranges(ranges: &Ranges, spec: &SandboxSpec, uid: u32, gid: u32) -> Step<bool> {
     let target = std::process::id();
     let (mut go, mut tell) = io::pipe().at(Op::Fork)?;
     match system::fork().at(Op::Fork)? {
@@ -87,8 +89,8 @@ fn enter_with_ranges(ranges: &Ranges, uid: u32, gid: u32) -> Step<bool> {
             drop(tell);
             let told = go.read(&mut [0]).is_ok_and(|read| read == 1);
             let mapped = told
-                && map("newuidmap", target, uid, ranges.uid)
-                && map("newgidmap", target, gid, ranges.gid);
+                && map("newuidmap", target, &mapping(spec.uid, uid, ranges.uid))
+                && map("newgidmap", target, &mapping(spec.gid, gid, ranges.gid));
             system::exit_now(i32::from(!mapped))
         }
         ForkResult::Parent { child } => {
@@ -103,11 +105,19 @@ fn enter_with_ranges(ranges: &Ranges, uid: u32, gid: u32) -> Step<bool> {
     }
 }
 
+/// Returns the lines of a map, each of first id inside, first id outside and count: `inside` is the caller's
+/// `own` id, the others follow each other from `first`.
+fn mapping(inside: u32, own: u32, first: u64) -> Vec<[u64; 3]> {
+    let inside = u64::from(inside).min(IDS - 1);
+    let lines =
+        [[0, first, inside], [inside, u64::from(own), 1], [inside + 1, first + inside, IDS - 1 - inside]];
+    lines.into_iter().filter(|[_, _, count]| *count > 0).collect()
+}
+
 /// Runs one of the two programs; silent, since a failure has a fallback.
-fn map(program: &str, target: u32, own: u32, first: u64) -> bool {
-    let range = RANGE.to_string();
-    let numbers =
-        [target.to_string(), "0".into(), own.to_string(), "1".into(), "1".into(), first.to_string(), range];
+fn map(program: &str, target: u32, lines: &[[u64; 3]]) -> bool {
+    let numbers = std::iter::once(target.to_string()).chain(lines.iter().flatten().map(u64::to_string));
+    let numbers: Vec<String> = numbers.collect();
     // The search path of this process is empty, as is its whole environment.
     ["/usr/bin", "/bin", "/usr/local/bin"].iter().any(|directory| {
         let status = Command::new(Path::new(directory).join(program))
@@ -131,6 +141,16 @@ fn ended_well(child: Pid) -> Step<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_caller_is_whom_the_program_runs_as_and_no_id_is_mapped_twice() {
+        assert_eq!(mapping(0, 12_345, 200_000), [[0, 12_345, 1], [1, 200_000, 65_535]]);
+        assert_eq!(
+            mapping(1000, 12_345, 200_000),
+            [[0, 200_000, 1000], [1000, 12_345, 1], [1001, 201_000, 64_535]]
+        );
+        assert_eq!(mapping(65_535, 7, 200_000), [[0, 200_000, 65_535], [65_535, 7, 1]]);
+    }
 
     #[test]
     fn ranges_are_found_by_name_or_number_when_they_are_large_enough() {

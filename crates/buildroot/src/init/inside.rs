@@ -81,11 +81,18 @@ impl Inside<'_> {
         }
     }
 
-    fn set_up(&mut self) -> Step<()> {
+    /// Has the kernel end this process when the supervisor ends, however that happens.
+    fn end_with_supervisor(&self) -> Step<()> {
         set_parent_process_death_signal(Some(Signal::KILL)).at(Op::Fork)?;
+        // It may have ended before the signal was armed.
         if supervisor_is_gone(&self.report) {
             system::exit_now(0);
         }
+        Ok(())
+    }
+
+    fn set_up(&mut self) -> Step<()> {
+        self.end_with_supervisor()?;
         for mut entrance in std::mem::take(&mut self.cgroups) {
             entrance.write_all(b"0").at(Op::Cgroup)?;
         }
@@ -104,7 +111,9 @@ impl Inside<'_> {
             system::loopback_up(&socket).at(Op::Configure)?;
         }
         umask(Mode::from_raw_mode(0o022));
-        mounts::execute(self.plan, self.id_mapping != IdMapping::Host)?;
+        mounts::execute(self.plan, self.id_mapping)?;
+        // Becoming another user on the way has disarmed it.
+        self.end_with_supervisor()?;
         // User id 0 inside could otherwise trace this process, or reopen its pipe through /proc.
         set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Op::DropPrivileges)
     }

@@ -22,8 +22,8 @@ use rustix::process::{chdir, fchdir, pivot_root};
 
 use super::failure::{Context, Step, failure};
 use super::overlay::{Overlay, OverlayOptions, UpperPaths};
-use super::system;
-use crate::outcome::{SetupFailure, SetupOperation as Op};
+use super::{privileges, system};
+use crate::outcome::{IdMapping, SetupFailure, SetupOperation as Op};
 use crate::plan::{MountOperation, MountPlan};
 
 /// Host directories that the staging tmpfs may cover, in this private namespace only. Everything of
@@ -34,14 +34,22 @@ const STAGING_POINTS: [&str; 4] = ["/tmp", "/mnt", "/run", "/var"];
 ///
 /// In a user namespace the overlay keeps its marks in attributes that its user may set, and host
 /// mounts are taken with those below them: the kernel does not let them be uncovered.
-pub(super) fn execute(plan: &MountPlan, in_user_namespace: bool) -> Step<()> {
-    let mut mounter = Mounter { in_user_namespace, ..Mounter::default() };
+///
+/// With subordinate ids this process becomes user id 0 as soon as everything of the host is open, which only the
+/// caller may reach: what is made from then on belongs to root, as it does when root calls.
+pub(super) fn execute(plan: &MountPlan, id_mapping: IdMapping) -> Step<()> {
+    let mut mounter = Mounter {
+        in_user_namespace: id_mapping != IdMapping::Host,
+        becomes_root: id_mapping == IdMapping::SubordinateIds,
+        ..Mounter::default()
+    };
     plan.operations.iter().try_for_each(|operation| mounter.perform(operation))
 }
 
 #[derive(Default)]
 struct Mounter {
     in_user_namespace: bool,
+    becomes_root: bool,
     /// Detached copies of host mount points, by slot.
     clones: Vec<OwnedFd>,
     overlay: Option<Overlay>,
@@ -97,6 +105,9 @@ impl Mounter {
     }
 
     fn mount_staging(&mut self, size_mb: u64, with_upper: bool) -> Step<()> {
+        if self.becomes_root {
+            privileges::become_root()?;
+        }
         let mount = tmpfs(size_mb, 0o755).at(Op::PrepareUpper)?;
         let place = |point: &&str| {
             move_mount(&mount, "", CWD, *point, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).is_ok()

@@ -14,6 +14,16 @@ use crate::spec::Capabilities;
 /// Greater than the number of any capability; the kernel says where they end.
 const CAPABILITY_NUMBERS: std::ops::Range<u32> = 0..64;
 
+/// Becomes user and group 0 of the user namespace, without supplementary groups; keeps all capabilities.
+///
+/// The kernel forgets the parent death signal then.
+pub(super) fn become_root() -> Step<()> {
+    let (user, group) = (Uid::from_raw(0), Gid::from_raw(0));
+    setgroups(&[]).at(Op::DropPrivileges)?;
+    setresgid(group, group, group).at(Op::DropPrivileges)?;
+    setresuid(user, user, user).at(Op::DropPrivileges)
+}
+
 /// Becomes user `uid` and group `gid` without supplementary groups, keeps no capability but those
 /// of `kept`, and can never gain any again. Without `has_groups` the kernel does not let the caller's
 /// own supplementary groups be dropped; inside they are all the overflow group.

@@ -47,6 +47,11 @@ impl<'a> Pipeline<'a> {
         Ok(Self { config, reporter, sandbox, layers, programs })
     }
 
+    /// Refuses to build when no build root can be set up, before anything is made for it.
+    pub(crate) fn check_sandbox(&self) -> Result<(), Failure> {
+        crate::doctor::check_sandbox(&self.config, &self.sandbox)
+    }
+
     /// Runs a stage: reports its begin, its end in words, and how long it took.
     fn stage<T>(
         &self,

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use testkit::give_to_somebody;
+
 use crate::workspace::{Scratch, files_below};
 
 /// A copy of the workspace's tree; whatever happens in it, the workspace's own files stay as they are.
@@ -48,6 +50,17 @@ impl Copy {
         fs::create_dir_all(root.join("build/cache")).unwrap();
         let layers = workspace.join("build/cache/layers");
         std::os::unix::fs::symlink(layers, root.join("build/cache/layers")).unwrap();
+        Self { _scratch: scratch, root }
+    }
+
+    /// Makes a copy that starts from scratch, shares nothing, and belongs to somebody who is not root.
+    pub(crate) fn of_somebody(workspace: &Path, test: &str) -> Self {
+        let scratch = Scratch::reachable(test);
+        let root = scratch.path().join("tree");
+        for path in LINKED.iter().chain(&COPIED) {
+            transfer(&workspace.join(path), &root.join(path), |from, to| fs::copy(from, to).map(drop));
+        }
+        give_to_somebody(&root);
         Self { _scratch: scratch, root }
     }
 

@@ -133,6 +133,16 @@ pub(crate) fn published(root: &Path) -> BTreeMap<String, ContentDigest> {
         .collect()
 }
 
+/// Returns the published packages that another tree does not have just so.
+pub(crate) fn different(ours: &BTreeMap<String, ContentDigest>, root: &Path) -> Vec<String> {
+    let theirs = published(root);
+    theirs
+        .into_iter()
+        .filter(|(path, content)| ours.get(path) != Some(content))
+        .map(|(path, _)| path)
+        .collect()
+}
+
 /// Returns the names of a tree's specs, sorted.
 pub(crate) fn specs(root: &Path) -> Vec<String> {
     let is_spec = |path: &Path| path.extension().is_some_and(|extension| extension == "spec");
@@ -166,7 +176,15 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// Makes one on the workspace's file system, so that files can be linked; `test` must be unique.
     pub(crate) fn new(test: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("distribution").join(test);
+        Self::at(Path::new(env!("CARGO_TARGET_TMPDIR")).join("distribution").join(test))
+    }
+
+    /// Makes one that every user can reach, wherever the workspace is.
+    pub(crate) fn reachable(test: &str) -> Self {
+        Self::at(Path::new("/var/tmp").join(format!("millwright-{test}.{}", std::process::id())))
+    }
+
+    fn at(path: PathBuf) -> Self {
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
         Self { path }
