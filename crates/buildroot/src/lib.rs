@@ -20,6 +20,7 @@ mod layer;
 mod outcome;
 mod plan;
 mod probe;
+mod remove;
 mod root;
 mod sandbox;
 mod spec;
@@ -33,6 +34,7 @@ pub use layer::{
 pub use outcome::{End, IdMapping, LimitKind, Limiter, Outcome, SetupFailure, SetupOperation, Usage};
 pub use plan::{MountOperation, MountPlan, PlanError};
 pub use probe::{Capability, ProbeError};
+pub use remove::remove_tree;
 pub use root::{PackageScriptlet, RootError, RootNote, RootOptions, RootOutcome, RootPlan};
 pub use sandbox::{Captured, INIT_PROGRAM, KillHandle, Running, Sandbox, SandboxError, SandboxIo};
 pub use spec::{

@@ -1,6 +1,5 @@
 //! Removing what can be made again.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use config::Directories;
@@ -70,7 +69,7 @@ pub(crate) fn clean(part: CleanPart, directories: &Directories) -> Result<Vec<Pa
     }
     let mut removed = Vec::new();
     for path in paths {
-        let there = remove(&path).map_err(|error| {
+        let there = buildroot::remove_tree(&path).map_err(|error| {
             Failure::new(ExitStatus::Environment, error)
                 .hint(format!("`{}` could not be removed", path.display()))
         })?;
@@ -86,20 +85,6 @@ fn held_below<'a>(path: &Path, directories: &'a Directories) -> Option<&'a PathB
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let path = real(path);
     std::iter::once(&directories.root).chain(&directories.specs).find(|kept| real(kept).starts_with(&path))
-}
-
-fn remove(path: &Path) -> io::Result<bool> {
-    let metadata = match std::fs::symlink_metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    if metadata.is_dir() {
-        std::fs::remove_dir_all(path)?
-    } else {
-        std::fs::remove_file(path)?
-    }
-    Ok(true)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use buildroot::BUILDER_ID;
+use buildroot::{BUILDER_ID, remove_tree};
 
 use crate::command::{CCACHE_COMPILERS, JobDirectories};
 use crate::error::{IoContext, WorkerError};
@@ -33,7 +33,7 @@ impl JobDirectory {
         sweep(work)?;
         let path = work.join(format!("{stem}.{}", std::process::id()));
         if path.exists() {
-            fs::remove_dir_all(&path).context("remove", &path)?;
+            remove_tree(&path).context("remove", &path)?;
         }
         let lock = create_locked(&path)?;
         let directory = Self { path, kept_as: work.join(stem), _lock: lock, keep: false };
@@ -66,7 +66,7 @@ impl JobDirectory {
             return Ok(None);
         }
         if self.kept_as.exists() {
-            fs::remove_dir_all(&self.kept_as).context("remove", &self.kept_as)?;
+            remove_tree(&self.kept_as).context("remove", &self.kept_as)?;
         }
         let lock = self.path.join(LOCK);
         fs::remove_file(&lock).context("remove", &lock)?;
@@ -146,11 +146,7 @@ fn remove(path: &Path) -> io::Result<()> {
         if entry.file_name() == LOCK {
             continue;
         }
-        if entry.file_type()?.is_dir() {
-            fs::remove_dir_all(entry.path())?;
-        } else {
-            fs::remove_file(entry.path())?;
-        }
+        remove_tree(&entry.path())?;
     }
     fs::remove_file(path.join(LOCK))?;
     fs::remove_dir(path)

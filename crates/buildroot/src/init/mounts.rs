@@ -25,6 +25,7 @@ use super::overlay::{Overlay, OverlayOptions, UpperPaths};
 use super::{privileges, system};
 use crate::outcome::{IdMapping, SetupFailure, SetupOperation as Op};
 use crate::plan::{MountOperation, MountPlan};
+use crate::remove::remove_tree;
 
 /// Host directories that the staging tmpfs may cover, in this private namespace only. Everything of
 /// the host has been opened by then, so it does not matter what is below.
@@ -35,8 +36,9 @@ const STAGING_POINTS: [&str; 4] = ["/tmp", "/mnt", "/run", "/var"];
 /// In a user namespace the overlay keeps its marks in attributes that its user may set, and host
 /// mounts are taken with those below them: the kernel does not let them be uncovered.
 ///
-/// With subordinate ids this process becomes user id 0 as soon as everything of the host is open, which only the
-/// caller may reach: what is made from then on belongs to root, as it does when root calls.
+/// With subordinate ids this process becomes user id 0 as soon as the overlay is mounted: everything of the host,
+/// which only the caller may reach, is open by then, and what is made from then on belongs to root, as it does when
+/// root calls.
 pub(super) fn execute(plan: &MountPlan, id_mapping: IdMapping) -> Step<()> {
     let mut mounter = Mounter {
         in_user_namespace: id_mapping != IdMapping::Host,
@@ -105,9 +107,6 @@ impl Mounter {
     }
 
     fn mount_staging(&mut self, size_mb: u64, with_upper: bool) -> Step<()> {
-        if self.becomes_root {
-            privileges::become_root()?;
-        }
         let mount = tmpfs(size_mb, 0o755).at(Op::PrepareUpper)?;
         let place = |point: &&str| {
             move_mount(&mount, "", CWD, *point, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).is_ok()
@@ -158,6 +157,10 @@ impl Mounter {
         let options = OverlayOptions { read_only, volatile, user_attributes: self.in_user_namespace };
         let root = overlay.mount(&staging.join("skeleton"), self.upper.as_ref(), &target, options)?;
         self.root = Some(root);
+        // The kernel's own files beside the upper were the caller's to make, and stay the caller's to remove.
+        if self.becomes_root {
+            privileges::become_root()?;
+        }
         Ok(())
     }
 
@@ -267,10 +270,7 @@ fn tmpfs(size_mb: u64, mode: u32) -> io::Result<OwnedFd> {
 fn disk_upper(dir: &Path) -> Step<UpperPaths> {
     let (upper, work) = (dir.join("upper"), dir.join("work"));
     fs::create_dir_all(&upper).at_path(Op::PrepareUpper, &upper)?;
-    match fs::remove_dir_all(&work) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        removed => removed.at_path(Op::PrepareUpper, &work)?,
-    }
+    remove_tree(&work).at_path(Op::PrepareUpper, &work)?;
     fs::create_dir(&work).at_path(Op::PrepareUpper, &work)?;
     let open = |path: &Path| {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

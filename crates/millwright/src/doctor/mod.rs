@@ -100,8 +100,8 @@ fn probe(
         return Err(format!("cannot create `{}`: {error}", place.display()));
     }
     let found = sandbox.probe(&root, upper(&kept));
-    // What is left over is empty directories.
-    let _ = fs::remove_dir_all(&place);
+    // What cannot be removed is empty directories; the finding is what counts.
+    let _ = buildroot::remove_tree(&place);
     found.map_err(|error: ProbeError| error.to_string())
 }
 
