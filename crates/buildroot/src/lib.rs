@@ -13,19 +13,20 @@
 //! forks happen in a helper program, `buildroot-init`, which has one thread and one task; the calling
 //! process only spawns it, so it may have any number of threads.
 
+mod capability;
 mod cgroup;
 mod error;
 pub mod init;
 mod layer;
 mod outcome;
 mod plan;
-mod probe;
 mod remove;
 mod root;
 mod sandbox;
 mod spec;
 mod wire;
 
+pub use capability::{Capability, ProbeError};
 pub use error::LayerError;
 pub use layer::{
     Layer, LayerCounts, LayerKey, LayerKeyError, LayerMissReason, LayerOutcome, LayerRequest, LayerStore,
@@ -33,7 +34,6 @@ pub use layer::{
 };
 pub use outcome::{End, IdMapping, LimitKind, Limiter, Outcome, SetupFailure, SetupOperation, Usage};
 pub use plan::{MountOperation, MountPlan, PlanError};
-pub use probe::{Capability, ProbeError};
 pub use remove::remove_tree;
 pub use root::{PackageScriptlet, RootError, RootNote, RootOptions, RootOutcome, RootPlan};
 pub use sandbox::{Captured, INIT_PROGRAM, KillHandle, Running, Sandbox, SandboxError, SandboxIo};
