@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use rpm_model::{
-    BuildrootLock, CcacheMount, ContentDigest, JobDocument, LockedPackage, Nevra, Outcome, PackageOrigin,
-    PhaseTime, ResourceUsage, ResultDocument,
+    BuildrootLock, CcacheMount, ContentDigest, JobDocument, LimitEnforcement, LockedPackage, Nevra, Outcome,
+    PackageOrigin, PhaseTime, ResourceUsage, ResultDocument,
 };
 use serde::{Deserialize, Serialize};
 
@@ -54,8 +54,6 @@ pub struct BuildFacts<'a> {
     pub worker_semantics: u32,
     /// What the build was started with.
     pub invocation: Invocation,
-    /// Who enforced the limits.
-    pub enforcement: Enforcement,
     /// Whether rpmbuild's helper scripts were replaced by Millwright's own.
     pub tuned: bool,
     /// The host.
@@ -89,7 +87,7 @@ pub struct BuildInfo {
     /// Arguments and environment of rpmbuild.
     pub invocation: Invocation,
     /// Who enforced the limits.
-    pub enforcement: Enforcement,
+    pub enforcement: LimitEnforcement,
     /// The host.
     pub host: HostFacts,
     /// How it ended.
@@ -191,17 +189,6 @@ pub struct Invocation {
     pub working_directory: String,
 }
 
-/// What kept the build within its limits; empty texts where nothing is known.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Enforcement {
-    /// The mechanism, for example `cgroup_v1`.
-    pub limiter: String,
-    /// Whose ids the ids inside were, for example `host`.
-    pub id_mapping: String,
-    /// Limits that were asked for and that nothing enforced.
-    pub unenforced: Vec<String>,
-}
-
 /// What is told of a host: nothing that identifies it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostFacts {
@@ -294,7 +281,7 @@ impl BuildInfo {
             root_packages: job.lock.packages().iter().map(root_package).collect(),
             tools: tools(&job.lock),
             invocation: facts.invocation.clone(),
-            enforcement: facts.enforcement.clone(),
+            enforcement: result.enforcement.clone(),
             host: facts.host.clone(),
             outcome: result.outcome.clone(),
             check: result.check,
@@ -470,7 +457,6 @@ pub(crate) mod tests {
             generation: &digest("generation"),
             worker_semantics: 1,
             invocation: Invocation::default(),
-            enforcement: Enforcement::default(),
             tuned: false,
             host: &HostFacts::default(),
             finished_at: 1_700_000_000,

@@ -371,10 +371,14 @@ mod tests {
             digest: "aa".into(),
         };
         let other = PackagedFile { mode: 0o100_755, modified_at: 8, digest: "bb".into(), ..file.clone() };
-        let lines: Vec<String> =
-            compare_files(&[file], &[other]).iter().map(ToString::to_string).collect();
+        let lines: Vec<String> = compare_files(&[file], &[other]).iter().map(ToString::to_string).collect();
         assert_eq!(lines.len(), 1);
-        for words in ["/usr/share/x: ", "its content differs (3 bytes in both", "100644 and 100755", "its time differs"] {
+        for words in [
+            "/usr/share/x: ",
+            "its content differs (3 bytes in both",
+            "100644 and 100755",
+            "its time differs",
+        ] {
             assert!(lines[0].contains(words), "{lines:?}");
         }
     }

@@ -21,9 +21,7 @@ mod solver;
 mod testing;
 mod verify;
 
-pub use compare::{
-    FileAspect, PackageDifference, SetDifference, compare_packages, compare_sets,
-};
+pub use compare::{FileAspect, PackageDifference, SetDifference, compare_packages, compare_sets};
 pub use contents::{PackageContents, PackagedFile, read_contents};
 pub use directory::{PackageDirectory, Scan};
 pub use error::{BadPackage, HeaderPart, RepositoryError};
