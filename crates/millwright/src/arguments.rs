@@ -8,7 +8,8 @@ use config::{
 };
 
 use crate::debug_arguments::{
-    DiffArguments, RerunArguments, SHELL_EXAMPLES, ShellArguments, VERIFY_HELP, VerifyArguments,
+    DiffArguments, RerunArguments, SHELL_EXAMPLES, ShellArguments, UNUSED_HELP, UnusedArguments, VERIFY_HELP,
+    VerifyArguments,
 };
 use grapher::QuestionArguments;
 
@@ -87,6 +88,9 @@ pub(crate) enum Command {
     Rerun(RerunArguments),
     /// Show what a kept build, or a shell in it, changed outside /build
     Diff(DiffArguments),
+    /// Find the build requirements that a build opens no file of
+    #[command(after_help = UNUSED_HELP)]
+    Unused(UnusedArguments),
     /// Do a published build again from its buildinfo.json, and compare every byte
     #[command(after_help = VERIFY_HELP)]
     Verify(VerifyArguments),
@@ -102,7 +106,7 @@ impl Command {
     /// Returns whether with `--json` it answers with one document, not with events.
     pub(crate) fn answers_with_a_document(&self) -> bool {
         match self {
-            Self::Plan { .. } | Self::Diff(_) | Self::Verify(_) => true,
+            Self::Plan { .. } | Self::Diff(_) | Self::Unused(_) | Self::Verify(_) => true,
             Self::Build(goals) | Self::Rebuild(goals) => goals.dry_run,
             _ => false,
         }

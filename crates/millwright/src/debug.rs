@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::io::IsTerminal;
 
 use buildroot::End;
-use pkgworker::{Entrance, Section};
+use pkgworker::{Entrance, Section, UnusedAnswer};
 use report::{Event, ExitStatus, Failure};
 use rpm_model::{JobDocument, Outcome};
 use scheduler::{BuildDirectoryLock, Rounds, Wanted, failure};
 
 use crate::arguments::Common;
-use crate::debug_arguments::{DiffArguments, RerunArguments, ShellArguments};
+use crate::debug_arguments::{DiffArguments, RerunArguments, ShellArguments, UnusedArguments};
 use crate::pipeline::{Kept, LastJob, Pipeline};
 
 /// Enters the root of a package's failed build, or one that is made for it.
@@ -107,6 +107,57 @@ pub(crate) fn run_diff(
             format!("{:<8}  {path} ({}{size}{aspects})", change.kind.as_str(), change.what)
         };
         difference.changes.iter().map(line).collect::<Vec<_>>().join("\n")
+    };
+    report::print(&text)?;
+    Ok(ExitStatus::Done)
+}
+
+/// Builds a package once more and tells which of its build requirements it has no use for.
+pub(crate) fn run_unused(
+    pipeline: &Pipeline<'_>,
+    common: &Common,
+    asked: &UnusedArguments,
+    only: &[String],
+) -> Result<ExitStatus, Failure> {
+    let package = &asked.package;
+    let job = match pipeline.last_job(package) {
+        Some(last) => last.job,
+        None => planned_job(pipeline, package, only)?,
+    };
+    let report = match pipeline.unused(&job)? {
+        UnusedAnswer::Report(report) => report,
+        UnusedAnswer::BuildFailed(Outcome::Failed { message, .. }) => {
+            let text = format!("{package}: {message}; what a failed build did not open says nothing");
+            return Err(
+                Failure::new(ExitStatus::GoalsFailed, text).hint(format!("`millwright build {package}`"))
+            );
+        }
+        UnusedAnswer::BuildFailed(Outcome::Succeeded) => {
+            return Err(Failure::new(ExitStatus::Internal, "a build that succeeded counts as failed"));
+        }
+        UnusedAnswer::Unavailable { message } => {
+            let text = format!("opened files cannot be recorded here: {message}");
+            return Err(Failure::new(ExitStatus::Environment, text)
+                .hint("it needs root on the host (CAP_SYS_ADMIN) and a kernel with fanotify"));
+        }
+    };
+    let text = if common.json {
+        serde_json::to_string(&report).map_err(|error| Failure::new(ExitStatus::Internal, error))?
+    } else {
+        let (unused, all, opened) = (report.unused.len(), report.requirements, report.opened_files);
+        let mut lines = vec![format!(
+            "{package}: of {all} build requirements {unused} are unused ({opened} files opened)"
+        )];
+        lines.extend(
+            report
+                .unused
+                .iter()
+                .map(|one| format!("  BuildRequires: {} ({})", one.requirement, one.packages.join(", "))),
+        );
+        if unused > 0 {
+            lines.push("help: `millwright unused --help` says what this cannot see".to_owned());
+        }
+        lines.join("\n")
     };
     report::print(&text)?;
     Ok(ExitStatus::Done)

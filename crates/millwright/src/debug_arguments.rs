@@ -57,6 +57,22 @@ pub(crate) struct DiffArguments {
     pub(crate) package: String,
 }
 
+pub(crate) const UNUSED_HELP: &str = "\
+The package is built once more while the kernel reports every file of the root that is opened or executed. A
+build requirement is unused when none of them belongs to a package that provides it, nor to one that only it
+pulled in. Files that are only looked at (stat, access, listings), tests that open nothing, and what only other
+architectures or conditions read cannot be seen: try a build without the requirement before you drop it.
+
+Exit codes: 0 the report is complete, 1 the package cannot be built, 2 usage, 3 this host or user cannot watch a
+root, 4 a defect of Millwright";
+
+/// What `unused` is asked.
+#[derive(Debug, Args)]
+pub(crate) struct UnusedArguments {
+    /// The spec
+    pub(crate) package: String,
+}
+
 pub(crate) const VERIFY_HELP: &str = "\
 The build is done again from nothing: a fresh layer store, no compiler cache, another directory, time zone,
 locale, umask and number of processors. Every package must come out with the same bytes.

@@ -2,9 +2,9 @@
 
 mod arguments;
 mod clean;
-mod doctor;
 mod debug;
 mod debug_arguments;
+mod doctor;
 mod pipeline;
 mod verify;
 
@@ -94,6 +94,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         Command::Shell(asked) => debug::run_shell(&pipeline, &arguments.common, asked, &only, lock),
         Command::Rerun(asked) => debug::run_rerun(&pipeline, asked),
         Command::Diff(asked) => debug::run_diff(&pipeline, &arguments.common, asked),
+        Command::Unused(asked) => debug::run_unused(&pipeline, &arguments.common, asked, &only),
         Command::Clean { .. } | Command::Doctor | Command::Verify(_) => Ok(ExitStatus::Done),
     }
 }

@@ -7,8 +7,8 @@ use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use buildroot::{
-    End, LayerRequest, LayerStore, Outcome as SandboxOutcome, RootOptions, RootOutcome, Sandbox, SandboxIo,
-    SandboxSpec,
+    End, LayerRequest, LayerStore, OpenedFiles, Outcome as SandboxOutcome, RootOptions, RootOutcome, Sandbox,
+    SandboxIo, SandboxSpec,
 };
 use rpm_model::{
     CleanPolicy, FailureClass, JobDocument, LimitEnforcement, Outcome, PackageArtifact, PhaseTime,
@@ -57,6 +57,22 @@ pub(crate) struct Ran {
 ///
 /// A package that fails is a result, not an error; an error means that the worker could not do its part.
 pub fn build(job: &JobDocument, host: &Host<'_>) -> Result<ResultDocument, WorkerError> {
+    build_watched(job, host, false).map(|(result, _)| result)
+}
+
+/// Builds a job and records which files of its root are opened.
+pub(crate) fn build_recorded(
+    job: &JobDocument,
+    host: &Host<'_>,
+) -> Result<(ResultDocument, OpenedFiles), WorkerError> {
+    build_watched(job, host, true)
+}
+
+fn build_watched(
+    job: &JobDocument,
+    host: &Host<'_>,
+    record_opens: bool,
+) -> Result<(ResultDocument, OpenedFiles), WorkerError> {
     let start = Instant::now();
     let srpm = check_srpm(job)?;
     let requests: Vec<LayerRequest> = job.lock.packages().iter().map(LayerRequest::from).collect();
@@ -68,6 +84,7 @@ pub fn build(job: &JobDocument, host: &Host<'_>) -> Result<ResultDocument, Worke
     }
     let mut directory = JobDirectory::create(host.work, &stem(&job.srpm_path))?;
     let mut spec = sandbox_spec(job, root.lowers.clone(), &directory.places(), host.clean.may_keep());
+    spec.record_opens = record_opens;
     if let Some(section) = host.stop_before {
         stop_before(&mut spec.arguments, section);
     }
@@ -91,7 +108,7 @@ pub fn build(job: &JobDocument, host: &Host<'_>) -> Result<ResultDocument, Worke
     }
     let kept_root = directory.finish()?;
     let usage = usage_of(&ran.outcome);
-    Ok(ResultDocument {
+    let result = ResultDocument {
         schema: ResultDocument::SCHEMA,
         package: job.package.clone(),
         check: check_result(job, &outcome, &ran.phases),
@@ -110,7 +127,8 @@ pub fn build(job: &JobDocument, host: &Host<'_>) -> Result<ResultDocument, Worke
         skipped_scriptlets: root.scriptlets.iter().map(|scriptlet| scriptlet.package.clone()).collect(),
         enforcement: enforcement_of(&ran.outcome),
         kept_root: kept_root.map(|path| path.to_string_lossy().into_owned()),
-    })
+    };
+    Ok((result, ran.outcome.opened))
 }
 
 /// Returns the SRPM as an artifact after comparing its hash with the job's.

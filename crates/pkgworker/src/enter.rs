@@ -6,6 +6,7 @@
 //! `rpm --eval` inside expands as the spec did.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use buildroot::{BindMount, Capabilities, Limits, Network, SandboxSpec, Upper};
@@ -103,8 +104,14 @@ fn write_start(kept: &KeptRoot, places: &JobDirectories, start: &Path) -> Result
     for (name, content) in [("section", prologue), ("rcfile", rcfile), ("macros", macros(kept))] {
         let path = start.join(name);
         fs::write(&path, content).context("write", &path)?;
+        readable(&path, 0o644)?;
     }
-    Ok(())
+    readable(start, 0o755)
+}
+
+/// Lets the build user read a file, whatever the caller's umask is.
+fn readable(path: &Path, mode: u32) -> Result<(), WorkerError> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).context("set the mode of", path)
 }
 
 /// Returns where a file of the root's temporary directories is on the host.

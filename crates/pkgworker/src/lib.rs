@@ -25,6 +25,7 @@ mod output;
 mod rerun;
 pub mod resolve;
 mod section;
+mod unused;
 mod workdir;
 
 pub use build::{Host, build};
@@ -35,3 +36,4 @@ pub use error::WorkerError;
 pub use kept::{KeptRoot, find_kept};
 pub use rerun::{Rerun, RerunHost, rerun};
 pub use section::{Section, SectionError};
+pub use unused::{UnusedAnswer, UnusedReport, UnusedRequirement, unused};

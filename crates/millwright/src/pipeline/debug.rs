@@ -8,8 +8,8 @@ use std::sync::atomic::AtomicBool;
 
 use buildroot::{End, SandboxIo};
 use pkgworker::{
-    Difference, Entrance, Host, KeptRoot, Rerun, RerunHost, Section, build, difference, enter, find_kept,
-    rerun,
+    Difference, Entrance, Host, KeptRoot, Rerun, RerunHost, Section, UnusedAnswer, build, difference, enter,
+    find_kept, rerun, unused,
 };
 use report::{Event, ExitStatus, Failure};
 use rpm_model::{CleanPolicy, FailureClass, JobDocument, Outcome, ResultDocument};
@@ -96,6 +96,31 @@ impl Pipeline<'_> {
             None => self.warn(format!("{package}: the spec has no {section}; the build went on to its end")),
         }
         Ok(kept)
+    }
+
+    /// Builds a job once more, publishes nothing, and returns which build requirements it had no use for.
+    pub(crate) fn unused(&self, job: &JobDocument) -> Result<UnusedAnswer, Failure> {
+        let log = self.log_of(job, "unused");
+        let output = self.config.directories.build.join("work/unused");
+        let on_phase = |phase: &str| {
+            self.reporter.event(&Event::Note { message: format!("{}: {phase}", job.package) });
+        };
+        let host = Host {
+            sandbox: &self.sandbox,
+            layers: &self.layers,
+            work: &self.config.directories.work,
+            output: &output,
+            log: &log,
+            clean: CleanPolicy::Always,
+            stop_before: None,
+            on_phase: &on_phase,
+        };
+        // A compiler cache would spare the build from opening what it compiles with.
+        let answer = unused(&JobDocument { ccache: None, ..job.clone() }, &host).map_err(environment);
+        match fs::remove_dir_all(&output) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(environment(error)),
+            _ => answer,
+        }
     }
 
     /// Returns where the log of something that is done to a kept root goes.
