@@ -10,8 +10,9 @@ use crate::workspace_root;
 const MAXIMUM_LINES: usize = 600;
 
 /// The crates from bottom to top; a crate may use only crates that stand before it.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 23] = [
     "rpm-model",
+    "provenance",
     "spec-wire",
     "spec-engine",
     "rpm-writer",
@@ -36,7 +37,7 @@ const ORDER: [&str; 22] = [
 ];
 
 /// Crates whose decisions must stay functions of plain data: they may not even name a process or a mount.
-const PURE: [&str; 3] = ["rpm-model", "rebuild", "grapher"];
+const PURE: [&str; 4] = ["rpm-model", "provenance", "rebuild", "grapher"];
 
 fn rust_files(directory: &Path, files: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(directory) else { return };

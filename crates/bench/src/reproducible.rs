@@ -9,6 +9,7 @@ use std::path::Path;
 
 use nix::sys::stat::{Mode, umask};
 use report::ExitStatus;
+use repository::compare_sets;
 use rpm_model::ContentDigest;
 
 use crate::error::BenchError;
@@ -59,7 +60,7 @@ pub(crate) fn run(place: &Place, names: &[String]) -> Result<Conclusion, BenchEr
     let (first_tree, second_tree) = (tree(place, first)?, tree(place, second)?);
     let (first, first_cost) = build(place, &first_tree, first, names)?;
     let (second, second_cost) = build(place, &second_tree, second, names)?;
-    let complaints = differences(&first, &second);
+    let complaints = compare_sets(&first, &second);
     let all: BTreeSet<&String> = first.keys().chain(second.keys()).collect();
     let metrics = [
         ("packages", Metric::of("packages", &[all.len() as f64])),
@@ -75,7 +76,7 @@ pub(crate) fn run(place: &Place, names: &[String]) -> Result<Conclusion, BenchEr
     let shown: Vec<(String, &Metric)> = metrics.iter().map(|(name, metric)| (name.clone(), metric)).collect();
     let mut text = table(&shown);
     for complaint in &complaints {
-        text.push_str(complaint);
+        text.push_str(&complaint.to_string());
         text.push('\n');
     }
     let figures = Figures { runs: 1, machine: Machine::here(), metrics: metrics.clone() };
@@ -126,43 +127,9 @@ fn packages(directory: &Path) -> Result<Packages, BenchError> {
     Ok(packages)
 }
 
-/// Returns a line for each package that is not the same in both.
-fn differences(first: &Packages, second: &Packages) -> Vec<String> {
-    let all: BTreeSet<&String> = first.keys().chain(second.keys()).collect();
-    all.into_iter()
-        .filter_map(|path| match (first.get(path), second.get(path)) {
-            (Some(a), Some(b)) if a == b => None,
-            (Some(a), Some(b)) => Some(format!("differs: {path}: {} and {}", short(a), short(b))),
-            (Some(_), None) => Some(format!("only in the first build: {path}")),
-            _ => Some(format!("only in the second build: {path}")),
-        })
-        .collect()
-}
-
-fn short(digest: &ContentDigest) -> &str {
-    &digest.as_str()[..12]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn packages_of(entries: &[(&str, &str)]) -> Packages {
-        let digest = |text: &str| ContentDigest::of_bytes(text.as_bytes());
-        entries.iter().map(|(path, text)| ((*path).to_owned(), digest(text))).collect()
-    }
-
-    #[test]
-    fn every_difference_is_told() {
-        let first = packages_of(&[("RPMS/a.rpm", "1"), ("RPMS/b.rpm", "1"), ("SRPMS/c.src.rpm", "1")]);
-        let second = packages_of(&[("RPMS/a.rpm", "1"), ("RPMS/b.rpm", "2"), ("RPMS/d.rpm", "1")]);
-        let lines = differences(&first, &second);
-        assert_eq!(lines.len(), 3, "{lines:?}");
-        assert!(lines[0].starts_with("differs: RPMS/b.rpm: "), "{lines:?}");
-        assert_eq!(lines[1], "only in the second build: RPMS/d.rpm");
-        assert_eq!(lines[2], "only in the first build: SRPMS/c.src.rpm");
-        assert!(differences(&first, &first).is_empty());
-    }
 
     #[test]
     fn only_packages_are_compared() {

@@ -18,6 +18,7 @@ mod cgroup;
 mod error;
 pub mod init;
 mod layer;
+mod opened;
 mod outcome;
 mod plan;
 mod remove;
@@ -32,6 +33,7 @@ pub use layer::{
     Layer, LayerCounts, LayerKey, LayerKeyError, LayerMissReason, LayerOutcome, LayerRequest, LayerStore,
     PackageFault, Scriptlet, ScriptletKind, SetuidPolicy, StoreDirectory, TreeFault, UnpackFault,
 };
+pub use opened::OpenedFiles;
 pub use outcome::{End, IdMapping, LimitKind, Limiter, Outcome, SetupFailure, SetupOperation, Usage};
 pub use plan::{MountOperation, MountPlan, PlanError};
 pub use remove::remove_tree;

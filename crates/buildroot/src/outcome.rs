@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::opened::OpenedFiles;
+
 /// Tells how one sandbox run ended, and what it used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -22,6 +24,9 @@ pub struct Outcome {
     pub id_mapping: IdMapping,
     /// Limits that were asked for and that nothing on this host enforces.
     pub unenforced: Vec<LimitKind>,
+    /// Which files of the root were opened.
+    #[serde(default)]
+    pub opened: OpenedFiles,
 }
 
 impl Outcome {

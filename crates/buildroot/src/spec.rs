@@ -54,6 +54,9 @@ pub struct SandboxSpec {
     pub limits: Limits,
     /// Keeps the caller's terminal and process group, for a shell that a person uses.
     pub interactive: bool,
+    /// Records which files of the root are opened ([`Outcome::opened`](crate::Outcome::opened)); costs time.
+    #[serde(default)]
+    pub record_opens: bool,
 }
 
 /// Says where changes to the root directory go.
@@ -167,6 +170,7 @@ impl SandboxSpec {
             network: Network::Loopback,
             limits: Limits::default(),
             interactive: false,
+            record_opens: false,
         }
     }
 }

@@ -14,4 +14,4 @@ pub use raw::{
     SignatureHandling,
 };
 pub use repositories::{RawRepository, Repository, RepositoryPlace};
-pub use resolved::{CleanPolicy, Config, ConfigError, Directories, PackageLimits};
+pub use resolved::{Config, ConfigError, Directories, PackageLimits};

@@ -5,24 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rpm_model::{PackageRules, RebuildPolicy};
-use serde::{Deserialize, Serialize};
+use rpm_model::{CleanPolicy, PackageRules, RebuildPolicy};
 
 use crate::raw::{RawConfig, RawPackage, SignatureHandling};
 use crate::repositories::{self, Repository};
-
-/// When the build root of a finished build is removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CleanPolicy {
-    /// Kept always.
-    Never,
-    /// Kept when the build failed.
-    OnSuccess,
-    /// Removed always.
-    #[default]
-    Always,
-}
 
 /// Where things are; all absolute.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -281,12 +267,8 @@ fn defines(distribution: crate::raw::RawDistribution) -> BTreeMap<String, String
 }
 
 fn clean(text: Option<&str>) -> Result<CleanPolicy, ConfigError> {
-    match text {
-        None | Some("always") => Ok(CleanPolicy::Always),
-        Some("on-success") => Ok(CleanPolicy::OnSuccess),
-        Some("never") => Ok(CleanPolicy::Never),
-        Some(other) => Err(value("build.clean", other, "`never`, `on-success` or `always`")),
-    }
+    let Some(text) = text else { return Ok(CleanPolicy::default()) };
+    text.parse().map_err(|_| value("build.clean", text, "`never`, `on-success` or `always`"))
 }
 
 fn duration(key: &str, text: &str) -> Result<Duration, ConfigError> {

@@ -1,10 +1,15 @@
 //! The command line: what the user typed, laid over the configuration file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use config::{
     RawBuild, RawConfig, RawDirectories, RawDistribution, RawRepository, RawSources, SignatureHandling,
+};
+
+use crate::debug_arguments::{
+    DiffArguments, RerunArguments, SHELL_EXAMPLES, ShellArguments, UNUSED_HELP, UnusedArguments, VERIFY_HELP,
+    VerifyArguments,
 };
 use grapher::QuestionArguments;
 
@@ -76,6 +81,19 @@ pub(crate) enum Command {
     ///
     /// Sets up real build roots over nothing. Exit code 0 when packages can be built, 3 when not.
     Doctor,
+    /// Enter the build root of a failed build
+    #[command(after_help = SHELL_EXAMPLES)]
+    Shell(ShellArguments),
+    /// Run a kept build again from one of its sections; nothing is published
+    Rerun(RerunArguments),
+    /// Show what a kept build, or a shell in it, changed outside /build
+    Diff(DiffArguments),
+    /// Find the build requirements that a build opens no file of
+    #[command(after_help = UNUSED_HELP)]
+    Unused(UnusedArguments),
+    /// Do a published build again from its buildinfo.json, and compare every byte
+    #[command(after_help = VERIFY_HELP)]
+    Verify(VerifyArguments),
     /// Remove what can be made again
     Clean {
         /// Which part
@@ -85,10 +103,10 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Returns whether all that it makes is a plan.
-    pub(crate) fn only_plans(&self) -> bool {
+    /// Returns whether with `--json` it answers with one document, not with events.
+    pub(crate) fn answers_with_a_document(&self) -> bool {
         match self {
-            Self::Plan { .. } => true,
+            Self::Plan { .. } | Self::Diff(_) | Self::Unused(_) | Self::Verify(_) => true,
             Self::Build(goals) | Self::Rebuild(goals) => goals.dry_run,
             _ => false,
         }
@@ -202,8 +220,9 @@ pub(crate) struct Common {
     #[arg(long, global = true, value_name = "FILE", env = "MILLWRIGHT_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     /// The tree's root [default: the current directory or the nearest one above it that holds configs/millwright.toml]
-    #[arg(long, global = true, value_name = "DIR")]
-    pub(crate) root: Option<PathBuf>,
+    // Without a directory it means something else to `shell` alone, see `asks_for_root`.
+    #[arg(long, global = true, value_name = "DIR", num_args = 0..=1, default_missing_value = "")]
+    root: Option<PathBuf>,
     /// Print events as JSON lines on standard output
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -326,6 +345,16 @@ enum Handling {
 }
 
 impl Common {
+    /// Returns the tree's root as given.
+    pub(crate) fn root(&self) -> Option<&Path> {
+        self.root.as_deref().filter(|root| !root.as_os_str().is_empty())
+    }
+
+    /// Returns whether `--root` was given without a directory, which asks `shell` to be root inside.
+    pub(crate) fn asks_for_root(&self) -> bool {
+        self.root.as_ref().is_some_and(|root| root.as_os_str().is_empty())
+    }
+
     /// Returns the configuration that the flags state; paths become absolute against the current directory.
     pub(crate) fn overlay(&self) -> std::io::Result<RawConfig> {
         let absolute = |path: &Option<PathBuf>| path.as_ref().map(std::path::absolute).transpose();

@@ -19,6 +19,7 @@ fn paths(part: CleanPart, directories: &Directories) -> Vec<PathBuf> {
             let mut all = vec![directories.rpms.clone(), directories.srpms.clone(), directories.work.clone()];
             all.extend(build(&["records", "cache/index"]));
             all.extend(artifacts(&["build_state.csv"]));
+            all.push(directories.output.join("PROVENANCE"));
             all
         }
         CleanPart::BuildPackagesWorkers => vec![directories.work.clone()],

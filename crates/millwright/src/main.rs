@@ -2,8 +2,11 @@
 
 mod arguments;
 mod clean;
+mod debug;
+mod debug_arguments;
 mod doctor;
 mod pipeline;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -29,13 +32,16 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
+    if arguments.common.asks_for_root() && !matches!(arguments.command, Command::Shell(_)) {
+        return Err(Failure::new(ExitStatus::Usage, "--root needs a directory"));
+    }
     let config = configuration(&arguments.common)?;
     if let Command::Doctor = &arguments.command {
         return doctor::run(&config, arguments.common.json);
     }
     check_tree(&arguments.command, &config)?;
     let build = config.directories.build.clone();
-    let _lock = BuildDirectoryLock::acquire(&build, &command_line()).map_err(|error| match error {
+    let lock = BuildDirectoryLock::acquire(&build, &command_line()).map_err(|error| match error {
         held @ LockError::Held { .. } => Failure::new(ExitStatus::Environment, held)
             .hint("wait for it, or use another build directory (--build-dir)"),
         other => Failure::new(ExitStatus::Environment, other).hint(
@@ -43,10 +49,14 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         ),
     })?;
     // A plan is one document; what happens on the way to it goes elsewhere.
-    let events_as_json = arguments.common.json && !arguments.command.only_plans();
+    let events_as_json = arguments.common.json && !arguments.command.answers_with_a_document();
     let reporter = report::choose(events_as_json, arguments.common.quiet);
     if let Command::Clean { what } = &arguments.command {
         return run_clean(what, &config, reporter.as_ref());
+    }
+    if let Command::Verify(asked) = &arguments.command {
+        let macros_file = config.macros_file.as_deref();
+        return verify::run_verify(&config.directories, macros_file, asked, arguments.common.json);
     }
     let only = words_of(arguments.common.pack_list.as_deref());
     let pipeline = Pipeline::new(config, reporter.as_ref())?;
@@ -81,13 +91,25 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
                 run_build(&pipeline, &arguments.common, &names, goals, &only)
             }
         }
-        Command::Clean { .. } | Command::Doctor => Ok(ExitStatus::Done),
+        Command::Shell(asked) => debug::run_shell(&pipeline, &arguments.common, asked, &only, lock),
+        Command::Rerun(asked) => debug::run_rerun(&pipeline, asked),
+        Command::Diff(asked) => debug::run_diff(&pipeline, &arguments.common, asked),
+        Command::Unused(asked) => debug::run_unused(&pipeline, &arguments.common, asked, &only),
+        Command::Clean { .. } | Command::Doctor | Command::Verify(_) => Ok(ExitStatus::Done),
     }
 }
 
 /// Refuses what cannot work before anything is made or downloaded for it.
 fn check_tree(command: &Command, config: &Config) -> Result<(), Failure> {
-    if matches!(command, Command::Toolchain { .. } | Command::Worker { .. } | Command::Clean { .. }) {
+    if matches!(
+        command,
+        Command::Toolchain { .. }
+            | Command::Worker { .. }
+            | Command::Clean { .. }
+            | Command::Rerun(_)
+            | Command::Diff(_)
+            | Command::Verify(_)
+    ) {
         return Ok(());
     }
     if let Some(missing) = config.directories.specs.iter().find(|directory| !directory.is_dir()) {
@@ -128,7 +150,7 @@ fn configuration(common: &Common) -> Result<Config, Failure> {
 /// Returns the tree's root: as given, or the nearest directory upwards that holds a configuration.
 fn root_directory(common: &Common) -> Result<PathBuf, Failure> {
     let environment = |error: std::io::Error| Failure::new(ExitStatus::Environment, error);
-    if let Some(root) = &common.root {
+    if let Some(root) = common.root() {
         return std::path::absolute(root).map_err(environment);
     }
     let current = std::env::current_dir().map_err(environment)?;

@@ -8,7 +8,7 @@ use clap::{Parser, ValueEnum};
 use pkgworker::WorkerError;
 use pkgworker::resolve::{PackageSources, read_packages, resolve};
 use report::{ExitStatus, Failure};
-use rpm_model::{CcacheMount, JobDocument, WorkerManifest};
+use rpm_model::{CcacheMount, CleanPolicy, JobDocument, WorkerManifest};
 
 use crate::environment;
 
@@ -116,12 +116,15 @@ pub(crate) struct Arguments {
     /// Architecture of the packages (default: the worker's)
     #[arg(long, value_name = "ARCH")]
     pub(crate) out_arch: Option<String>,
-    /// Keep the job directory: <work-dir>/<name-version-release>
+    /// When the job directory, kept as <work-dir>/<name-version-release>, is removed: never, on-success or always
+    #[arg(long, value_name = "WHEN", default_value_t, conflicts_with_all = ["no_cleanup", "keep_failed"])]
+    clean: CleanPolicy,
+    /// The same as --clean=never
+    #[arg(long, conflicts_with = "keep_failed")]
+    no_cleanup: bool,
+    /// The same as --clean=on-success
     #[arg(long)]
-    pub(crate) no_cleanup: bool,
-    /// Keep the job directory when the build fails
-    #[arg(long)]
-    pub(crate) keep_failed: bool,
+    keep_failed: bool,
     /// Compile through ccache
     #[arg(long, requires = "ccache_root_dir")]
     pub(crate) use_ccache: bool,
@@ -175,6 +178,17 @@ impl Arguments {
     /// Returns the directory of unpacked packages.
     pub(crate) fn layer_directory(&self) -> PathBuf {
         self.layers.clone().unwrap_or_else(|| self.work_dir.join("layers"))
+    }
+
+    /// Returns when the job directory is removed.
+    pub(crate) fn clean_policy(&self) -> CleanPolicy {
+        if self.no_cleanup {
+            CleanPolicy::Never
+        } else if self.keep_failed {
+            CleanPolicy::OnSuccess
+        } else {
+            self.clean
+        }
     }
 
     /// Returns where the packages go.

@@ -7,31 +7,23 @@ use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use buildroot::{
-    End, LayerRequest, LayerStore, Outcome as SandboxOutcome, RootOptions, RootOutcome, RootPlan, Sandbox,
-    SandboxIo,
+    End, LayerRequest, LayerStore, OpenedFiles, Outcome as SandboxOutcome, RootOptions, RootOutcome, Sandbox,
+    SandboxIo, SandboxSpec,
 };
 use rpm_model::{
-    FailureClass, JobDocument, Outcome, PackageArtifact, PhaseTime, ResourceUsage, ResultDocument,
+    CleanPolicy, FailureClass, JobDocument, LimitEnforcement, Outcome, PackageArtifact, PhaseTime,
+    ResourceUsage, ResultDocument,
 };
 
 use crate::collect::collect;
 use crate::command::sandbox_spec;
 use crate::disk::watch;
 use crate::error::{IoContext, WorkerError};
+use crate::kept::KeptRoot;
 use crate::log::judge;
 use crate::output::follow;
+use crate::section::{Section, stop_before};
 use crate::workdir::{JobDirectory, prepare_ccache};
-
-/// When a job's directory is kept for people to look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
-    /// Never.
-    Never,
-    /// When the build failed.
-    OnFailure,
-    /// Always.
-    Always,
-}
 
 /// What a job needs from its host.
 pub struct Host<'a> {
@@ -45,16 +37,18 @@ pub struct Host<'a> {
     pub output: &'a Path,
     /// The build's log, replaced.
     pub log: &'a Path,
-    /// Whether the job directory is kept.
-    pub keep: Keep,
+    /// When the job directory is removed.
+    pub clean: CleanPolicy,
+    /// Ends the build before this section starts, as a failure of that section; its script is kept.
+    pub stop_before: Option<Section>,
     /// Called with each section that starts.
     pub on_phase: &'a (dyn Fn(&str) + Sync),
 }
 
 /// What the sandbox gave back.
-struct Ran {
-    outcome: SandboxOutcome,
-    phases: Vec<PhaseTime>,
+pub(crate) struct Ran {
+    pub(crate) outcome: SandboxOutcome,
+    pub(crate) phases: Vec<PhaseTime>,
     /// Whether it was killed because it used too much disk.
     passed_disk_limit: bool,
 }
@@ -63,6 +57,22 @@ struct Ran {
 ///
 /// A package that fails is a result, not an error; an error means that the worker could not do its part.
 pub fn build(job: &JobDocument, host: &Host<'_>) -> Result<ResultDocument, WorkerError> {
+    build_watched(job, host, false).map(|(result, _)| result)
+}
+
+/// Builds a job and records which files of its root are opened.
+pub(crate) fn build_recorded(
+    job: &JobDocument,
+    host: &Host<'_>,
+) -> Result<(ResultDocument, OpenedFiles), WorkerError> {
+    build_watched(job, host, true)
+}
+
+fn build_watched(
+    job: &JobDocument,
+    host: &Host<'_>,
+    record_opens: bool,
+) -> Result<(ResultDocument, OpenedFiles), WorkerError> {
     let start = Instant::now();
     let srpm = check_srpm(job)?;
     let requests: Vec<LayerRequest> = job.lock.packages().iter().map(LayerRequest::from).collect();
@@ -73,9 +83,13 @@ pub fn build(job: &JobDocument, host: &Host<'_>) -> Result<ResultDocument, Worke
         prepare_ccache(Path::new(&ccache.directory))?;
     }
     let mut directory = JobDirectory::create(host.work, &stem(&job.srpm_path))?;
-    let keep_upper = host.keep != Keep::Never;
-    let ran = run(job, host, &root, &directory, keep_upper)?;
-    let outcome = conclude(&ran, job, host)?;
+    let mut spec = sandbox_spec(job, root.lowers.clone(), &directory.places(), host.clean.may_keep());
+    spec.record_opens = record_opens;
+    if let Some(section) = host.stop_before {
+        stop_before(&mut spec.arguments, section);
+    }
+    let ran = run(job, &host.run(directory.path()), &spec)?;
+    let outcome = conclude(&ran, job, host.log)?;
     let (outcome, rpms, decisive_lines) = match outcome {
         Outcome::Succeeded => {
             match collect(&directory.places().top.join("RPMS"), &job.expected, host.output)? {
@@ -87,12 +101,14 @@ pub fn build(job: &JobDocument, host: &Host<'_>) -> Result<ResultDocument, Worke
         failed @ Outcome::Failed { .. } => (failed, Vec::new(), judge(&read_log(host.log)?).lines),
     };
     let failed = outcome != Outcome::Succeeded;
-    if host.keep == Keep::Always || (host.keep == Keep::OnFailure && failed) {
+    if host.clean.keeps(failed) {
+        let enforcement = enforcement_of(&ran.outcome);
+        KeptRoot::of(job, &outcome, enforcement, &root.lowers, host.log)?.write(directory.path())?;
         directory.keep();
     }
     let kept_root = directory.finish()?;
     let usage = usage_of(&ran.outcome);
-    Ok(ResultDocument {
+    let result = ResultDocument {
         schema: ResultDocument::SCHEMA,
         package: job.package.clone(),
         check: check_result(job, &outcome, &ran.phases),
@@ -109,8 +125,10 @@ pub fn build(job: &JobDocument, host: &Host<'_>) -> Result<ResultDocument, Worke
             RootOutcome::Computed { made_layers } => made_layers,
         },
         skipped_scriptlets: root.scriptlets.iter().map(|scriptlet| scriptlet.package.clone()).collect(),
+        enforcement: enforcement_of(&ran.outcome),
         kept_root: kept_root.map(|path| path.to_string_lossy().into_owned()),
-    })
+    };
+    Ok((result, ran.outcome.opened))
 }
 
 /// Returns the SRPM as an artifact after comparing its hash with the job's.
@@ -128,15 +146,23 @@ fn check_srpm(job: &JobDocument) -> Result<PackageArtifact, WorkerError> {
     Ok(PackageArtifact { nevra, path: job.srpm_path.clone(), sha256, size })
 }
 
-/// Runs rpmbuild in a fresh root, its output into the log.
-fn run(
-    job: &JobDocument,
-    host: &Host<'_>,
-    root: &RootPlan,
-    directory: &JobDirectory,
-    keep_upper: bool,
-) -> Result<Ran, WorkerError> {
-    let spec = sandbox_spec(job, root.lowers.clone(), &directory.places(), keep_upper);
+/// What one run of rpmbuild needs from its host.
+pub(crate) struct RunHost<'a> {
+    pub(crate) sandbox: &'a Sandbox,
+    pub(crate) log: &'a Path,
+    /// What counts against the disk limit, with the log.
+    pub(crate) directory: &'a Path,
+    pub(crate) on_phase: &'a (dyn Fn(&str) + Sync),
+}
+
+impl<'a> Host<'a> {
+    fn run(&self, directory: &'a Path) -> RunHost<'a> {
+        RunHost { sandbox: self.sandbox, log: self.log, directory, on_phase: self.on_phase }
+    }
+}
+
+/// Runs rpmbuild in its root, its output into the log.
+pub(crate) fn run(job: &JobDocument, host: &RunHost<'_>, spec: &SandboxSpec) -> Result<Ran, WorkerError> {
     if let Some(parent) = host.log.parent() {
         fs::create_dir_all(parent).context("create", parent)?;
     }
@@ -144,11 +170,11 @@ fn run(
     let (reader, writer) = io::pipe().context("open a pipe for", host.log)?;
     let second = writer.try_clone().context("open a pipe for", host.log)?;
     let streams = SandboxIo { stdin: None, stdout: writer.into(), stderr: second.into() };
-    let running = host.sandbox.spawn(&spec, streams)?;
+    let running = host.sandbox.spawn(spec, streams)?;
     let (killer, (alive, ended)) = (running.kill_handle(), channel());
     let ((phases, written), passed_disk_limit) = std::thread::scope(|scope| {
         let watcher = scope.spawn(move || {
-            let passed = watch(&[directory.path(), host.log], job.disk_limit_bytes, &ended);
+            let passed = watch(&[host.directory, host.log], job.disk_limit_bytes, &ended);
             if passed {
                 killer.kill();
             }
@@ -164,7 +190,7 @@ fn run(
 }
 
 /// Turns the sandbox's end into the job's outcome.
-fn conclude(ran: &Ran, job: &JobDocument, host: &Host<'_>) -> Result<Outcome, WorkerError> {
+pub(crate) fn conclude(ran: &Ran, job: &JobDocument, log: &Path) -> Result<Outcome, WorkerError> {
     let failed = |class, phase: Option<String>, message: String| Outcome::Failed { class, phase, message };
     let last = ran.phases.last().map(|phase| phase.phase.clone());
     Ok(match &ran.outcome.end {
@@ -191,7 +217,7 @@ fn conclude(ran: &Ran, job: &JobDocument, host: &Host<'_>) -> Result<Outcome, Wo
             failed(FailureClass::InfrastructureFailure, last, "the build was cancelled".to_owned())
         }
         end @ (End::Exited { .. } | End::Signaled { .. }) => {
-            let verdict = judge(&read_log(host.log)?);
+            let verdict = judge(&read_log(log)?);
             let killed_for_memory = ran.outcome.usage.oom_kills.is_some_and(|kills| kills > 0);
             let class = if killed_for_memory { FailureClass::OutOfMemory } else { verdict.class };
             let place = verdict
@@ -218,9 +244,22 @@ fn check_result(job: &JobDocument, outcome: &Outcome, phases: &[PhaseTime]) -> O
 }
 
 /// Reads a log, however broken its text.
-fn read_log(path: &Path) -> Result<String, WorkerError> {
+pub(crate) fn read_log(path: &Path) -> Result<String, WorkerError> {
     let bytes = fs::read(path).context("read", path)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Returns what kept the build within its limits.
+pub(crate) fn enforcement_of(outcome: &SandboxOutcome) -> LimitEnforcement {
+    // The names that these enums have in JSON.
+    let name = |value: serde_json::Result<serde_json::Value>| {
+        value.ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+    };
+    LimitEnforcement {
+        limiter: name(serde_json::to_value(outcome.limiter)),
+        id_mapping: name(serde_json::to_value(outcome.id_mapping)),
+        unenforced: outcome.unenforced.iter().map(|kind| name(serde_json::to_value(kind))).collect(),
+    }
 }
 
 fn usage_of(outcome: &SandboxOutcome) -> ResourceUsage {

@@ -40,8 +40,25 @@ pub(crate) struct JobDirectories {
     pub(crate) top: PathBuf,
     /// Links named as compilers, when ccache is used.
     pub(crate) ccache_links: PathBuf,
-    /// Holds the upper directory when the root is to be kept or is too large for memory.
+    /// Becomes `/tmp` when the root may be kept.
+    pub(crate) tmp: PathBuf,
+    /// Becomes `/var/tmp` when the root may be kept.
+    pub(crate) var_tmp: PathBuf,
+    /// Holds the upper directory of a kept root: what people change in it with a shell.
     pub(crate) upper: PathBuf,
+}
+
+impl JobDirectories {
+    /// Returns the places of a job whose directory this is.
+    pub(crate) fn below(job: &Path) -> Self {
+        Self {
+            top: job.join("build"),
+            ccache_links: job.join("ccache-bin"),
+            tmp: job.join("tmp"),
+            var_tmp: job.join("var-tmp"),
+            upper: job.join("root"),
+        }
+    }
 }
 
 /// Returns the macros that every build is given besides the job's own, in a fixed order.
@@ -87,30 +104,54 @@ pub(crate) fn rpmbuild_arguments(job: &JobDocument, srpm_name: &str) -> Vec<Stri
     arguments
 }
 
+/// How a job's rpmbuild is started, as seen inside its root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invocation {
+    /// Program and arguments.
+    pub arguments: Vec<String>,
+    /// The complete environment.
+    pub environment: BTreeMap<String, String>,
+    /// The working directory.
+    pub working_directory: String,
+}
+
+/// Returns how a job's rpmbuild is started.
+pub fn invocation(job: &JobDocument) -> Invocation {
+    let nowhere = JobDirectories::below(Path::new("/"));
+    let spec = sandbox_spec(job, Vec::new(), &nowhere, false);
+    Invocation {
+        arguments: spec.arguments,
+        environment: spec.environment,
+        working_directory: spec.working_directory.to_string_lossy().into_owned(),
+    }
+}
+
 /// Returns the sandbox that builds a job over these lowers.
 ///
-/// `disk_upper` asks for an upper directory on disk (kept roots); otherwise it lives in memory, limited by
-/// the job's disk limit.
+/// With `keepable` all that a build may write is on disk, so that it can be looked at afterwards; otherwise
+/// temporary files live in memory.
 pub(crate) fn sandbox_spec(
     job: &JobDocument,
     lowers: Vec<PathBuf>,
     directories: &JobDirectories,
-    disk_upper: bool,
+    keepable: bool,
 ) -> SandboxSpec {
     let srpm = Path::new(&job.srpm_path);
     let srpm_name = srpm.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut spec = SandboxSpec::new(lowers, rpmbuild_arguments(job, &srpm_name));
-    spec.upper = if disk_upper {
-        Upper::Disk { dir: directories.upper.clone() }
-    } else {
-        Upper::Tmpfs { size_mb: (job.disk_limit_bytes >> 20).max(1) }
-    };
+    spec.upper = Upper::Tmpfs { size_mb: (job.disk_limit_bytes >> 20).max(1) };
     // Nothing outside /build, /tmp and /var/tmp can be changed by a build.
-    spec.read_only_root = !disk_upper;
+    spec.read_only_root = true;
     spec.working_directory = TOP_DIRECTORY.into();
     "millwright".clone_into(&mut spec.hostname);
     spec.binds.push(bind(&directories.top, TOP_DIRECTORY, false));
     spec.binds.push(bind(srpm, &format!("{SRPM_DIRECTORY}/{srpm_name}"), true));
+    if keepable {
+        // rpmbuild's section scripts are in /var/tmp, and what a build leaves in either tells why it failed.
+        spec.tmpfs.retain(|tmpfs| tmpfs.target != Path::new("/tmp") && tmpfs.target != Path::new("/var/tmp"));
+        spec.binds.push(bind(&directories.tmp, "/tmp", false));
+        spec.binds.push(bind(&directories.var_tmp, "/var/tmp", false));
+    }
     if let Some(macros) = &job.macros_file {
         spec.binds.push(bind(Path::new(macros), MACROS_FILE, true));
     }
@@ -172,7 +213,7 @@ mod tests {
     }
 
     fn directories() -> JobDirectories {
-        JobDirectories { top: "/w/top".into(), ccache_links: "/w/links".into(), upper: "/w/upper".into() }
+        JobDirectories::below(Path::new("/w"))
     }
 
     #[test]
@@ -192,14 +233,21 @@ mod tests {
     }
 
     #[test]
-    fn the_root_is_read_only_unless_it_is_kept() {
+    fn the_root_is_read_only_and_what_is_kept_is_on_disk() {
         let spec = sandbox_spec(&job(), vec!["/l".into()], &directories(), false);
         assert!(spec.read_only_root);
         assert_eq!(spec.limits.wall_ms, Some(60_000));
         assert!(matches!(spec.upper, Upper::Tmpfs { size_mb: 64 }));
         let kept = sandbox_spec(&job(), vec!["/l".into()], &directories(), true);
-        assert!(!kept.read_only_root);
-        assert!(matches!(kept.upper, Upper::Disk { .. }));
+        assert!(kept.read_only_root);
+        let targets = |spec: &SandboxSpec| -> Vec<PathBuf> {
+            spec.tmpfs.iter().map(|tmpfs| tmpfs.target.clone()).collect()
+        };
+        assert_eq!(targets(&spec), ["/tmp", "/var/tmp", "/run"].map(PathBuf::from));
+        assert_eq!(targets(&kept), ["/run"].map(PathBuf::from));
+        let bound = |target: &str| kept.binds.iter().find(|bind| bind.target == Path::new(target));
+        assert_eq!(bound("/var/tmp").unwrap().source, Path::new("/w/var-tmp"));
+        assert_eq!(bound("/tmp").unwrap().source, Path::new("/w/tmp"));
     }
 
     #[test]

@@ -46,6 +46,12 @@ pub enum WorkerError {
         /// The job's.
         expected: String,
     },
+    /// A kept root has lost its spec: its build ended well, and rpmbuild removes it then.
+    #[error("there is no spec in `{directory}`")]
+    NoSpecKept {
+        /// Where it was looked for.
+        directory: PathBuf,
+    },
     /// The layer store failed.
     #[error(transparent)]
     Layer(#[from] buildroot::LayerError),

@@ -3,7 +3,8 @@
 //! What it is: the worker. A self-contained [`rpm_model::JobDocument`] goes in; rpmbuild runs in a sandbox
 //! over the exact packages that the job names, without network and without rights; packages that the spec
 //! announced come out, with a [`rpm_model::ResultDocument`] that says what happened. The Azure toolkit's
-//! flags make such a job from an SRPM and directories of RPMs ([`resolve`]).
+//! flags make such a job from an SRPM and directories of RPMs ([`resolve`]). A kept root is entered again
+//! ([`enter`]), run again from one of its sections ([`rerun`]) and looked at ([`difference()`]).
 //!
 //! What it is not: it decides nothing about other packages, publishes nothing and is not trusted: whoever
 //! takes its results verifies them again.
@@ -14,13 +15,25 @@
 mod build;
 mod collect;
 mod command;
+mod difference;
 mod disk;
+mod enter;
 mod error;
+mod kept;
 mod log;
 mod output;
+mod rerun;
 pub mod resolve;
+mod section;
+mod unused;
 mod workdir;
 
-pub use build::{Host, Keep, build};
-pub use command::{TOP_DIRECTORY, WORKER_SEMANTICS};
+pub use build::{Host, build};
+pub use command::{Invocation, TOP_DIRECTORY, WORKER_SEMANTICS, invocation};
+pub use difference::{Change, ChangeKind, Difference, difference};
+pub use enter::{Entrance, enter};
 pub use error::WorkerError;
+pub use kept::{KeptRoot, find_kept};
+pub use rerun::{Rerun, RerunHost, rerun};
+pub use section::{Section, SectionError};
+pub use unused::{UnusedAnswer, UnusedReport, UnusedRequirement, unused};

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use arguments::Arguments;
 use buildroot::{LayerStore, Sandbox, SetuidPolicy};
 use clap::Parser;
-use pkgworker::{Host, Keep, WorkerError, build};
+use pkgworker::{Host, WorkerError, build};
 use report::{Event, ExitStatus, Failure, Reporter, conclude};
 use rpm_model::{FailureClass, JobDocument, Outcome, ResultDocument};
 
@@ -48,13 +48,8 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         work: &arguments.work_dir,
         output: arguments.output_directory(),
         log: &log,
-        keep: if arguments.no_cleanup {
-            Keep::Always
-        } else if arguments.keep_failed {
-            Keep::OnFailure
-        } else {
-            Keep::Never
-        },
+        clean: arguments.clean_policy(),
+        stop_before: None,
         on_phase: &on_phase,
     };
     let result = build(&job, &host).map_err(environment)?;

@@ -48,11 +48,7 @@ impl JobDirectory {
 
     /// Returns the places inside it.
     pub(crate) fn places(&self) -> JobDirectories {
-        JobDirectories {
-            top: self.path.join("build"),
-            ccache_links: self.path.join("ccache-bin"),
-            upper: self.path.join("root"),
-        }
+        JobDirectories::below(&self.path)
     }
 
     /// Keeps the directory when the job is over.
@@ -87,6 +83,11 @@ impl JobDirectory {
         for compiler in CCACHE_COMPILERS {
             let link = places.ccache_links.join(compiler);
             std::os::unix::fs::symlink("/usr/bin/ccache", &link).context("link", &link)?;
+        }
+        for temporary in [&places.tmp, &places.var_tmp] {
+            fs::create_dir(temporary).context("create", temporary)?;
+            fs::set_permissions(temporary, std::os::unix::fs::PermissionsExt::from_mode(0o1777))
+                .context("set the mode of", temporary)?;
         }
         fs::create_dir(&places.upper).context("create", &places.upper)
     }

@@ -238,6 +238,10 @@ fn end_lines(package: &str, end: &PackageEnd, count: &str, seconds: f64) -> Vec<
             if !log.is_empty() || *class != FailureClass::PackageFailure {
                 lines.push(format!("{:>11}  help: {}", "", class.advice()));
             }
+            // The host's failures do not show in a build root.
+            if !log.is_empty() && *class != FailureClass::InfrastructureFailure {
+                lines.push(format!("{:>11}  next: millwright shell {package}", ""));
+            }
             lines
         }
     }
@@ -296,7 +300,8 @@ mod tests {
      FAILED  jq (3.0 s) [2/2]: `%build` failed [package-failure]
              | main.c:1: error: boom
              log: build/logs/jq.log
-             help: read the end of the log; build again with --clean=on-success to keep the build root
+             help: read the end of the log
+             next: millwright shell jq
 ";
         assert_eq!(text, expected);
     }

@@ -8,6 +8,8 @@
 //! What it is not: it unpacks no payload, installs nothing, starts no process and opens no connection.
 
 mod cache;
+mod compare;
+mod contents;
 mod directory;
 mod error;
 mod header;
@@ -19,6 +21,8 @@ mod solver;
 mod testing;
 mod verify;
 
+pub use compare::{FileAspect, PackageDifference, SetDifference, compare_packages, compare_sets};
+pub use contents::{PackageContents, PackagedFile, read_contents};
 pub use directory::{PackageDirectory, Scan};
 pub use error::{BadPackage, HeaderPart, RepositoryError};
 pub use header::{

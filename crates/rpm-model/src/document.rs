@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::enforcement::LimitEnforcement;
 use crate::hash::ContentDigest;
 use crate::nevra::Nevra;
 use crate::worker::BuildrootLock;
@@ -102,9 +103,7 @@ impl FailureClass {
     /// Returns what a packager does next.
     pub fn advice(self) -> &'static str {
         match self {
-            Self::PackageFailure => {
-                "read the end of the log; build again with --clean=on-success to keep the build root"
-            }
+            Self::PackageFailure => "read the end of the log",
             Self::CheckFailure => {
                 "the package was compiled but its tests fail; --run-check=false builds without them"
             }
@@ -198,6 +197,9 @@ pub struct ResultDocument {
     pub layers_made: usize,
     /// Packages whose scriptlets a build root would need but did not run.
     pub skipped_scriptlets: Vec<String>,
+    /// What kept the build within its limits.
+    #[serde(default)]
+    pub enforcement: LimitEnforcement,
     /// Where the failed root was kept, if it was.
     pub kept_root: Option<String>,
 }

@@ -10,8 +10,10 @@
 
 mod azure;
 mod azure_reading;
+mod clean;
 mod dependency;
 mod document;
+mod enforcement;
 mod evr;
 mod hash;
 mod listed_file;
@@ -27,11 +29,13 @@ pub use azure::{
     AzureSummaryPackage,
 };
 pub use azure_reading::{AzureReading, AzureReadingError};
+pub use clean::{CleanPolicy, CleanPolicyError};
 pub use dependency::{Comparison, Constraint, Dependency, DependencyError, Requirement};
 pub use document::{
     BuildReason, BuildRecord, CcacheMount, FailureClass, JobDocument, Outcome, PackageArtifact, PhaseTime,
     RebuildPolicy, RecordedPackage, ResourceUsage, ResultDocument,
 };
+pub use enforcement::LimitEnforcement;
 pub use evr::{Evr, EvrError};
 pub use hash::{ContentDigest, ContentDigestError, ContentHasher};
 pub use listed_file::{ListedFile, ListedFileError};

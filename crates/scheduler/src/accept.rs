@@ -19,6 +19,7 @@ use rpm_model::{
     PackageOrigin, RecordedPackage, Requirement, ResultDocument,
 };
 
+use crate::provenance::ProvenanceWriter;
 use crate::queue::Task;
 use crate::records::{RecordError, RecordStore};
 use crate::run::{Acceptance, Acceptor, Refused};
@@ -98,6 +99,8 @@ pub struct RepositoryAcceptor<'a> {
     pub universe: &'a RwLock<Universe>,
     /// Estimates for packages that join, in seconds.
     pub estimate: &'a dyn Fn(&str) -> f64,
+    /// Writes down what packages were made of.
+    pub provenance: ProvenanceWriter,
 }
 
 impl Acceptor for RepositoryAcceptor<'_> {
@@ -139,6 +142,8 @@ impl RepositoryAcceptor<'_> {
             built.path = target;
         }
         let mut record = self.record(package, reasons, job, result, &made)?;
+        // Before the record: a package that a record vouches for has its documents.
+        self.provenance.write(job, result, &self.worker, &made)?;
         self.universe.write().unwrap_or_else(PoisonError::into_inner).replace(package, made);
         record.unmet = self.unmet(&record);
         self.store.write(&record)?;
@@ -147,7 +152,8 @@ impl RepositoryAcceptor<'_> {
             remove(&self.rpms.join(path))?;
         }
         if let Some(old) = old_srpm.filter(|old| *old != record.srpm.path) {
-            remove(&self.srpms.join(old))?;
+            remove(&self.srpms.join(&old))?;
+            self.provenance.remove(&old)?;
         }
         self.records.insert(package.to_owned(), record);
         let changed = before != after;

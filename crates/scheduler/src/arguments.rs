@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use config::PackageLimits;
-use rpm_model::{PackageRules, RebuildPolicy};
-use scheduler::{KeepRoots, LocalDirectories, RunSettings, SessionSettings, Wanted};
+use rpm_model::{CleanPolicy, PackageRules, RebuildPolicy};
+use scheduler::{LocalDirectories, RunSettings, SessionSettings, Wanted};
 
 /// Build packed specs in dependency order, as far as their content changed
 ///
@@ -151,6 +151,7 @@ impl Arguments {
             rpms: self.rpm_dir.clone(),
             srpms: self.output_srpm_dir.clone(),
             records: self.work_dir.join("records"),
+            provenance: self.output_dir.join("PROVENANCE"),
             repodata_cache: self.work_dir.join("index/repodata"),
             artifacts: self.output_dir.clone(),
             state_csv: self
@@ -171,7 +172,7 @@ impl Arguments {
             ]),
             macros_file: self.rpmmacros_file.clone(),
             ccache: self.ccache_dir.clone().filter(|_| self.use_ccache),
-            keep: if self.no_cleanup { KeepRoots::Always } else { KeepRoots::Never },
+            clean: if self.no_cleanup { CleanPolicy::Never } else { CleanPolicy::Always },
             rules: PackageRules::default(),
             run_check: self.run_check,
             run: RunSettings {

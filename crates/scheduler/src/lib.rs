@@ -14,6 +14,7 @@ mod external;
 mod local;
 mod lock;
 mod plan;
+mod provenance;
 mod queue;
 mod records;
 mod rounds;
@@ -30,12 +31,13 @@ mod words;
 pub use accept::{AcceptError, RepositoryAcceptor};
 pub use external::ExternalNeeds;
 pub use grapher::Style;
-pub use local::{KeepRoots, LocalBuilder, LocalDirectories};
+pub use local::{LocalBuilder, LocalDirectories};
 pub use lock::{BuildDirectoryLock, LockError};
 pub use plan::{
     Estimate, Estimates, GuessSource, LocalCause, PathStep, PlaceInGraph, PlanCause, PlanDocument, PlanInput,
     PlannedAction, PlannedPackage, PlannedTime, SourcesState,
 };
+pub use provenance::ProvenanceWriter;
 pub use queue::{Queue, Task, TaskState};
 pub use records::{RecordError, RecordStore};
 pub use rounds::{Finished, Rounds, build_in_rounds};

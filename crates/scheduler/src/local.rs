@@ -13,7 +13,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{PoisonError, RwLock};
 
 use report::{Event, Reporter};
-use rpm_model::{CcacheMount, Dependency, JobDocument, Requirement, ResultDocument, WorkerManifest};
+use rpm_model::{
+    CcacheMount, CleanPolicy, Dependency, JobDocument, Requirement, ResultDocument, WorkerManifest,
+};
 
 use crate::run::{Attempt, Builder};
 use crate::task::PackageTask;
@@ -30,17 +32,6 @@ pub struct LocalDirectories {
     pub logs: PathBuf,
     /// Where failed build roots are kept.
     pub kept: PathBuf,
-}
-
-/// When a finished build's root is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeepRoots {
-    /// Never.
-    Never,
-    /// When the build failed.
-    Failed,
-    /// Always.
-    Always,
 }
 
 /// Builds packages by `pkgworker` processes on this host.
@@ -61,16 +52,30 @@ pub struct LocalBuilder<'a> {
     pub universe: &'a RwLock<Universe>,
     /// ccache's directory, when it is used; each spec has its own below it.
     pub ccache: Option<PathBuf>,
-    /// When build roots are kept.
-    pub keep: KeepRoots,
+    /// When build roots are removed.
+    pub clean: CleanPolicy,
     /// Told of sections that start.
     pub reporter: &'a dyn Reporter,
 }
 
 impl Builder for LocalBuilder<'_> {
     fn build(&self, package: &str, _attempt: u32) -> Attempt {
+        let job = match self.job(package) {
+            Ok(job) => job,
+            Err(attempt) => return attempt,
+        };
+        match self.run_worker(&job) {
+            Ok(result) => Attempt::Ran { job: Box::new(job), result: Box::new(result) },
+            Err(text) => Attempt::Infrastructure(text),
+        }
+    }
+}
+
+impl LocalBuilder<'_> {
+    /// Returns what a worker is to be asked, or how the attempt ends without one.
+    pub fn job(&self, package: &str) -> Result<JobDocument, Attempt> {
         let Some(task) = self.tasks.get(package) else {
-            return Attempt::Infrastructure(format!("`{package}` has no task"));
+            return Err(Attempt::Infrastructure(format!("`{package}` has no task")));
         };
         let root = {
             let universe = self.universe.read().unwrap_or_else(PoisonError::into_inner);
@@ -85,12 +90,12 @@ impl Builder for LocalBuilder<'_> {
         };
         let root = match root {
             Ok(root) => root,
-            Err(explanation) => return Attempt::Unresolvable(explanation),
+            Err(explanation) => return Err(Attempt::Unresolvable(explanation)),
         };
         for note in root.notes {
             self.reporter.event(&Event::Warning { message: format!("{package}: {note}") });
         }
-        let job = JobDocument {
+        Ok(JobDocument {
             schema: JobDocument::SCHEMA,
             package: package.to_owned(),
             srpm_path: task.srpm.to_string_lossy().into_owned(),
@@ -106,15 +111,9 @@ impl Builder for LocalBuilder<'_> {
             disk_limit_bytes: task.disk_limit_bytes,
             ccache: self.ccache_mount(package),
             expected: task.spec.packages.iter().map(|package| package.nevra.clone()).collect(),
-        };
-        match self.run_worker(&job) {
-            Ok(result) => Attempt::Ran { job: Box::new(job), result: Box::new(result) },
-            Err(text) => Attempt::Infrastructure(text),
-        }
+        })
     }
-}
 
-impl LocalBuilder<'_> {
     fn requirements(&self, task: &PackageTask) -> Vec<Requirement> {
         let mut requirements = task.spec.requirements(task.run_check).to_vec();
         if self.ccache.is_some() {
@@ -172,16 +171,9 @@ impl LocalBuilder<'_> {
             .arg("--layers")
             .arg(&self.directories.layers)
             .arg("--log-file")
-            .arg(self.directories.logs.join(format!("{srpm}.log")));
-        match self.keep {
-            KeepRoots::Never => {}
-            KeepRoots::Failed => {
-                command.arg("--keep-failed");
-            }
-            KeepRoots::Always => {
-                command.arg("--no-cleanup");
-            }
-        }
+            .arg(self.directories.logs.join(format!("{srpm}.log")))
+            .arg("--clean")
+            .arg(self.clean.as_str());
         // A group of its own: Ctrl-C reaches this process, which decides what becomes of its workers.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -19,15 +19,18 @@ use pkgworker::WORKER_SEMANTICS;
 use rebuild::InputFacts;
 use report::{Event, ExitStatus, Failure, Reporter};
 use repository::{IndexedPackage, RepodataWriter, RepositoryError};
-use rpm_model::{BuildRecord, ContentDigest, PackageRules, PackagesDocument, WorkerManifest};
+use rpm_model::{
+    BuildRecord, CleanPolicy, ContentDigest, JobDocument, PackageRules, PackagesDocument, WorkerManifest,
+};
 use serde::Serialize;
 
 use crate::accept::RepositoryAcceptor;
-use crate::local::{KeepRoots, LocalBuilder, LocalDirectories};
+use crate::local::{LocalBuilder, LocalDirectories};
 use crate::plan::{Estimates, PlaceInGraph, PlanDocument, PlanInput};
+use crate::provenance::ProvenanceWriter;
 use crate::records::{RecordError, RecordStore};
 use crate::rounds::Rounds;
-use crate::run::{RunError, RunSettings, RunSummary, run};
+use crate::run::{Attempt, RunError, RunSettings, RunSummary, run};
 use crate::state_csv::state_csv;
 use crate::task::PackageTask;
 use crate::universe::{Outside, RelevantPackage, Universe};
@@ -41,6 +44,8 @@ pub struct SessionSettings {
     pub srpms: PathBuf,
     /// Build records.
     pub records: PathBuf,
+    /// What each package was made of: `<name-version-release>/`.
+    pub provenance: PathBuf,
     /// Remembered repository metadata.
     pub repodata_cache: PathBuf,
     /// `graph.dot`, `graph.json`, `plan.json`.
@@ -57,8 +62,8 @@ pub struct SessionSettings {
     pub macros_file: Option<PathBuf>,
     /// ccache's directory, when it is used.
     pub ccache: Option<PathBuf>,
-    /// When build roots are kept.
-    pub keep: KeepRoots,
+    /// When build roots are removed.
+    pub clean: CleanPolicy,
     /// Which packages build roots may use.
     pub rules: PackageRules,
     /// Whether `%check` counts for the graph.
@@ -90,6 +95,14 @@ pub enum SessionError {
     /// A name is in both lists.
     #[error("`{0}` is in the rebuild list and in the ignore list")]
     Contradiction(String),
+    /// A package cannot be built at all.
+    #[error("there is no build root for `{package}`: {reason}")]
+    NoJob {
+        /// The spec.
+        package: String,
+        /// The solver's words, or what is missing.
+        reason: String,
+    },
     /// The loop failed.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -337,18 +350,7 @@ impl Session<'_> {
         let Planned { plan, tasks, records, universe } = planned;
         let settings = &self.settings;
         let universe = RwLock::new(universe);
-        let builder = LocalBuilder {
-            program: settings.program.clone(),
-            directories: settings.workers.clone(),
-            defines: settings.defines.clone(),
-            macros_file: settings.macros_file.clone(),
-            worker: self.worker,
-            tasks: &tasks,
-            universe: &universe,
-            ccache: settings.ccache.clone(),
-            keep: settings.keep,
-            reporter: self.reporter,
-        };
+        let builder = self.builder(&tasks, &universe);
         let store = RecordStore::new(&settings.records);
         let in_scope = plan.cascading();
         let estimates = Estimates::new(&records);
@@ -362,10 +364,43 @@ impl Session<'_> {
             worker: self.worker.generation(),
             universe: &universe,
             estimate: &|package| estimates.of(package).seconds,
+            provenance: ProvenanceWriter::new(settings.provenance.clone()),
         };
         let summary =
             run(plan.queue(), plan.reasons(), &settings.run, &builder, &mut acceptor, self.reporter, stop)?;
         Ok((summary, universe.into_inner().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// Returns what a worker would be asked to do for a package of the plan, or why nothing can be asked.
+    pub fn job(&self, planned: Planned, package: &str) -> Result<JobDocument, SessionError> {
+        let universe = RwLock::new(planned.universe);
+        self.builder(&planned.tasks, &universe).job(package).map_err(|attempt| SessionError::NoJob {
+            package: package.to_owned(),
+            reason: match attempt {
+                Attempt::Unresolvable(text) | Attempt::Infrastructure(text) => text,
+                Attempt::Ran { .. } => "it has been built".to_owned(),
+            },
+        })
+    }
+
+    fn builder<'b>(
+        &'b self,
+        tasks: &'b BTreeMap<String, PackageTask>,
+        universe: &'b RwLock<Universe>,
+    ) -> LocalBuilder<'b> {
+        let settings = &self.settings;
+        LocalBuilder {
+            program: settings.program.clone(),
+            directories: settings.workers.clone(),
+            defines: settings.defines.clone(),
+            macros_file: settings.macros_file.clone(),
+            worker: self.worker,
+            tasks,
+            universe,
+            ccache: settings.ccache.clone(),
+            clean: settings.clean,
+            reporter: self.reporter,
+        }
     }
 
     /// Writes the repository's metadata, as far as it does not describe these packages already; returns how
@@ -442,6 +477,7 @@ pub fn failure(error: SessionError) -> Failure {
     match error {
         SessionError::Goal(_) | SessionError::Unknown { .. } => Failure::new(ExitStatus::Usage, error)
             .hint("a plan without names lists all specs: `millwright plan`"),
+        SessionError::NoJob { .. } => Failure::new(ExitStatus::GoalsFailed, error),
         SessionError::Contradiction(_) => Failure::new(ExitStatus::Usage, error),
         SessionError::Run(_) => Failure::new(ExitStatus::Internal, error),
         SessionError::Record(_) | SessionError::Repository(_) | SessionError::Io { .. } => {

@@ -66,6 +66,7 @@ pub(crate) fn result_of(package: &str, outcome: Outcome) -> Attempt {
         overhead_seconds: 0.0,
         layers_made: 0,
         skipped_scriptlets: Vec::new(),
+        enforcement: Default::default(),
         kept_root: None,
     };
     Attempt::Ran { job: Box::new(job), result: Box::new(result) }

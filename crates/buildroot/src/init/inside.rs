@@ -24,6 +24,7 @@ use rustix::process::{
 use serde::{Deserialize, Serialize};
 
 use super::failure::{Context, Step, failure};
+use super::opens::Watch;
 use super::{mounts, privileges, system};
 use crate::outcome::{End, IdMapping, Limiter, SetupFailure, SetupOperation as Op};
 use crate::plan::MountPlan;
@@ -57,6 +58,8 @@ pub(super) struct Inside<'a> {
     pub(super) report: File,
     /// Files through which to enter the cgroups of the run.
     pub(super) cgroups: Vec<File>,
+    /// Watches the root, where somebody wants to know what is opened.
+    pub(super) opens: &'a Watch,
 }
 
 impl Inside<'_> {
@@ -114,6 +117,7 @@ impl Inside<'_> {
         mounts::execute(self.plan, self.id_mapping)?;
         // Becoming another user on the way has disarmed it.
         self.end_with_supervisor()?;
+        self.opens.mark_root().at(Op::Mount)?;
         // User id 0 inside could otherwise trace this process, or reopen its pipe through /proc.
         set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Op::DropPrivileges)
     }

@@ -14,6 +14,7 @@ mod failure;
 mod identity;
 mod inside;
 mod mounts;
+mod opens;
 mod overlay;
 mod privileges;
 mod system;
@@ -33,7 +34,9 @@ use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use self::failure::{Context, Step, failure};
 use self::inside::{Inside, Message};
+use self::opens::Watch;
 use crate::cgroup::{Account, Cgroup};
+use crate::opened::OpenedFiles;
 use crate::outcome::{
     End, IdMapping, LimitKind, Limiter, Outcome, SetupFailure, SetupOperation as Op, Usage,
 };
@@ -55,6 +58,7 @@ pub fn run() -> ExitCode {
             limiter: Limiter::ResourceLimits,
             id_mapping: IdMapping::Host,
             unenforced: Vec::new(),
+            opened: OpenedFiles::NotAsked,
         },
     };
     match wire::send_outcome(&control, &outcome) {
@@ -83,6 +87,7 @@ fn supervise(control: &UnixStream, started: Instant) -> Step<Outcome> {
     }
     let cgroup = Cgroup::new(&spec.limits);
     let id_mapping = identity::enter(&spec)?;
+    let opens = Watch::new(spec.record_opens);
     let (messages, report) = io::pipe().at(Op::Fork)?;
     let inside = Inside {
         spec: &spec,
@@ -93,8 +98,10 @@ fn supervise(control: &UnixStream, started: Instant) -> Step<Outcome> {
         started,
         report: File::from(OwnedFd::from(report)),
         cgroups: cgroup.entrances().at(Op::Cgroup)?,
+        opens: &opens,
     };
     let pid1 = start_pid1(inside)?;
+    let reading = opens.read().at(Op::Fork)?;
     let forced = watch(&pid1, control, deadline(&spec, started))?;
     let (status, used) = system::wait_for(pid1.pid).at(Op::Fork)?;
     let (setup_us, told) = read_messages(messages);
@@ -117,7 +124,8 @@ fn supervise(control: &UnixStream, started: Instant) -> Step<Outcome> {
     if cgroup.limiter() == Limiter::ResourceLimits && spec.uid != 0 {
         unenforced.retain(|kind| *kind != LimitKind::Processes);
     }
-    Ok(Outcome { end, usage, limiter: cgroup.limiter(), id_mapping, unenforced })
+    let opened = reading.finish();
+    Ok(Outcome { end, usage, limiter: cgroup.limiter(), id_mapping, unenforced, opened })
 }
 
 /// Pid 1 of the sandbox, seen from the host.

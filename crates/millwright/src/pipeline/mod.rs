@@ -5,6 +5,7 @@
 //! an `if` that decides something about packages belongs into the crate of that stage.
 
 mod base;
+mod debug;
 mod external;
 mod fetch;
 mod pack;
@@ -20,6 +21,7 @@ use config::Config;
 use report::{Event, ExitStatus, Failure, Reporter, Stage};
 
 pub(crate) use base::Base;
+pub(crate) use debug::{Kept, LastJob};
 pub(crate) use fetch::{FetchOptions, no_repository};
 pub(crate) use specs::Specs;
 

@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use config::{CleanPolicy, PackageLimits};
+use config::PackageLimits;
 use grapher::GraphHints;
 use report::{Failure, Stage};
 use repository::{IndexedPackage, PackageDirectory};
 use rpm_model::PackageOrigin;
 use scheduler::{
-    Graphed, KeepRoots, LocalDirectories, PackedTree, Planned, Rounds, RunSettings, RunSummary, Session,
+    Graphed, LocalDirectories, PackedTree, Planned, Rounds, RunSettings, RunSummary, Session,
     SessionSettings, Universe, Wanted, failure,
 };
 
@@ -27,6 +27,7 @@ impl Pipeline<'_> {
             rpms: directories.rpms.clone(),
             srpms: directories.srpms.clone(),
             records: directories.build.join("records"),
+            provenance: directories.output.join("PROVENANCE"),
             repodata_cache: directories.build.join("cache/index/repodata"),
             artifacts: directories.artifacts.clone(),
             state_csv: directories.artifacts.join("build_state.csv"),
@@ -40,11 +41,7 @@ impl Pipeline<'_> {
             defines: self.config.defines.clone(),
             macros_file: self.config.macros_file.clone(),
             ccache: self.config.ccache.then(|| directories.ccache.clone()),
-            keep: match self.config.clean {
-                CleanPolicy::Always => KeepRoots::Never,
-                CleanPolicy::OnSuccess => KeepRoots::Failed,
-                CleanPolicy::Never => KeepRoots::Always,
-            },
+            clean: self.config.clean,
             rules: self.config.rules.clone(),
             run_check: self.config.limits("").run_check,
             run: RunSettings {

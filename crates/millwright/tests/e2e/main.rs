@@ -19,6 +19,7 @@
 
 mod azure;
 mod bad_input;
+mod debugging;
 mod disk;
 mod fetch;
 mod graph;
@@ -27,6 +28,7 @@ mod incremental;
 mod interruption;
 mod make_front;
 mod plan;
+mod provenance;
 mod repository;
 mod reproducible;
 mod rounds;

@@ -176,6 +176,19 @@ pub(crate) fn read_metadata(path: &Path) -> Result<PackageMetadata, RepositoryEr
     parse(&front.bytes, path)
 }
 
+/// Returns the descriptive values of a parsed header.
+pub(crate) fn facts_of(metadata: &PackageMetadata) -> PackageFacts {
+    convert::facts(metadata)
+}
+
+/// Returns the files of a parsed header, in the parser's own terms.
+pub(crate) fn guarded_entries<'a>(
+    metadata: &'a PackageMetadata,
+    path: &Path,
+) -> Result<Vec<rpm::FileEntry<'a>>, RepositoryError> {
+    guarded(path, || metadata.get_file_entries().map_err(parser_error))
+}
+
 /// Reads and parses the front of a file and hashes the whole of it in the same pass.
 fn read_parsed(path: &Path) -> Result<ParsedFile, RepositoryError> {
     let (mut file, front, size) = open_front(path)?;

@@ -1,0 +1,331 @@
+//! `verify`: a build done again from its `buildinfo.json`, and every package compared.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use config::Directories;
+use nix::sys::stat::{Mode, umask};
+use provenance::{BuildInfo, InputFile, Located};
+use report::{ExitStatus, Failure};
+use repository::{PackageDifference, SetDifference, compare_packages, compare_sets};
+use rpm_model::{ContentDigest, JobDocument, Outcome, ResultDocument};
+use serde::Serialize;
+
+use crate::debug_arguments::VerifyArguments;
+
+/// What surrounds the second build: nothing of it may show in a package.
+const SURROUNDINGS: [(&str, &str); 5] = [
+    ("TZ", "Pacific/Kiritimati"),
+    ("LANG", "tr_TR.UTF-8"),
+    ("LC_ALL", "tr_TR.UTF-8"),
+    ("SOURCE_DATE_EPOCH", "1"),
+    ("CFLAGS", "-O0"),
+];
+
+/// Permissions that the second build's files lack at most.
+const UMASK: u32 = 0o077;
+
+/// What a verification found.
+#[derive(Debug, Serialize)]
+struct Verification {
+    /// Raised when the shape changes.
+    schema: u32,
+    /// The spec.
+    package: String,
+    /// `identical`, `different`, `not-built` or `inputs-missing`.
+    verdict: &'static str,
+    /// Packages that are not the same.
+    differences: Vec<DifferentPackage>,
+    /// Inputs that were not found.
+    missing: Vec<MissingInput>,
+    /// Why the second build failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
+    /// Where the packages of the second build are, when they differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rebuilt: Option<String>,
+}
+
+/// A package that is not the same.
+#[derive(Debug, Serialize)]
+struct DifferentPackage {
+    #[serde(flatten)]
+    difference: SetDifference,
+    /// In what it differs; empty when the recorded package is not at hand.
+    details: Vec<PackageDifference>,
+}
+
+/// An input that was not found.
+#[derive(Debug, Serialize)]
+struct MissingInput {
+    name: String,
+    sha256: ContentDigest,
+    /// Files of this name with another content.
+    others: Vec<String>,
+}
+
+/// Files by name, in the order of the directories.
+struct Found {
+    directories: Vec<PathBuf>,
+    files: BTreeMap<OsString, Vec<PathBuf>>,
+}
+
+/// Does the build again and compares.
+pub(crate) fn run_verify(
+    directories: &Directories,
+    macros_file: Option<&Path>,
+    asked: &VerifyArguments,
+    json: bool,
+) -> Result<ExitStatus, Failure> {
+    let document = std::path::absolute(&asked.document).map_err(environment)?;
+    let bytes = fs::read(&document).map_err(|error| {
+        Failure::new(ExitStatus::Usage, format!("cannot read `{}`: {error}", document.display()))
+    })?;
+    let info = BuildInfo::read(&bytes).map_err(|error| {
+        Failure::new(ExitStatus::Usage, error).hint(format!("`{}` is not used", document.display()))
+    })?;
+    let found = look_around(directories, macros_file, asked, &document)?;
+    let located = locate(&info, &found);
+    let mut verification = Verification {
+        schema: 1,
+        package: info.package.clone(),
+        verdict: "identical",
+        differences: Vec::new(),
+        missing: Vec::new(),
+        failure: None,
+        rebuilt: None,
+    };
+    let status = match info.job(&located) {
+        Err(missing) => {
+            verification.verdict = "inputs-missing";
+            verification.missing = missing.into_iter().map(|file| missing_input(file, &found)).collect();
+            ExitStatus::Environment
+        }
+        Ok(job) => build_and_compare(directories, &info, job, &found, &mut verification)?,
+    };
+    let text = if json {
+        serde_json::to_string(&verification).map_err(|error| Failure::new(ExitStatus::Internal, error))?
+    } else {
+        words(&verification, &info, &found)
+    };
+    report::print(&text)?;
+    Ok(status)
+}
+
+/// Lists the files of every directory that may hold inputs.
+fn look_around(
+    directories: &Directories,
+    macros_file: Option<&Path>,
+    asked: &VerifyArguments,
+    document: &Path,
+) -> Result<Found, Failure> {
+    let mut places: Vec<PathBuf> =
+        asked.search.iter().map(std::path::absolute).collect::<Result<_, _>>().map_err(environment)?;
+    if let Some(missing) = places.iter().find(|place| !place.is_dir()) {
+        let text = format!("there is no directory `{}` to search", missing.display());
+        return Err(Failure::new(ExitStatus::Usage, text));
+    }
+    places.extend(document.parent().map(Path::to_owned));
+    places.extend([
+        directories.srpms.clone(),
+        directories.intermediate_srpms.clone(),
+        directories.rpms.clone(),
+        directories.toolchain.clone(),
+        directories.cache.clone(),
+    ]);
+    let mut files: BTreeMap<OsString, Vec<PathBuf>> = BTreeMap::new();
+    let mut add = |path: PathBuf| {
+        if let Some(name) = path.file_name() {
+            files.entry(name.to_owned()).or_default().push(path);
+        }
+    };
+    for place in &places {
+        walk(place, &mut add);
+    }
+    if let Some(path) = macros_file {
+        add(path.to_owned());
+    }
+    Ok(Found { directories: places, files })
+}
+
+fn walk(directory: &Path, add: &mut impl FnMut(PathBuf)) {
+    // What cannot be read holds no input that could be used.
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => walk(&entry.path(), add),
+            Ok(_) => add(entry.path()),
+            Err(_) => {}
+        }
+    }
+}
+
+/// Finds inputs by name and takes those whose content is right.
+fn locate(info: &BuildInfo, found: &Found) -> Located {
+    let mut located = Located::default();
+    for InputFile { name, sha256 } in info.input_files() {
+        let candidates = found.files.get(&OsString::from(name)).into_iter().flatten();
+        let right = candidates.into_iter().find(|path| content(path).as_ref() == Some(&sha256));
+        if let Some(path) = right {
+            located.paths.insert(sha256, path.to_string_lossy().into_owned());
+        }
+    }
+    located
+}
+
+fn content(path: &Path) -> Option<ContentDigest> {
+    Some(ContentDigest::of_bytes(&fs::read(path).ok()?))
+}
+
+fn missing_input(file: InputFile, found: &Found) -> MissingInput {
+    let others = found.files.get(&OsString::from(&file.name)).into_iter().flatten();
+    let others = others.map(|path| path.to_string_lossy().into_owned()).collect();
+    MissingInput { name: file.name, sha256: file.sha256, others }
+}
+
+/// Builds in a place of its own, from nothing, and compares what comes out.
+fn build_and_compare(
+    directories: &Directories,
+    info: &BuildInfo,
+    mut job: JobDocument,
+    found: &Found,
+    verification: &mut Verification,
+) -> Result<ExitStatus, Failure> {
+    job.max_cpu = Some(if info.settings.processors == Some(1) { 2 } else { 1 });
+    let place = directories.build.join("verify");
+    fs::create_dir_all(&place).map_err(environment)?;
+    let scratch = tempfile::Builder::new()
+        .prefix("another-directory-whose-path-is-not-that-of-the-first-build-")
+        .tempdir_in(&place)
+        .map_err(environment)?;
+    let result = build_again(scratch.path(), &job)?;
+    if let Outcome::Failed { class, message, .. } = &result.outcome {
+        verification.verdict = "not-built";
+        let lines = [message.clone()].into_iter().chain(result.decisive_lines.clone());
+        verification.failure = Some(lines.collect::<Vec<_>>().join("\n"));
+        return Ok(match class {
+            rpm_model::FailureClass::InfrastructureFailure => ExitStatus::Environment,
+            _ => ExitStatus::GoalsFailed,
+        });
+    }
+    let recorded: BTreeMap<String, ContentDigest> =
+        info.outputs.iter().map(|output| (output.nevra.file_name(), output.sha256.clone())).collect();
+    let rebuilt: BTreeMap<String, ContentDigest> =
+        result.rpms.iter().map(|rpm| (rpm.nevra.file_name(), rpm.sha256.clone())).collect();
+    for difference in compare_sets(&recorded, &rebuilt) {
+        let details = match &difference {
+            SetDifference::Differs { name, first, .. } => details(name, first, &result, found)?,
+            _ => Vec::new(),
+        };
+        verification.differences.push(DifferentPackage { difference, details });
+    }
+    if verification.differences.is_empty() {
+        return Ok(ExitStatus::Done);
+    }
+    verification.verdict = "different";
+    // For whoever wants to look closer with other tools.
+    let kept = place.join(&info.package);
+    if kept.exists() {
+        fs::remove_dir_all(&kept).map_err(environment)?;
+    }
+    fs::rename(scratch.path().join("out"), &kept).map_err(environment)?;
+    verification.rebuilt = Some(kept.to_string_lossy().into_owned());
+    Ok(ExitStatus::GoalsFailed)
+}
+
+/// Returns in what a package differs from the recorded one, when that is at hand.
+fn details(
+    name: &str,
+    recorded: &ContentDigest,
+    result: &ResultDocument,
+    found: &Found,
+) -> Result<Vec<PackageDifference>, Failure> {
+    let candidates = found.files.get(&OsString::from(name)).into_iter().flatten();
+    let first = candidates.into_iter().find(|path| content(path).as_ref() == Some(recorded));
+    let second = result.rpms.iter().find(|rpm| rpm.nevra.file_name() == name);
+    match (first, second) {
+        (Some(first), Some(second)) => compare_packages(first, Path::new(&second.path)).map_err(environment),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Runs one worker that shares nothing with those of other builds.
+fn build_again(scratch: &Path, job: &JobDocument) -> Result<ResultDocument, Failure> {
+    let (job_file, result_file) = (scratch.join("job.json"), scratch.join("result.json"));
+    let text = serde_json::to_vec(job).map_err(|error| Failure::new(ExitStatus::Internal, error))?;
+    fs::write(&job_file, text).map_err(environment)?;
+    let own = std::env::current_exe().map_err(environment)?;
+    let mut command = Command::new(own.with_file_name("pkgworker"));
+    command.arg("--lifeline").arg("--job").arg(&job_file).arg("--result").arg(&result_file);
+    for (flag, name) in
+        [("--work-dir", "work"), ("--output", "out"), ("--layers", "layers"), ("--log-file", "build.log")]
+    {
+        command.arg(flag).arg(scratch.join(name));
+    }
+    command.envs(SURROUNDINGS).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let before = umask(Mode::from_bits_truncate(UMASK));
+    let spawned = command.spawn();
+    umask(before);
+    let mut child = spawned.map_err(environment)?;
+    // Held until the worker has ended: its end of the pipe tells it that we live.
+    let lifeline = child.stdin.take();
+    let output = child.wait_with_output().map_err(environment)?;
+    drop(lifeline);
+    let bytes = fs::read(&result_file).map_err(|_| {
+        let complaints = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        environment(format!("pkgworker ended with {} and no result: {complaints}", output.status))
+    })?;
+    serde_json::from_slice(&bytes).map_err(environment)
+}
+
+/// Returns what was found, for people.
+fn words(verification: &Verification, info: &BuildInfo, found: &Found) -> String {
+    let mut lines = Vec::new();
+    let name = info.source.nevra.nvra();
+    match verification.verdict {
+        "identical" => lines.push(format!(
+            "identical: {} packages of {name}, built again without caches in another directory, time zone, \
+             locale, umask and with another number of processors",
+            info.outputs.len()
+        )),
+        "not-built" => {
+            lines.push(format!("not built: {name} cannot be built again from its recorded inputs"));
+            let failure = verification.failure.as_deref().unwrap_or_default();
+            lines.extend(failure.lines().map(|line| format!("  | {}", report::printable(line))));
+        }
+        "inputs-missing" => {
+            lines.push(format!("inputs missing: {} of {name}", verification.missing.len()));
+            for MissingInput { name, sha256, others } in &verification.missing {
+                lines.push(format!("  {name} with SHA-256 {sha256}"));
+                lines.extend(others.iter().map(|path| format!("    not `{path}`: it has another content")));
+            }
+            lines.push("looked below:".to_owned());
+            lines.extend(found.directories.iter().map(|path| format!("  {}", path.display())));
+            lines.push("help: --search DIR names a further directory".to_owned());
+        }
+        _ => {
+            lines.push(format!("different: {name} does not come out the same"));
+            for DifferentPackage { difference, details } in &verification.differences {
+                lines.push(difference.to_string());
+                lines.extend(
+                    details.iter().map(|detail| format!("  {}", report::printable(&detail.to_string()))),
+                );
+                if details.is_empty() && matches!(difference, SetDifference::Differs { .. }) {
+                    lines.push(
+                        "  the recorded package is not at hand to compare with; --search DIR".to_owned(),
+                    );
+                }
+            }
+            if let Some(place) = &verification.rebuilt {
+                lines.push(format!("the packages of the second build are in `{place}`"));
+            }
+        }
+    }
+    lines.join("\n")
+}
+
+fn environment(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
+    Failure::new(ExitStatus::Environment, error)
+}

@@ -1,0 +1,111 @@
+//! Runs a kept build again from one of its sections, in the tree as it is now.
+//!
+//! The packages stay in the kept root's `RPMS` directory: a tree that people edited is no source package, and
+//! what comes out of it is published by nobody.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use buildroot::{LayerStore, Sandbox, Upper};
+use rpm_model::{Outcome, PhaseTime};
+
+use crate::build::{RunHost, conclude, read_log, run};
+use crate::command::{JobDirectories, TOP_DIRECTORY, sandbox_spec};
+use crate::error::{IoContext, WorkerError};
+use crate::kept::KeptRoot;
+use crate::log::judge;
+use crate::section::{Section, start_from};
+
+/// What a run needs from its host.
+pub struct RerunHost<'a> {
+    /// Runs the build.
+    pub sandbox: &'a Sandbox,
+    /// Holds the unpacked packages.
+    pub layers: &'a LayerStore,
+    /// The run's log, replaced.
+    pub log: &'a Path,
+    /// Called with each section that starts.
+    pub on_phase: &'a (dyn Fn(&str) + Sync),
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Rerun {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The sections, those that were left out included: rpmbuild announces them all.
+    pub phases: Vec<PhaseTime>,
+    /// The lines that tell why it failed; empty on success.
+    pub decisive_lines: Vec<String>,
+    /// The packages, sorted; none when it failed.
+    pub packages: Vec<PathBuf>,
+}
+
+/// Runs the sections from `from` on, then packages.
+pub fn rerun(
+    kept: &KeptRoot,
+    directory: &Path,
+    from: Section,
+    host: &RerunHost<'_>,
+) -> Result<Rerun, WorkerError> {
+    let places = JobDirectories::below(directory);
+    let mut spec = sandbox_spec(&kept.job, kept.lowers(host.layers)?, &places, true);
+    spec.upper = Upper::Disk { dir: places.upper.clone() };
+    let file = spec_file(&places.top.join("SPECS"))?;
+    for argument in &mut spec.arguments {
+        if argument == "--rebuild" {
+            "-bb".clone_into(argument);
+        }
+    }
+    spec.arguments.pop();
+    spec.arguments.push(format!("{TOP_DIRECTORY}/SPECS/{file}"));
+    start_from(&mut spec.arguments, from);
+    spec.binds.retain(|bind| bind.source.exists());
+    let rpms = places.top.join("RPMS");
+    for stale in packages(&rpms)? {
+        fs::remove_file(&stale).context("remove", &stale)?;
+    }
+    let run_host = RunHost { sandbox: host.sandbox, log: host.log, directory, on_phase: host.on_phase };
+    let ran = run(&kept.job, &run_host, &spec)?;
+    let outcome = conclude(&ran, &kept.job, host.log)?;
+    kept.after(&outcome, host.log)?.write(directory)?;
+    let succeeded = outcome == Outcome::Succeeded;
+    Ok(Rerun {
+        decisive_lines: if succeeded { Vec::new() } else { judge(&read_log(host.log)?).lines },
+        packages: if succeeded { packages(&rpms)? } else { Vec::new() },
+        outcome,
+        phases: ran.phases,
+    })
+}
+
+/// Returns the name of the one spec that the source package was unpacked to.
+fn spec_file(specs: &Path) -> Result<String, WorkerError> {
+    let mut names: Vec<String> = fs::read_dir(specs)
+        .context("read", specs)?
+        .filter_map(Result::ok)
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.ends_with(".spec"))
+        .collect();
+    names.sort();
+    names.into_iter().next().ok_or_else(|| WorkerError::NoSpecKept { directory: specs.to_owned() })
+}
+
+/// Returns the package files below `RPMS`, sorted.
+fn packages(rpms: &Path) -> Result<Vec<PathBuf>, WorkerError> {
+    let mut found = Vec::new();
+    for directory in fs::read_dir(rpms).context("read", rpms)? {
+        let directory = directory.context("read", rpms)?.path();
+        // A link would lead out of the kept root.
+        if !fs::symlink_metadata(&directory).context("examine", &directory)?.is_dir() {
+            continue;
+        }
+        for file in fs::read_dir(&directory).context("read", &directory)? {
+            let file = file.context("read", &directory)?.path();
+            if file.extension().is_some_and(|extension| extension == "rpm") {
+                found.push(file);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}

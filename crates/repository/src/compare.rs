@@ -1,0 +1,385 @@
+//! Two builds of the same packages: which are the same, and in what a package differs from the other.
+//!
+//! Whether two packages are the same is decided by their bytes alone. What a difference consists of is then
+//! read from the two headers, which state a digest for every file; nothing is unpacked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+
+use num_traits::FromPrimitive;
+use rpm::{IndexData, IndexTag, PackageMetadata};
+use rpm_model::ContentDigest;
+use serde::Serialize;
+
+use crate::contents::{PackagedFile, contents_of};
+use crate::error::RepositoryError;
+use crate::header::read_metadata;
+
+/// How a set of files differs from another, for one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "difference", rename_all = "kebab-case")]
+pub enum SetDifference {
+    /// Both have it, with other bytes.
+    Differs {
+        /// Its name.
+        name: String,
+        /// Content in the first set.
+        first: ContentDigest,
+        /// Content in the second set.
+        second: ContentDigest,
+    },
+    /// Only the first set has it.
+    OnlyInFirst {
+        /// Its name.
+        name: String,
+    },
+    /// Only the second set has it.
+    OnlyInSecond {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl fmt::Display for SetDifference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let short = |digest: &ContentDigest| digest.as_str()[..12].to_owned();
+        match self {
+            Self::Differs { name, first, second } => {
+                write!(f, "differs: {name}: {} and {}", short(first), short(second))
+            }
+            Self::OnlyInFirst { name } => write!(f, "only in the first build: {name}"),
+            Self::OnlyInSecond { name } => write!(f, "only in the second build: {name}"),
+        }
+    }
+}
+
+/// Returns a line for each file that is not the same in both sets, sorted by name.
+pub fn compare_sets(
+    first: &BTreeMap<String, ContentDigest>,
+    second: &BTreeMap<String, ContentDigest>,
+) -> Vec<SetDifference> {
+    let names: BTreeSet<&String> = first.keys().chain(second.keys()).collect();
+    names
+        .into_iter()
+        .filter_map(|name| {
+            let name = name.clone();
+            match (first.get(&name), second.get(&name)) {
+                (Some(a), Some(b)) if a == b => None,
+                (Some(a), Some(b)) => {
+                    Some(SetDifference::Differs { name, first: a.clone(), second: b.clone() })
+                }
+                (Some(_), None) => Some(SetDifference::OnlyInFirst { name }),
+                _ => Some(SetDifference::OnlyInSecond { name }),
+            }
+        })
+        .collect()
+}
+
+/// One thing in which a package differs from another build of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "in", rename_all = "kebab-case")]
+pub enum PackageDifference {
+    /// A value of the header that is not about single files.
+    Tag {
+        /// rpm's name of the tag, for example `BUILDTIME`.
+        tag: String,
+        /// The first package's value, shortened; absent when it has none.
+        first: Option<String>,
+        /// The second package's.
+        second: Option<String>,
+    },
+    /// A file that only the first package has.
+    OnlyInFirst {
+        /// Its path.
+        path: String,
+    },
+    /// A file that only the second package has.
+    OnlyInSecond {
+        /// Its path.
+        path: String,
+    },
+    /// A file that both have.
+    File {
+        /// Its path.
+        path: String,
+        /// In what it differs.
+        aspects: Vec<FileAspect>,
+    },
+    /// Nothing that a header tells: the compressed payload or the order of files in it.
+    PayloadEncoding,
+    /// Nothing but the signature header.
+    SignatureHeader,
+}
+
+/// In what a file of a package differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "aspect", rename_all = "kebab-case")]
+pub enum FileAspect {
+    /// Its content.
+    Content {
+        /// Sizes in bytes.
+        sizes: [u64; 2],
+    },
+    /// Its type or permissions.
+    Mode {
+        /// Both, as `st_mode` has them.
+        modes: [u16; 2],
+    },
+    /// Its owner or group.
+    Owner {
+        /// Both, `user:group`.
+        owners: [String; 2],
+    },
+    /// Its time of modification.
+    Time {
+        /// Both, in seconds since 1970 UTC.
+        seconds: [u32; 2],
+    },
+    /// Where a symbolic link leads.
+    Link {
+        /// Both.
+        targets: [String; 2],
+    },
+}
+
+impl fmt::Display for PackageDifference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "absent".to_owned());
+        match self {
+            Self::Tag { tag, first, second } => {
+                write!(f, "header tag {tag}: {} and {}", value(first), value(second))?;
+                match advice(tag) {
+                    Some(advice) => write!(f, " ({advice})"),
+                    None => Ok(()),
+                }
+            }
+            Self::OnlyInFirst { path } => write!(f, "{path}: only in the first build"),
+            Self::OnlyInSecond { path } => write!(f, "{path}: only in the second build"),
+            Self::File { path, aspects } => {
+                let aspects: Vec<String> = aspects.iter().map(ToString::to_string).collect();
+                write!(f, "{path}: {}", aspects.join("; "))
+            }
+            Self::PayloadEncoding => {
+                f.write_str("the files are the same, but the payload is compressed or ordered in another way")
+            }
+            Self::SignatureHeader => f.write_str("only the signature header differs"),
+        }
+    }
+}
+
+impl fmt::Display for FileAspect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Content { sizes: [a, b] } if a == b => write!(
+                f,
+                "its content differs ({a} bytes in both: look for a date, a random name or an address in it)"
+            ),
+            Self::Content { sizes: [a, b] } => write!(f, "its content differs ({a} and {b} bytes)"),
+            Self::Mode { modes: [a, b] } => write!(f, "its mode differs ({a:o} and {b:o})"),
+            Self::Owner { owners: [a, b] } => write!(f, "its owner differs ({a} and {b})"),
+            Self::Time { seconds: [a, b] } => write!(
+                f,
+                "its time differs ({a} and {b}: it is older than the changelog's date, which limits times)"
+            ),
+            Self::Link { targets: [a, b] } => write!(f, "it leads elsewhere (`{a}` and `{b}`)"),
+        }
+    }
+}
+
+/// Returns what a packager can do about a tag that differs.
+fn advice(tag: &str) -> Option<&'static str> {
+    match tag {
+        "BUILDTIME" => Some("a spec without %changelog gives no date; add an entry"),
+        "BUILDHOST" => Some("the build host was not fixed by `_buildhost`"),
+        "SIZE" | "LONGSIZE" => Some("follows from the files below"),
+        "PROVIDENAME" | "REQUIRENAME" | "PROVIDEVERSION" | "REQUIREVERSION" => {
+            Some("generated from the files below, or from a macro that the spec expands")
+        }
+        _ => None,
+    }
+}
+
+/// Compares two packages, source or binary; an empty answer means that every byte is the same.
+///
+/// # Errors
+/// When one of them cannot be read.
+pub fn compare_packages(first: &Path, second: &Path) -> Result<Vec<PackageDifference>, RepositoryError> {
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|source| RepositoryError::Io {
+            operation: "read",
+            path: path.to_owned(),
+            source,
+        })
+    };
+    if read(first)? == read(second)? {
+        return Ok(Vec::new());
+    }
+    let (a, b) = (read_metadata(first)?, read_metadata(second)?);
+    let mut differences = compare_tags(&a, &b);
+    differences.extend(compare_files(&contents_of(&a, first)?.files, &contents_of(&b, second)?.files));
+    if differences.is_empty() {
+        // The payload's digest is in the header.
+        let digest = |metadata: &PackageMetadata| metadata.header.entry(IndexTag::RPMTAG_PAYLOADSHA256).ok();
+        differences.push(if digest(&a) == digest(&b) {
+            PackageDifference::SignatureHeader
+        } else {
+            PackageDifference::PayloadEncoding
+        });
+    }
+    Ok(differences)
+}
+
+fn compare_tags(first: &PackageMetadata, second: &PackageMetadata) -> Vec<PackageDifference> {
+    let values = |metadata: &PackageMetadata| -> BTreeMap<u32, IndexData> {
+        metadata.header.get_all_entries().unwrap_or_default().into_iter().collect()
+    };
+    let (first, second) = (values(first), values(second));
+    let tags: BTreeSet<u32> = first.keys().chain(second.keys()).copied().collect();
+    tags.into_iter()
+        .filter(|tag| first.get(tag) != second.get(tag))
+        .filter_map(|tag| {
+            let name = tag_name(tag);
+            (!is_about_files(&name)).then(|| PackageDifference::Tag {
+                tag: name,
+                first: first.get(&tag).map(shown),
+                second: second.get(&tag).map(shown),
+            })
+        })
+        .collect()
+}
+
+/// Returns rpm's name of a tag, without its prefix; its number when it has none here.
+fn tag_name(tag: u32) -> String {
+    let name = IndexTag::from_u32(tag).map(|tag| tag.to_string());
+    name.map_or_else(|| tag.to_string(), |name| name.trim_start_matches("RPMTAG_").to_owned())
+}
+
+/// Returns whether a tag says of single files or of the payload what [`compare_files`] tells better.
+fn is_about_files(name: &str) -> bool {
+    let prefixes = ["FILE", "DIR", "BASENAMES", "PAYLOADSHA256", "PAYLOADDIGEST", "HEADER", "LONGFILESIZES"];
+    let derived = ["PAYLOADSIZE", "PAYLOADSIZEALT", "PAYLOADSHA256ALT", "LONGARCHIVESIZE", "ARCHIVESIZE"];
+    prefixes.iter().any(|prefix| name.starts_with(prefix)) || derived.contains(&name)
+}
+
+/// Returns a value as people read it, shortened.
+fn shown(data: &IndexData) -> String {
+    const LONGEST: usize = 120;
+    let text = match data {
+        IndexData::Null => String::new(),
+        IndexData::Char(values) | IndexData::Int8(values) | IndexData::Bin(values) => format!("{values:?}"),
+        IndexData::Int16(values) => format!("{values:?}"),
+        IndexData::Int32(values) => format!("{values:?}"),
+        IndexData::Int64(values) => format!("{values:?}"),
+        IndexData::StringTag(text) => text.clone(),
+        IndexData::StringArray(values) | IndexData::I18NString(values) => values.join(", "),
+    };
+    // A single number or text stands without brackets.
+    let single = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let text = single.filter(|text| !text.contains(',')).unwrap_or(&text);
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+fn compare_files(first: &[PackagedFile], second: &[PackagedFile]) -> Vec<PackageDifference> {
+    let by_path = |files: &[PackagedFile]| -> BTreeMap<String, PackagedFile> {
+        files.iter().map(|file| (file.path.clone(), file.clone())).collect()
+    };
+    let (first, second) = (by_path(first), by_path(second));
+    let paths: BTreeSet<&String> = first.keys().chain(second.keys()).collect();
+    paths
+        .into_iter()
+        .filter_map(|path| {
+            let path = path.clone();
+            match (first.get(&path), second.get(&path)) {
+                (Some(a), Some(b)) if a == b => None,
+                (Some(a), Some(b)) => Some(PackageDifference::File { path, aspects: aspects(a, b) }),
+                (Some(_), None) => Some(PackageDifference::OnlyInFirst { path }),
+                _ => Some(PackageDifference::OnlyInSecond { path }),
+            }
+        })
+        .collect()
+}
+
+fn aspects(a: &PackagedFile, b: &PackagedFile) -> Vec<FileAspect> {
+    let mut aspects = Vec::new();
+    if a.digest != b.digest || (a.size != b.size && !a.digest.is_empty()) {
+        aspects.push(FileAspect::Content { sizes: [a.size, b.size] });
+    }
+    if a.mode != b.mode {
+        aspects.push(FileAspect::Mode { modes: [a.mode, b.mode] });
+    }
+    if a.owner != b.owner {
+        aspects.push(FileAspect::Owner { owners: [a.owner.clone(), b.owner.clone()] });
+    }
+    if a.modified_at != b.modified_at {
+        aspects.push(FileAspect::Time { seconds: [a.modified_at, b.modified_at] });
+    }
+    if a.link != b.link {
+        aspects.push(FileAspect::Link { targets: [a.link.clone(), b.link.clone()] });
+    }
+    aspects
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Scratch, TinyPackage};
+
+    #[test]
+    fn every_difference_of_sets_is_told() {
+        let set = |entries: &[(&str, &str)]| -> BTreeMap<String, ContentDigest> {
+            let digest = |text: &str| ContentDigest::of_bytes(text.as_bytes());
+            entries.iter().map(|(name, text)| ((*name).to_owned(), digest(text))).collect()
+        };
+        let first = set(&[("RPMS/a.rpm", "1"), ("RPMS/b.rpm", "1"), ("SRPMS/c.src.rpm", "1")]);
+        let second = set(&[("RPMS/a.rpm", "1"), ("RPMS/b.rpm", "2"), ("RPMS/d.rpm", "1")]);
+        let lines: Vec<String> = compare_sets(&first, &second).iter().map(ToString::to_string).collect();
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(lines[0].starts_with("differs: RPMS/b.rpm: "), "{lines:?}");
+        assert_eq!(lines[1], "only in the second build: RPMS/d.rpm");
+        assert_eq!(lines[2], "only in the first build: SRPMS/c.src.rpm");
+        assert!(compare_sets(&first, &first).is_empty());
+    }
+
+    #[test]
+    fn files_and_tags_that_differ_are_named() {
+        let scratch = Scratch::new();
+        let one = TinyPackage::new("a", "1-1", "noarch").file("/usr/bin/a").file("/usr/bin/b").bytes();
+        let two = TinyPackage::new("a", "1-2", "noarch").file("/usr/bin/a").file("/usr/bin/c").bytes();
+        let (first, second) = (scratch.write("one.rpm", &one), scratch.write("two.rpm", &two));
+        assert!(compare_packages(&first, &first).unwrap().is_empty());
+        let lines: Vec<String> =
+            compare_packages(&first, &second).unwrap().iter().map(ToString::to_string).collect();
+        assert!(lines.contains(&"header tag RELEASE: 1 and 2".to_owned()), "{lines:#?}");
+        assert!(lines.contains(&"/usr/bin/b: only in the first build".to_owned()), "{lines:#?}");
+        assert!(lines.contains(&"/usr/bin/c: only in the second build".to_owned()), "{lines:#?}");
+        assert!(!lines.iter().any(|line| line.contains("BASENAMES")), "{lines:#?}");
+    }
+
+    #[test]
+    fn what_differs_in_a_file_is_said_in_words() {
+        let file = PackagedFile {
+            path: "/usr/share/x".into(),
+            mode: 0o100_644,
+            owner: "root:root".into(),
+            size: 3,
+            modified_at: 7,
+            link: String::new(),
+            digest: "aa".into(),
+        };
+        let other = PackagedFile { mode: 0o100_755, modified_at: 8, digest: "bb".into(), ..file.clone() };
+        let lines: Vec<String> = compare_files(&[file], &[other]).iter().map(ToString::to_string).collect();
+        assert_eq!(lines.len(), 1);
+        for words in [
+            "/usr/share/x: ",
+            "its content differs (3 bytes in both",
+            "100644 and 100755",
+            "its time differs",
+        ] {
+            assert!(lines[0].contains(words), "{lines:?}");
+        }
+    }
+}
