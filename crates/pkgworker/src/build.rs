@@ -11,14 +11,16 @@ use buildroot::{
     SandboxIo,
 };
 use rpm_model::{
-    FailureClass, JobDocument, Outcome, PackageArtifact, PhaseTime, ResourceUsage, ResultDocument,
+    FailureClass, JobDocument, LimitReport, Outcome, PackageArtifact, PhaseTime, ResourceUsage,
+    ResultDocument,
 };
 
 use crate::collect::collect;
 use crate::command::sandbox_spec;
-use crate::disk::watch;
+use crate::disk::{Allowance, Passed, watch};
 use crate::error::{IoContext, WorkerError};
 use crate::log::judge;
+use crate::memory;
 use crate::output::follow;
 use crate::workdir::{JobDirectory, prepare_ccache};
 
@@ -55,8 +57,10 @@ pub struct Host<'a> {
 struct Ran {
     outcome: SandboxOutcome,
     phases: Vec<PhaseTime>,
-    /// Whether it was killed because it used too much disk.
-    passed_disk_limit: bool,
+    /// The limit of its directory for which it was killed.
+    passed: Option<Passed>,
+    /// The memory limit that was set.
+    memory_limit: Option<u64>,
 }
 
 /// Builds a job.
@@ -110,6 +114,11 @@ pub fn build(job: &JobDocument, host: &Host<'_>) -> Result<ResultDocument, Worke
         },
         skipped_scriptlets: root.scriptlets.iter().map(|scriptlet| scriptlet.package.clone()).collect(),
         kept_root: kept_root.map(|path| path.to_string_lossy().into_owned()),
+        limits: LimitReport {
+            enforced_by: ran.outcome.limiter.to_string(),
+            unenforced: ran.outcome.unenforced.iter().map(ToString::to_string).collect(),
+            memory_limit_bytes: ran.memory_limit,
+        },
     })
 }
 
@@ -136,7 +145,8 @@ fn run(
     directory: &JobDirectory,
     keep_upper: bool,
 ) -> Result<Ran, WorkerError> {
-    let spec = sandbox_spec(job, root.lowers.clone(), &directory.places(), keep_upper);
+    let mut spec = sandbox_spec(job, root.lowers.clone(), &directory.places(), keep_upper);
+    spec.limits.memory_bytes = spec.limits.memory_bytes.or_else(memory::default_limit);
     if let Some(parent) = host.log.parent() {
         fs::create_dir_all(parent).context("create", parent)?;
     }
@@ -146,46 +156,67 @@ fn run(
     let streams = SandboxIo { stdin: None, stdout: writer.into(), stderr: second.into() };
     let running = host.sandbox.spawn(&spec, streams)?;
     let (killer, (alive, ended)) = (running.kill_handle(), channel());
-    let ((phases, written), passed_disk_limit) = std::thread::scope(|scope| {
+    let ((phases, written), passed) = std::thread::scope(|scope| {
         let watcher = scope.spawn(move || {
-            let passed = watch(&[directory.path(), host.log], job.disk_limit_bytes, &ended);
-            if passed {
+            let allowance = Allowance { bytes: job.disk_limit_bytes, files: job.limits.file_limit };
+            let passed = watch(&[directory.path(), host.log], allowance, &ended);
+            if passed.is_some() {
                 killer.kill();
             }
             passed
         });
         let followed = follow(reader, log, host.on_phase);
         drop(alive);
-        (followed, watcher.join().unwrap_or(false))
+        (followed, watcher.join().unwrap_or(None))
     });
     let outcome = running.wait()?;
     written.context("write", host.log)?;
-    Ok(Ran { outcome, phases, passed_disk_limit })
+    Ok(Ran { outcome, phases, passed, memory_limit: spec.limits.memory_bytes })
 }
 
 /// Turns the sandbox's end into the job's outcome.
 fn conclude(ran: &Ran, job: &JobDocument, host: &Host<'_>) -> Result<Outcome, WorkerError> {
     let failed = |class, phase: Option<String>, message: String| Outcome::Failed { class, phase, message };
     let last = ran.phases.last().map(|phase| phase.phase.clone());
+    let place = last.as_deref().unwrap_or("preparation").to_owned();
     Ok(match &ran.outcome.end {
         End::Exited { code: 0 } => Outcome::Succeeded,
-        End::TimedOut => {
-            let place = last.as_deref().unwrap_or("preparation").to_owned();
-            failed(FailureClass::Timeout, last, format!("the time limit ended it in {place}"))
+        End::TimedOut => failed(FailureClass::Timeout, last, format!("the time limit ended it in {place}")),
+        End::CpuTimePassed => {
+            let limit = job.limits.cpu_limit_seconds.unwrap_or_default();
+            failed(
+                FailureClass::Timeout,
+                last,
+                format!("it used up its {limit} s of processor time in {place}"),
+            )
+        }
+        End::OutOfMemory => {
+            let limit = ran.memory_limit.unwrap_or_default() >> 20;
+            failed(
+                FailureClass::OutOfMemory,
+                last,
+                format!("it used more than its {limit} MiB of memory in {place}"),
+            )
+        }
+        End::TooManyProcesses => {
+            let limit = job.limits.process_limit;
+            let message = format!("it started more than its {limit} processes in {place} (process-limit)");
+            failed(FailureClass::PackageFailure, last, message)
         }
         End::SetupFailed(failure) => failed(
             FailureClass::InfrastructureFailure,
             None,
             format!("the build root could not be set up: {failure}"),
         ),
-        End::Cancelled if ran.passed_disk_limit => {
-            let place = last.as_deref().unwrap_or("preparation").to_owned();
+        End::Cancelled if ran.passed == Some(Passed::Bytes) => {
             let limit = job.disk_limit_bytes >> 20;
-            failed(
-                FailureClass::NoSpace,
-                last,
-                format!("it used more than its {limit} MiB of disk in {place}"),
-            )
+            let message = format!("it used more than its {limit} MiB of disk in {place}");
+            failed(FailureClass::NoSpace, last, message)
+        }
+        End::Cancelled if ran.passed == Some(Passed::Files) => {
+            let limit = job.limits.file_limit;
+            let message = format!("it made more than its {limit} files in {place}");
+            failed(FailureClass::NoSpace, last, message)
         }
         End::Cancelled => {
             failed(FailureClass::InfrastructureFailure, last, "the build was cancelled".to_owned())
@@ -198,7 +229,11 @@ fn conclude(ran: &Ran, job: &JobDocument, host: &Host<'_>) -> Result<Outcome, Wo
                 .phase
                 .as_deref()
                 .map_or("rpmbuild failed".to_owned(), |phase| format!("{phase} failed"));
-            failed(class, verdict.phase, format!("{place} ({end})"))
+            let network = match &verdict.network {
+                Some(line) if !killed_for_memory => format!("; builds have no network: `{}`", line.trim()),
+                _ => String::new(),
+            };
+            failed(class, verdict.phase, format!("{place} ({end}){network}"))
         }
     })
 }

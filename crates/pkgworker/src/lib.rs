@@ -17,6 +17,8 @@ mod command;
 mod disk;
 mod error;
 mod log;
+mod memory;
+mod network;
 mod output;
 pub mod resolve;
 mod workdir;

@@ -14,6 +14,7 @@ mod dependency;
 mod document;
 mod evr;
 mod hash;
+mod limits;
 mod listed_file;
 mod nevra;
 mod package;
@@ -34,6 +35,7 @@ pub use document::{
 };
 pub use evr::{Evr, EvrError};
 pub use hash::{ContentDigest, ContentDigestError, ContentHasher};
+pub use limits::{BuildLimits, LimitReport};
 pub use listed_file::{ListedFile, ListedFileError};
 pub use nevra::{Nevra, NevraError};
 pub use package::{
