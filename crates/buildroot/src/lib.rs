@@ -13,6 +13,7 @@
 //! forks happen in a helper program, `buildroot-init`, which has one thread and one task; the calling
 //! process only spawns it, so it may have any number of threads.
 
+mod calls;
 mod capability;
 mod cgroup;
 mod error;
@@ -27,6 +28,7 @@ mod sandbox;
 mod spec;
 mod wire;
 
+pub use calls::{CallAnswer, CallCondition, CallRule, FAMILIES, call_rules};
 pub use capability::{Capability, ProbeError};
 pub use error::LayerError;
 pub use layer::{
@@ -40,5 +42,6 @@ pub use remove::remove_tree;
 pub use root::{PackageScriptlet, RootError, RootNote, RootOptions, RootOutcome, RootPlan};
 pub use sandbox::{Captured, INIT_PROGRAM, KillHandle, Running, Sandbox, SandboxError, SandboxIo};
 pub use spec::{
-    BUILDER_ID, BindMount, Capabilities, Limits, MAX_LOWERS, Network, SandboxSpec, TmpfsMount, Upper,
+    BUILDER_ID, BindMount, Capabilities, Limits, MAX_LOWERS, Network, SandboxSpec, SystemCalls, TmpfsMount,
+    Upper,
 };

@@ -52,6 +52,14 @@ pub enum End {
     },
     /// The wall-clock limit passed; everything inside was killed.
     TimedOut,
+    /// The CPU time limit passed; everything inside was killed.
+    CpuTimePassed,
+    /// The kernel killed a process for want of memory, which is the end by
+    /// [`Limits::excess_ends_run`](crate::Limits::excess_ends_run).
+    OutOfMemory,
+    /// The kernel refused another process, which is the end by
+    /// [`Limits::excess_ends_run`](crate::Limits::excess_ends_run).
+    TooManyProcesses,
     /// The caller killed the run, or went away; everything inside was killed.
     Cancelled,
     /// The program was never started.
@@ -64,6 +72,9 @@ impl fmt::Display for End {
             Self::Exited { code } => write!(f, "exit code {code}"),
             Self::Signaled { signal } => write!(f, "killed by signal {signal}"),
             Self::TimedOut => write!(f, "time limit reached, killed"),
+            Self::CpuTimePassed => write!(f, "CPU time limit reached, killed"),
+            Self::OutOfMemory => write!(f, "memory limit reached, killed"),
+            Self::TooManyProcesses => write!(f, "process limit reached, killed"),
             Self::Cancelled => write!(f, "cancelled, killed"),
             Self::SetupFailed(failure) => write!(f, "{failure}"),
         }
@@ -131,6 +142,8 @@ pub enum SetupOperation {
     ResourceLimit,
     /// Giving up privileges.
     DropPrivileges,
+    /// Installing the filter of system calls.
+    SystemCallFilter,
     /// Entering the working directory.
     WorkingDirectory,
     /// Executing the program.
@@ -154,6 +167,7 @@ impl fmt::Display for SetupOperation {
             Self::Configure => "configuring the namespace",
             Self::ResourceLimit => "setting a resource limit",
             Self::DropPrivileges => "dropping privileges",
+            Self::SystemCallFilter => "installing the filter of system calls",
             Self::WorkingDirectory => "entering the working directory",
             Self::Execute => "executing",
         })
@@ -191,6 +205,16 @@ pub enum IdMapping {
     SingleId,
 }
 
+impl fmt::Display for IdMapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Host => "host",
+            Self::SubordinateIds => "subordinate-ids",
+            Self::SingleId => "single-id",
+        })
+    }
+}
+
 /// A limit on a whole run, which needs a cgroup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -209,8 +233,29 @@ pub enum LimitKind {
 pub enum Limiter {
     /// One cgroup of the unified hierarchy.
     CgroupV2,
-    /// One cgroup in each of the memory, pids and cpu hierarchies.
+    /// One cgroup in each of the memory, pids, cpu and cpuacct hierarchies.
     CgroupV1,
-    /// Resource limits of the processes alone; memory and CPU share are not limited as a whole.
+    /// Resource limits of the processes, and looks at the tree that they form; memory and CPU share are not
+    /// limited as a whole.
     ResourceLimits,
+}
+
+impl fmt::Display for Limiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CgroupV2 => "cgroup-v2",
+            Self::CgroupV1 => "cgroup-v1",
+            Self::ResourceLimits => "resource-limits",
+        })
+    }
+}
+
+impl fmt::Display for LimitKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "memory",
+            Self::Processes => "processes",
+            Self::Cpu => "cpu",
+        })
+    }
 }

@@ -67,6 +67,8 @@ pub enum MountOperation {
     MountStaging {
         /// Size limit in MiB.
         size_mb: u64,
+        /// Greatest number of files and directories.
+        files: Option<u64>,
         /// Makes an upper and a work directory in it.
         with_upper: bool,
     },
@@ -89,6 +91,8 @@ pub enum MountOperation {
         target: PathBuf,
         /// Size limit in MiB.
         size_mb: u64,
+        /// Greatest number of files and directories.
+        files: Option<u64>,
         /// Permission bits of its root.
         mode: u32,
     },
@@ -182,10 +186,11 @@ impl MountPlan {
         operations.push(MountOperation::OpenLowers { lowers: spec.lowers.clone() });
         operations.extend(root(spec, first_bind));
         operations.push(MountOperation::MountProc);
-        operations.extend(device_directory(&devices));
+        operations.extend(device_directory(&devices, spec.limits.files));
         operations.extend(spec.tmpfs.iter().map(|tmpfs| MountOperation::MountTmpfs {
             target: tmpfs.target.clone(),
             size_mb: tmpfs.size_mb,
+            files: spec.limits.files,
             mode: tmpfs.mode,
         }));
         operations.extend(spec.binds.iter().enumerate().map(|(index, bind)| MountOperation::AttachTree {
@@ -209,9 +214,11 @@ fn root(spec: &SandboxSpec, first_bind: usize) -> Vec<MountOperation> {
         operations.push(MountOperation::OpenDiskUpper { dir: dir.clone() });
     }
     operations.push(match spec.upper {
-        Upper::Tmpfs { size_mb } => MountOperation::MountStaging { size_mb, with_upper: true },
+        Upper::Tmpfs { size_mb } => {
+            MountOperation::MountStaging { size_mb, files: spec.limits.files, with_upper: true }
+        }
         Upper::None | Upper::Disk { .. } => {
-            MountOperation::MountStaging { size_mb: STAGING_MB, with_upper: false }
+            MountOperation::MountStaging { size_mb: STAGING_MB, files: None, with_upper: false }
         }
     });
     let fixed = ["/dev", "/proc"].into_iter().map(|path| (PathBuf::from(path), None));
@@ -228,20 +235,21 @@ fn root(spec: &SandboxSpec, first_bind: usize) -> Vec<MountOperation> {
 }
 
 /// Returns the operations that make the minimal `/dev`.
-fn device_directory(devices: &[PathBuf]) -> Vec<MountOperation> {
-    let tmpfs = |target: &str, size_mb, mode| MountOperation::MountTmpfs {
+fn device_directory(devices: &[PathBuf], files: Option<u64>) -> Vec<MountOperation> {
+    let tmpfs = |target: &str, size_mb, files, mode| MountOperation::MountTmpfs {
         target: PathBuf::from(target),
         size_mb,
+        files,
         mode,
     };
-    let mut operations = vec![tmpfs("/dev", DEV_MB, 0o755)];
+    let mut operations = vec![tmpfs("/dev", DEV_MB, None, 0o755)];
     operations.extend(devices.iter().enumerate().map(|(slot, path)| MountOperation::AttachTree {
         slot,
         target: path.clone(),
         read_only: false,
     }));
     operations.push(MountOperation::MountDevpts);
-    operations.push(tmpfs("/dev/shm", SHM_MB, 0o1777));
+    operations.push(tmpfs("/dev/shm", SHM_MB, files, 0o1777));
     operations.extend(DEVICE_LINKS.iter().map(|(link, points_to)| MountOperation::Symlink {
         link: PathBuf::from(link),
         points_to: PathBuf::from(points_to),
@@ -338,7 +346,7 @@ mod tests {
                 }
                 MountOperation::OpenLowers { lowers } => format!("lowers {lowers:?}"),
                 MountOperation::OpenDiskUpper { dir } => format!("upper {}", dir.display()),
-                MountOperation::MountStaging { size_mb, with_upper } => {
+                MountOperation::MountStaging { size_mb, with_upper, .. } => {
                     format!("staging {size_mb} upper {with_upper}")
                 }
                 MountOperation::MakeSkeleton { points } => {
@@ -351,8 +359,11 @@ mod tests {
                 MountOperation::MountOverlay { read_only, volatile } => {
                     format!("overlay ro {read_only} volatile {volatile}")
                 }
-                MountOperation::MountTmpfs { target, size_mb, mode } if !target.starts_with("/dev") => {
-                    format!("tmpfs {} {size_mb} {mode:o}", target.display())
+                MountOperation::MountTmpfs { target, size_mb, files, mode }
+                    if !target.starts_with("/dev") =>
+                {
+                    let files = files.map(|files| format!(" {files} files")).unwrap_or_default();
+                    format!("tmpfs {} {size_mb} {mode:o}{files}", target.display())
                 }
                 MountOperation::ProtectPath { path } => format!("protect {}", path.display()),
                 MountOperation::EnterRoot => "enter".to_owned(),
@@ -385,6 +396,21 @@ mod tests {
                 "enter",
             ]
         );
+    }
+
+    #[test]
+    fn the_limit_of_files_holds_for_every_tmpfs_that_a_program_can_fill() {
+        let mut spec = spec();
+        spec.limits.files = Some(7);
+        let limited = MountPlan::new(&spec).expect("plan").operations.into_iter().filter(|operation| {
+            matches!(
+                operation,
+                MountOperation::MountTmpfs { files: Some(7), .. }
+                    | MountOperation::MountStaging { files: Some(7), with_upper: true, .. }
+            )
+        });
+        // The upper, /dev/shm, /tmp, /var/tmp and /run; /dev is nobody's to write.
+        assert_eq!(limited.count(), 5);
     }
 
     #[test]

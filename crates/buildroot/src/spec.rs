@@ -42,6 +42,8 @@ pub struct SandboxSpec {
     pub gid: u32,
     /// Capabilities the program keeps.
     pub capabilities: Capabilities,
+    /// System calls that the program may make.
+    pub system_calls: SystemCalls,
     /// The complete environment of the program.
     pub environment: BTreeMap<String, String>,
     /// Working directory inside the root; must exist there.
@@ -125,16 +127,36 @@ pub enum Capabilities {
     PackageTransaction,
 }
 
+/// System calls that the program may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SystemCalls {
+    /// Whatever the kernel allows it.
+    All,
+    /// Not those of [`call_rules`](crate::call_rules): neither a build nor a package transaction needs them.
+    Contained,
+}
+
 /// Limits on one run. `None` means unlimited.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Wall-clock time in milliseconds after which everything inside is killed.
     pub wall_ms: Option<u64>,
+    /// CPU time in milliseconds of all processes together, after which everything inside is killed.
+    ///
+    /// Looked at from time to time, so a little more is used: read from a cgroup, else summed over the tree of
+    /// processes, with `RLIMIT_CPU` for each of them.
+    pub cpu_ms: Option<u64>,
     /// Memory in bytes of all processes and tmpfs mounts together (cgroup).
     pub memory_bytes: Option<u64>,
     /// Number of processes and threads together (cgroup; else `RLIMIT_NPROC`).
     pub processes: Option<u64>,
+    /// Ends the run when a cgroup counts that a process was killed for want of memory, or that another one was
+    /// refused; and so it ends the same whatever the program made of that. Otherwise the program goes on.
+    pub excess_ends_run: bool,
+    /// Files and directories that each tmpfs mount may hold, a tmpfs upper included.
+    pub files: Option<u64>,
     /// CPU cores' worth of time in thousandths: 1500 is one core and a half (cgroup).
     pub cpu_millicores: Option<u64>,
     /// Size in bytes of one file (`RLIMIT_FSIZE`).
@@ -146,7 +168,7 @@ pub struct Limits {
 impl SandboxSpec {
     /// Returns a build sandbox over `lowers` (topmost first) that runs `arguments`.
     ///
-    /// User and group [`BUILDER_ID`], no capabilities, no network, 1 GiB of private upper, tmpfs on
+    /// User and group [`BUILDER_ID`], no capabilities, contained system calls, no network, 1 GiB of private upper, tmpfs on
     /// `/tmp`, `/var/tmp` and `/run`, working directory `/`, host name `buildroot`, and an
     /// environment of `PATH`, `HOME=/`, `LC_ALL=C.UTF-8` and `TZ=UTC`. Change fields as needed.
     pub fn new(lowers: Vec<PathBuf>, arguments: Vec<String>) -> Self {
@@ -164,6 +186,7 @@ impl SandboxSpec {
             uid: BUILDER_ID,
             gid: BUILDER_ID,
             capabilities: Capabilities::None,
+            system_calls: SystemCalls::Contained,
             environment: environment.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
             working_directory: PathBuf::from("/"),
             arguments,

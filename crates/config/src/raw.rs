@@ -127,6 +127,14 @@ pub struct RawBuild {
     pub retries: Option<u32>,
     /// What the private upper directory of one build may hold, in MiB (default 16384).
     pub disk_limit_mib: Option<u64>,
+    /// Memory of one build in MiB; 0, the default, means what the host has without a reserve.
+    pub memory_limit_mib: Option<u64>,
+    /// Processes and threads of one build at the same time (default 16384).
+    pub process_limit: Option<u64>,
+    /// Processor time of one build, for example `40h`; `0s`, the default, means unlimited.
+    pub cpu_limit: Option<String>,
+    /// Files and directories that one build may make (default 2000000).
+    pub file_limit: Option<u64>,
     /// `never`, `on-success` or `always` (default): when the build root of a finished build is removed.
     pub clean: Option<String>,
     /// Whether ccache is used (default false).
@@ -159,6 +167,14 @@ pub struct RawPackage {
     pub timeout: Option<String>,
     /// Its own disk limit in MiB.
     pub disk_limit_mib: Option<u64>,
+    /// Its own memory limit in MiB.
+    pub memory_limit_mib: Option<u64>,
+    /// Its own limit of processes and threads.
+    pub process_limit: Option<u64>,
+    /// Its own limit of processor time.
+    pub cpu_limit: Option<String>,
+    /// Its own limit of files and directories.
+    pub file_limit: Option<u64>,
     /// Its own processor limit.
     pub max_cpu: Option<u32>,
     /// Whether its `%check` runs.
@@ -217,6 +233,10 @@ impl RawConfig {
             timeout,
             retries,
             disk_limit_mib,
+            memory_limit_mib,
+            process_limit,
+            cpu_limit,
+            file_limit,
             clean,
             ccache,
             stop_on_failure,

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rpm_model::{CleanPolicy, PackageRules, RebuildPolicy};
+use rpm_model::{BuildLimits, CleanPolicy, PackageRules, RebuildPolicy};
 
 use crate::raw::{RawConfig, RawPackage, SignatureHandling};
 use crate::repositories::{self, Repository};
@@ -95,6 +95,8 @@ pub struct PackageLimits {
     pub timeout: Duration,
     /// What its upper directory may hold, in bytes.
     pub disk_limit_bytes: u64,
+    /// What else it may use.
+    pub build: BuildLimits,
     /// Processors that it may count on.
     pub max_cpu: u32,
     /// Whether its `%check` runs.
@@ -154,6 +156,16 @@ impl RawConfig {
             rebuild: self.policy.rebuild.unwrap_or_default(),
             timeout: duration("build.timeout", self.build.timeout.as_deref().unwrap_or("8h"))?,
             disk_limit_bytes: self.build.disk_limit_mib.unwrap_or(16384) << 20,
+            build: build_limits(
+                BuildLimits::default(),
+                "build.cpu-limit",
+                LimitTexts {
+                    memory_limit_mib: self.build.memory_limit_mib,
+                    process_limit: self.build.process_limit,
+                    cpu_limit: self.build.cpu_limit.as_deref(),
+                    file_limit: self.build.file_limit,
+                },
+            )?,
             max_cpu: self.build.max_cpu.filter(|number| *number > 0).unwrap_or(share),
             run_check: self.build.run_check.unwrap_or(false),
         };
@@ -161,6 +173,8 @@ impl RawConfig {
             if let Some(text) = &package.timeout {
                 duration(&format!("packages.{name}.timeout"), text)?;
             }
+            let key = format!("packages.{name}.cpu-limit");
+            build_limits(BuildLimits::default(), &key, LimitTexts::of(package))?;
         }
         let client_certificate = match (self.sources.tls_cert, self.sources.tls_key) {
             (Some(certificate), Some(key)) => Some((absolute(certificate), absolute(key))),
@@ -216,12 +230,59 @@ impl Config {
                 limits.disk_limit_bytes = mebibytes << 20;
             }
             // `resolve` has parsed every one of these texts before.
+            if let Ok(build) = build_limits(limits.build.clone(), "cpu-limit", LimitTexts::of(own)) {
+                limits.build = build;
+            }
             if let Some(Ok(timeout)) = own.timeout.as_deref().map(|text| duration("timeout", text)) {
                 limits.timeout = timeout;
             }
         }
         limits
     }
+}
+
+/// Limits as a table of the configuration states them.
+struct LimitTexts<'a> {
+    memory_limit_mib: Option<u64>,
+    process_limit: Option<u64>,
+    cpu_limit: Option<&'a str>,
+    file_limit: Option<u64>,
+}
+
+impl<'a> LimitTexts<'a> {
+    fn of(package: &'a RawPackage) -> Self {
+        Self {
+            memory_limit_mib: package.memory_limit_mib,
+            process_limit: package.process_limit,
+            cpu_limit: package.cpu_limit.as_deref(),
+            file_limit: package.file_limit,
+        }
+    }
+}
+
+/// Returns limits with everything that a table states taken from there; `cpu_key` is the key of its duration.
+fn build_limits(
+    mut limits: BuildLimits,
+    cpu_key: &str,
+    stated: LimitTexts<'_>,
+) -> Result<BuildLimits, ConfigError> {
+    if let Some(mebibytes) = stated.memory_limit_mib {
+        limits.memory_limit_bytes = (mebibytes > 0).then(|| mebibytes.saturating_mul(1 << 20));
+    }
+    if let Some(text) = stated.cpu_limit {
+        limits.cpu_limit_seconds = Some(duration(cpu_key, text)?.as_secs()).filter(|seconds| *seconds > 0);
+    }
+    for (key, stated, limit) in [
+        ("process-limit", stated.process_limit, &mut limits.process_limit),
+        ("file-limit", stated.file_limit, &mut limits.file_limit),
+    ] {
+        match stated {
+            Some(0) => return Err(value(key, "0", "a number greater than zero")),
+            Some(number) => *limit = number,
+            None => {}
+        }
+    }
+    Ok(limits)
 }
 
 /// Returns every directory, absolute.
@@ -306,6 +367,24 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_a_package_lie_over_those_of_all() {
+        let config = resolve(
+            "[build]\nmemory-limit-mib = 100\nprocess-limit = 50\ncpu-limit = '2h'\n\
+             [packages.gcc]\nmemory-limit-mib = 0\ncpu-limit = '0s'\nfile-limit = 9\n",
+        )
+        .unwrap();
+        let all = BuildLimits {
+            memory_limit_bytes: Some(100 << 20),
+            process_limit: 50,
+            cpu_limit_seconds: Some(7200),
+            ..BuildLimits::default()
+        };
+        assert_eq!(config.limits("zlib").build, all);
+        let own = BuildLimits { memory_limit_bytes: None, cpu_limit_seconds: None, file_limit: 9, ..all };
+        assert_eq!(config.limits("gcc").build, own);
+    }
+
+    #[test]
     fn what_flags_state_wins() {
         let file: RawConfig = toml::from_str("[build]\nworkers = 2\nretries = 5\n").unwrap();
         let flags: RawConfig = toml::from_str("[build]\nworkers = 3\n").unwrap();
@@ -323,6 +402,8 @@ mod tests {
         check("[build]\ntimeout = 'soon'\n", "build.timeout");
         check("[build]\nclean = 'maybe'\n", "on-success");
         check("[packages.gcc]\ntimeout = 'soon'\n", "packages.gcc.timeout");
+        check("[packages.gcc]\ncpu-limit = 'much'\n", "packages.gcc.cpu-limit");
+        check("[build]\nprocess-limit = 0\n", "process-limit");
         check("[sources]\ntls-cert = 'a'\n", "tls-key");
         check("[directories]\nspecs = []\n", "at least one");
     }

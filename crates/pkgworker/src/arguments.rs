@@ -8,7 +8,7 @@ use clap::{Parser, ValueEnum};
 use pkgworker::WorkerError;
 use pkgworker::resolve::{PackageSources, read_packages, resolve};
 use report::{ExitStatus, Failure};
-use rpm_model::{CcacheMount, CleanPolicy, JobDocument, WorkerManifest};
+use rpm_model::{BuildLimits, CcacheMount, CleanPolicy, JobDocument, WorkerManifest};
 
 use crate::environment;
 
@@ -245,6 +245,7 @@ impl Arguments {
             max_cpu: self.max_cpu,
             timeout_seconds: required(self.timeout.as_ref())?.as_secs(),
             disk_limit_bytes: DISK_LIMIT,
+            limits: BuildLimits::default(),
             ccache: self.ccache(),
             expected: Vec::new(),
         })

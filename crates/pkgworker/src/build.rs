@@ -11,16 +11,17 @@ use buildroot::{
     SandboxIo, SandboxSpec,
 };
 use rpm_model::{
-    CleanPolicy, FailureClass, JobDocument, LimitEnforcement, Outcome, PackageArtifact, PhaseTime,
-    ResourceUsage, ResultDocument,
+    CleanPolicy, FailureClass, JobDocument, LimitReport, Outcome, PackageArtifact, PhaseTime, ResourceUsage,
+    ResultDocument,
 };
 
 use crate::collect::collect;
 use crate::command::sandbox_spec;
-use crate::disk::watch;
+use crate::disk::{Allowance, Passed, watch};
 use crate::error::{IoContext, WorkerError};
 use crate::kept::KeptRoot;
 use crate::log::judge;
+use crate::memory;
 use crate::output::follow;
 use crate::section::{Section, stop_before};
 use crate::workdir::{JobDirectory, prepare_ccache};
@@ -49,8 +50,10 @@ pub struct Host<'a> {
 pub(crate) struct Ran {
     pub(crate) outcome: SandboxOutcome,
     pub(crate) phases: Vec<PhaseTime>,
-    /// Whether it was killed because it used too much disk.
-    passed_disk_limit: bool,
+    /// The limit of its directory for which it was killed.
+    passed: Option<Passed>,
+    /// The memory limit that was set.
+    memory_limit: Option<u64>,
 }
 
 /// Builds a job.
@@ -102,12 +105,11 @@ fn build_watched(
     };
     let failed = outcome != Outcome::Succeeded;
     if host.clean.keeps(failed) {
-        let enforcement = enforcement_of(&ran.outcome);
-        KeptRoot::of(job, &outcome, enforcement, &root.lowers, host.log)?.write(directory.path())?;
+        KeptRoot::of(job, &outcome, limits_of(&ran), &root.lowers, host.log)?.write(directory.path())?;
         directory.keep();
     }
     let kept_root = directory.finish()?;
-    let usage = usage_of(&ran.outcome);
+    let (usage, limits) = (usage_of(&ran.outcome), limits_of(&ran));
     let result = ResultDocument {
         schema: ResultDocument::SCHEMA,
         package: job.package.clone(),
@@ -125,7 +127,7 @@ fn build_watched(
             RootOutcome::Computed { made_layers } => made_layers,
         },
         skipped_scriptlets: root.scriptlets.iter().map(|scriptlet| scriptlet.package.clone()).collect(),
-        enforcement: enforcement_of(&ran.outcome),
+        limits,
         kept_root: kept_root.map(|path| path.to_string_lossy().into_owned()),
     };
     Ok((result, ran.outcome.opened))
@@ -163,6 +165,8 @@ impl<'a> Host<'a> {
 
 /// Runs rpmbuild in its root, its output into the log.
 pub(crate) fn run(job: &JobDocument, host: &RunHost<'_>, spec: &SandboxSpec) -> Result<Ran, WorkerError> {
+    let mut spec = spec.clone();
+    spec.limits.memory_bytes = spec.limits.memory_bytes.or_else(memory::default_limit);
     if let Some(parent) = host.log.parent() {
         fs::create_dir_all(parent).context("create", parent)?;
     }
@@ -170,48 +174,69 @@ pub(crate) fn run(job: &JobDocument, host: &RunHost<'_>, spec: &SandboxSpec) -> 
     let (reader, writer) = io::pipe().context("open a pipe for", host.log)?;
     let second = writer.try_clone().context("open a pipe for", host.log)?;
     let streams = SandboxIo { stdin: None, stdout: writer.into(), stderr: second.into() };
-    let running = host.sandbox.spawn(spec, streams)?;
+    let running = host.sandbox.spawn(&spec, streams)?;
     let (killer, (alive, ended)) = (running.kill_handle(), channel());
-    let ((phases, written), passed_disk_limit) = std::thread::scope(|scope| {
+    let ((phases, written), passed) = std::thread::scope(|scope| {
         let watcher = scope.spawn(move || {
-            let passed = watch(&[host.directory, host.log], job.disk_limit_bytes, &ended);
-            if passed {
+            let allowance = Allowance { bytes: job.disk_limit_bytes, files: job.limits.file_limit };
+            let passed = watch(&[host.directory, host.log], allowance, &ended);
+            if passed.is_some() {
                 killer.kill();
             }
             passed
         });
         let followed = follow(reader, log, host.on_phase);
         drop(alive);
-        (followed, watcher.join().unwrap_or(false))
+        (followed, watcher.join().unwrap_or(None))
     });
     let outcome = running.wait()?;
     written.context("write", host.log)?;
-    Ok(Ran { outcome, phases, passed_disk_limit })
+    Ok(Ran { outcome, phases, passed, memory_limit: spec.limits.memory_bytes })
 }
 
 /// Turns the sandbox's end into the job's outcome.
 pub(crate) fn conclude(ran: &Ran, job: &JobDocument, log: &Path) -> Result<Outcome, WorkerError> {
     let failed = |class, phase: Option<String>, message: String| Outcome::Failed { class, phase, message };
     let last = ran.phases.last().map(|phase| phase.phase.clone());
+    let place = last.as_deref().unwrap_or("preparation").to_owned();
     Ok(match &ran.outcome.end {
         End::Exited { code: 0 } => Outcome::Succeeded,
-        End::TimedOut => {
-            let place = last.as_deref().unwrap_or("preparation").to_owned();
-            failed(FailureClass::Timeout, last, format!("the time limit ended it in {place}"))
+        End::TimedOut => failed(FailureClass::Timeout, last, format!("the time limit ended it in {place}")),
+        End::CpuTimePassed => {
+            let limit = job.limits.cpu_limit_seconds.unwrap_or_default();
+            failed(
+                FailureClass::Timeout,
+                last,
+                format!("it used up its {limit} s of processor time in {place}"),
+            )
+        }
+        End::OutOfMemory => {
+            let limit = ran.memory_limit.unwrap_or_default() >> 20;
+            failed(
+                FailureClass::OutOfMemory,
+                last,
+                format!("it used more than its {limit} MiB of memory in {place}"),
+            )
+        }
+        End::TooManyProcesses => {
+            let limit = job.limits.process_limit;
+            let message = format!("it started more than its {limit} processes in {place} (process-limit)");
+            failed(FailureClass::PackageFailure, last, message)
         }
         End::SetupFailed(failure) => failed(
             FailureClass::InfrastructureFailure,
             None,
             format!("the build root could not be set up: {failure}"),
         ),
-        End::Cancelled if ran.passed_disk_limit => {
-            let place = last.as_deref().unwrap_or("preparation").to_owned();
+        End::Cancelled if ran.passed == Some(Passed::Bytes) => {
             let limit = job.disk_limit_bytes >> 20;
-            failed(
-                FailureClass::NoSpace,
-                last,
-                format!("it used more than its {limit} MiB of disk in {place}"),
-            )
+            let message = format!("it used more than its {limit} MiB of disk in {place}");
+            failed(FailureClass::NoSpace, last, message)
+        }
+        End::Cancelled if ran.passed == Some(Passed::Files) => {
+            let limit = job.limits.file_limit;
+            let message = format!("it made more than its {limit} files in {place}");
+            failed(FailureClass::NoSpace, last, message)
         }
         End::Cancelled => {
             failed(FailureClass::InfrastructureFailure, last, "the build was cancelled".to_owned())
@@ -224,7 +249,11 @@ pub(crate) fn conclude(ran: &Ran, job: &JobDocument, log: &Path) -> Result<Outco
                 .phase
                 .as_deref()
                 .map_or("rpmbuild failed".to_owned(), |phase| format!("{phase} failed"));
-            failed(class, verdict.phase, format!("{place} ({end})"))
+            let network = match &verdict.network {
+                Some(line) if !killed_for_memory => format!("; builds have no network: `{}`", line.trim()),
+                _ => String::new(),
+            };
+            failed(class, verdict.phase, format!("{place} ({end}){network}"))
         }
     })
 }
@@ -249,16 +278,13 @@ pub(crate) fn read_log(path: &Path) -> Result<String, WorkerError> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Returns what kept the build within its limits.
-pub(crate) fn enforcement_of(outcome: &SandboxOutcome) -> LimitEnforcement {
-    // The names that these enums have in JSON.
-    let name = |value: serde_json::Result<serde_json::Value>| {
-        value.ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
-    };
-    LimitEnforcement {
-        limiter: name(serde_json::to_value(outcome.limiter)),
-        id_mapping: name(serde_json::to_value(outcome.id_mapping)),
-        unenforced: outcome.unenforced.iter().map(|kind| name(serde_json::to_value(kind))).collect(),
+/// Returns what held the build within its limits.
+pub(crate) fn limits_of(ran: &Ran) -> LimitReport {
+    LimitReport {
+        enforced_by: ran.outcome.limiter.to_string(),
+        id_mapping: ran.outcome.id_mapping.to_string(),
+        unenforced: ran.outcome.unenforced.iter().map(ToString::to_string).collect(),
+        memory_limit_bytes: ran.memory_limit,
     }
 }
 

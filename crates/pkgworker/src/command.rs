@@ -139,9 +139,13 @@ pub(crate) fn sandbox_spec(
     let srpm = Path::new(&job.srpm_path);
     let srpm_name = srpm.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut spec = SandboxSpec::new(lowers, rpmbuild_arguments(job, &srpm_name));
-    spec.upper = Upper::Tmpfs { size_mb: (job.disk_limit_bytes >> 20).max(1) };
-    // Nothing outside /build, /tmp and /var/tmp can be changed by a build.
+    let disk_limit_mb = (job.disk_limit_bytes >> 20).max(1);
+    spec.upper = Upper::Tmpfs { size_mb: disk_limit_mb };
+    // Nothing outside /build, /tmp, /var/tmp and /run can be changed by a build, whether its root is kept or not.
     spec.read_only_root = true;
+    for tmpfs in &mut spec.tmpfs {
+        tmpfs.size_mb = tmpfs.size_mb.min(disk_limit_mb);
+    }
     spec.working_directory = TOP_DIRECTORY.into();
     "millwright".clone_into(&mut spec.hostname);
     spec.binds.push(bind(&directories.top, TOP_DIRECTORY, false));
@@ -179,7 +183,16 @@ pub(crate) fn sandbox_spec(
     }
     environment.insert("PATH", path);
     spec.environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    spec.limits = Limits { wall_ms: Some(job.timeout_seconds.saturating_mul(1000)), ..Limits::default() };
+    spec.limits = Limits {
+        wall_ms: Some(job.timeout_seconds.saturating_mul(1000)),
+        cpu_ms: job.limits.cpu_limit_seconds.map(|seconds| seconds.saturating_mul(1000)),
+        memory_bytes: job.limits.memory_limit_bytes,
+        processes: Some(job.limits.process_limit),
+        files: Some(job.limits.file_limit),
+        // A build that has met a limit fails in any case; so it fails at once, and for the true reason.
+        excess_ends_run: true,
+        ..Limits::default()
+    };
     spec
 }
 
@@ -190,7 +203,7 @@ fn bind(source: &Path, target: &str, read_only: bool) -> BindMount {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rpm_model::{BuildrootLock, CcacheMount, ContentDigest};
+    use rpm_model::{BuildLimits, BuildrootLock, CcacheMount, ContentDigest};
 
     fn job() -> JobDocument {
         JobDocument {
@@ -207,6 +220,7 @@ mod tests {
             max_cpu: Some(3),
             timeout_seconds: 60,
             disk_limit_bytes: 64 << 20,
+            limits: BuildLimits { cpu_limit_seconds: Some(7), ..BuildLimits::default() },
             ccache: None,
             expected: Vec::new(),
         }
@@ -233,10 +247,13 @@ mod tests {
     }
 
     #[test]
-    fn the_root_is_read_only_and_what_is_kept_is_on_disk() {
+    fn the_root_is_always_read_only_limits_are_passed_on_and_what_is_kept_is_on_disk() {
         let spec = sandbox_spec(&job(), vec!["/l".into()], &directories(), false);
         assert!(spec.read_only_root);
-        assert_eq!(spec.limits.wall_ms, Some(60_000));
+        assert_eq!((spec.limits.wall_ms, spec.limits.cpu_ms), (Some(60_000), Some(7_000)));
+        assert_eq!((spec.limits.processes, spec.limits.files), (Some(16_384), Some(2_000_000)));
+        assert_eq!(spec.system_calls, buildroot::SystemCalls::Contained);
+        assert!(spec.tmpfs.iter().all(|tmpfs| tmpfs.size_mb == 64), "no more than the disk limit");
         assert!(matches!(spec.upper, Upper::Tmpfs { size_mb: 64 }));
         let kept = sandbox_spec(&job(), vec!["/l".into()], &directories(), true);
         assert!(kept.read_only_root);

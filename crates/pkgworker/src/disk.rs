@@ -1,4 +1,4 @@
-//! The disk limit of a job: what its directory and its log hold is measured while it runs.
+//! The disk and file limits of a job: what its directory and its log hold is measured while it runs.
 //!
 //! A build writes to a directory of the host, because large trees do not fit into memory; plain directories
 //! have no quota of their own. So usage is measured by walking, rarely enough to cost at most a twentieth of
@@ -18,36 +18,103 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// Between two looks passes at least this many times the duration of the last one.
 const RARITY: u32 = 20;
 
-/// Looks at what these paths hold until it is more than `limit` bytes or `ended` is closed; returns whether
-/// the limit was passed.
-pub(crate) fn watch(paths: &[&Path], limit: u64, ended: &Receiver<()>) -> bool {
-    let mut pause = INTERVAL;
-    while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(pause) {
-        let start = Instant::now();
-        if usage(paths, limit) > limit {
-            return true;
-        }
-        pause = INTERVAL.max(start.elapsed() * RARITY);
-    }
-    false
+/// What a job's directory may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allowance {
+    /// Bytes allocated on disk.
+    pub(crate) bytes: u64,
+    /// Files and directories.
+    pub(crate) files: u64,
 }
 
-/// Returns the bytes that are allocated on disk for these files and directories; stops counting beyond
-/// `enough`. What comes and goes meanwhile may be missed.
-fn usage(paths: &[&Path], enough: u64) -> u64 {
-    let mut total = 0;
+/// Which limit was passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passed {
+    /// [`Allowance::bytes`]
+    Bytes,
+    /// [`Allowance::files`]
+    Files,
+}
+
+/// What some paths hold, or what a file system has given away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Held {
+    bytes: u64,
+    files: u64,
+}
+
+impl Held {
+    fn passes(self, allowance: Allowance) -> Option<Passed> {
+        if self.bytes > allowance.bytes {
+            Some(Passed::Bytes)
+        } else {
+            (self.files > allowance.files).then_some(Passed::Files)
+        }
+    }
+}
+
+/// Looks at what these paths hold until it is more than is allowed or `ended` is closed; returns which limit
+/// was passed.
+pub(crate) fn watch(paths: &[&Path], allowance: Allowance, ended: &Receiver<()>) -> Option<Passed> {
+    let mut walked = (Instant::now(), Duration::ZERO, Held::default());
+    let mut given = given_away(paths);
+    while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(INTERVAL) {
+        let (last, took, held) = walked;
+        let now = given_away(paths);
+        // Walking takes long where there is much. But what the whole file system has given away since the last
+        // walk costs nothing to ask, and the job cannot have taken more.
+        let could_hold = Held {
+            bytes: held.bytes.saturating_add(now.bytes.saturating_sub(given.bytes)),
+            files: held.files.saturating_add(now.files.saturating_sub(given.files)),
+        };
+        if last.elapsed() < took * RARITY && could_hold.passes(allowance).is_none() {
+            continue;
+        }
+        let start = Instant::now();
+        let held = usage(paths, allowance);
+        if let Some(passed) = held.passes(allowance) {
+            return Some(passed);
+        }
+        walked = (Instant::now(), start.elapsed(), held);
+        given = now;
+    }
+    None
+}
+
+/// Returns what the file systems of these paths have given away in all.
+fn given_away(paths: &[&Path]) -> Held {
+    let mut sum = Held::default();
+    for path in paths {
+        // Without an answer only the walks count.
+        if let Ok(system) = nix::sys::statvfs::statvfs(*path) {
+            let blocks = system.blocks().saturating_sub(system.blocks_free());
+            sum.bytes = sum.bytes.saturating_add(blocks.saturating_mul(system.fragment_size()));
+            sum.files = sum.files.saturating_add(system.files().saturating_sub(system.files_free()));
+        }
+    }
+    sum
+}
+
+/// Returns what these files and directories hold; stops counting beyond `enough`. What comes and goes
+/// meanwhile may be missed.
+fn usage(paths: &[&Path], enough: Allowance) -> Held {
+    let mut total = Held::default();
     let mut linked = BTreeSet::new();
     let mut pending: Vec<_> = paths.iter().map(|path| path.to_path_buf()).collect();
     while let Some(path) = pending.pop() {
         let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
         if is_first(&metadata, &mut linked) {
-            total += metadata.blocks() * 512;
+            total.bytes += metadata.blocks() * 512;
+            total.files += 1;
         }
-        if total > enough {
+        if total.passes(enough).is_some() {
             return total;
         }
         if metadata.is_dir() {
-            pending.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
+            // One directory may hold more names than there is memory for.
+            let room = usize::try_from(enough.files).unwrap_or(usize::MAX).saturating_add(1);
+            let entries = fs::read_dir(&path).into_iter().flatten().flatten().take(room);
+            pending.extend(entries.map(|entry| entry.path()));
         }
     }
     total
@@ -63,31 +130,49 @@ mod tests {
     use super::*;
     use std::sync::mpsc::channel;
 
+    const UNLIMITED: Allowance = Allowance { bytes: u64::MAX, files: u64::MAX };
+
     #[test]
     fn links_count_once_and_holes_not_at_all() {
         let directory = tempfile::tempdir().unwrap();
         let inner = directory.path().join("inner");
         fs::create_dir(&inner).unwrap();
-        let empty = usage(&[directory.path()], u64::MAX);
+        let empty = usage(&[directory.path()], UNLIMITED);
         fs::write(inner.join("file"), vec![1; 1 << 20]).unwrap();
         fs::File::create(inner.join("hole")).unwrap().set_len(1 << 30).unwrap();
         std::os::unix::fs::symlink("/usr", inner.join("link")).unwrap();
         // File systems may allocate late.
         fs::File::open(inner.join("file")).unwrap().sync_all().unwrap();
-        let once = usage(&[directory.path()], u64::MAX) - empty;
-        assert!((1 << 20..2 << 20).contains(&once), "{once}");
+        let once = usage(&[directory.path()], UNLIMITED);
+        assert!((1 << 20..2 << 20).contains(&(once.bytes - empty.bytes)), "{once:?}");
+        assert_eq!((empty.files, once.files), (2, 5));
         fs::hard_link(inner.join("file"), inner.join("same")).unwrap();
-        assert_eq!(usage(&[directory.path()], u64::MAX) - empty, once);
-        assert!(usage(&[&inner.join("file"), &inner.join("absent")], u64::MAX) <= once);
+        assert_eq!(usage(&[directory.path()], UNLIMITED), once);
+        assert!(usage(&[&inner.join("file"), &inner.join("absent")], UNLIMITED).bytes <= once.bytes);
     }
 
     #[test]
-    fn watching_ends_with_the_build_or_with_the_limit() {
+    fn watching_ends_with_the_build_or_with_a_limit() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("file"), vec![1; 1 << 20]).unwrap();
         let (running, ended) = channel();
-        assert!(watch(&[directory.path()], 1 << 10, &ended));
+        let with = |bytes, files| watch(&[directory.path()], Allowance { bytes, files }, &ended);
+        assert_eq!(with(1 << 10, u64::MAX), Some(Passed::Bytes));
+        assert_eq!(with(u64::MAX, 1), Some(Passed::Files));
         drop(running);
-        assert!(!watch(&[directory.path()], 1 << 10, &ended));
+        assert_eq!(with(1 << 10, 1), None);
+    }
+
+    #[test]
+    fn a_directory_of_very_many_files_is_not_read_to_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        for number in 0..100 {
+            fs::write(directory.path().join(number.to_string()), "").unwrap();
+        }
+        let held = usage(&[directory.path()], Allowance { bytes: u64::MAX, files: 10 });
+        assert_eq!(
+            (held.files, held.passes(Allowance { bytes: u64::MAX, files: 10 })),
+            (11, Some(Passed::Files))
+        );
     }
 }

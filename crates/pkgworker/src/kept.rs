@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use buildroot::{LayerRequest, LayerStore, RootOptions};
-use rpm_model::{FailureClass, JobDocument, LimitEnforcement, Outcome};
+use rpm_model::{FailureClass, JobDocument, LimitReport, Outcome};
 use serde::{Deserialize, Serialize};
 
 use crate::build::read_log;
@@ -36,8 +36,8 @@ pub struct KeptRoot {
     pub failed: Option<FailedSection>,
     /// The environment that rpmbuild was started with.
     pub environment: std::collections::BTreeMap<String, String>,
-    /// What kept the build within its limits.
-    pub enforcement: LimitEnforcement,
+    /// What held the build within its limits.
+    pub limits: LimitReport,
     /// The directories that formed the root, topmost first; they may have been collected meanwhile.
     pub lowers: Vec<PathBuf>,
     /// The build's log.
@@ -63,7 +63,7 @@ impl KeptRoot {
     pub(crate) fn of(
         job: &JobDocument,
         outcome: &Outcome,
-        enforcement: LimitEnforcement,
+        limits: LimitReport,
         lowers: &[PathBuf],
         log: &Path,
     ) -> Result<Self, WorkerError> {
@@ -73,7 +73,7 @@ impl KeptRoot {
             outcome: outcome.clone(),
             failed: failed_section(outcome, &read_log(log)?),
             environment: invocation(job).environment,
-            enforcement,
+            limits,
             lowers: lowers.to_vec(),
             log: log.to_string_lossy().into_owned(),
             kept_at: SystemTime::now()

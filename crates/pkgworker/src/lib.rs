@@ -21,6 +21,8 @@ mod enter;
 mod error;
 mod kept;
 mod log;
+mod memory;
+mod network;
 mod output;
 mod rerun;
 pub mod resolve;

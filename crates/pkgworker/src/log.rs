@@ -5,6 +5,8 @@
 
 use rpm_model::FailureClass;
 
+use crate::network::complaint;
+
 /// How many lines a failure summary shows.
 const DECISIVE_LINES: usize = 12;
 
@@ -46,6 +48,8 @@ pub(crate) struct LogVerdict {
     pub(crate) phase: Option<String>,
     /// Whose fault the log shows, for a build that ended by itself.
     pub(crate) class: FailureClass,
+    /// The line that says that the network could not be reached, when one does.
+    pub(crate) network: Option<String>,
     /// The lines that tell, oldest first.
     pub(crate) lines: Vec<String>,
 }
@@ -61,16 +65,24 @@ pub(crate) fn judge(log: &str) -> LogVerdict {
     let failed = log.lines().rev().find_map(failed_section);
     let reached = log.lines().filter_map(phase_of_line).next_back();
     let phase = failed.or(reached).map(str::to_owned);
+    let telling = telling_lines(log, phase.as_deref());
+    let network = complaint(&telling).map(shorten);
     let class = if log.contains("No space left on device") || log.contains("Disk quota exceeded") {
         FailureClass::NoSpace
     } else if log.contains("Killed signal terminated program") || log.contains("Cannot allocate memory") {
         FailureClass::OutOfMemory
     } else if phase.as_deref() == Some("%check") {
         FailureClass::CheckFailure
+    } else if network.is_some() {
+        FailureClass::NetworkNeeded
     } else {
         FailureClass::PackageFailure
     };
-    LogVerdict { lines: decisive_lines(log, phase.as_deref()), phase, class }
+    let mut lines = decisive_lines(&telling);
+    if let Some(complaint) = network.as_ref().filter(|complaint| !lines.contains(complaint)) {
+        lines.push(complaint.clone());
+    }
+    LogVerdict { lines, phase, class, network }
 }
 
 /// Returns the section named by rpmbuild's own failure line.
@@ -80,8 +92,8 @@ fn failed_section(line: &str) -> Option<&str> {
     rest.split_once(')').map(|(section, _)| section)
 }
 
-/// Returns the lines of the failed section that name a cause, or else its last lines.
-fn decisive_lines(log: &str, phase: Option<&str>) -> Vec<String> {
+/// Returns the lines of the failed section that are no echoes.
+fn telling_lines<'a>(log: &'a str, phase: Option<&str>) -> Vec<&'a str> {
     let mut section: Vec<&str> = Vec::new();
     for line in log.lines() {
         if phase_of_line(line).is_some_and(|started| Some(started) == phase) {
@@ -90,9 +102,13 @@ fn decisive_lines(log: &str, phase: Option<&str>) -> Vec<String> {
         section.push(line);
     }
     let plain = |line: &&str| !line.trim().is_empty() && !ECHOES.iter().any(|echo| line.contains(echo));
+    section.into_iter().filter(plain).collect()
+}
+
+/// Returns those of the lines that name a cause, or else the last ones.
+fn decisive_lines(telling: &[&str]) -> Vec<String> {
     // The shell's trace (`+ command`) only repeats the script.
     let is_cause = |line: &&str| !line.starts_with('+') && CAUSES.iter().any(|cause| line.contains(cause));
-    let telling: Vec<&str> = section.into_iter().filter(plain).collect();
     let causes: Vec<&str> = telling.iter().copied().filter(is_cause).collect();
     let chosen = if causes.is_empty() {
         // Without a named cause the end tells.
@@ -142,6 +158,25 @@ mod tests {
     fn a_full_disk_is_no_fault_of_the_package() {
         let log = "Executing(%install): a\ncp: write error: No space left on device\nerror: Bad exit status from /v/b (%install)\n";
         check(log, Some("%install"), FailureClass::NoSpace, &["cp: write error: No space left on device"]);
+    }
+
+    #[test]
+    fn a_build_that_wants_the_network_is_told_so() {
+        let log = "Executing(%build): a\n+ pip install x\n\
+                   socket.gaierror: [Errno -3] Temporary failure in name resolution\nerror: it failed\n\
+                   error: Bad exit status from /v/b (%build)\n";
+        let lines = ["socket.gaierror: [Errno -3] Temporary failure in name resolution", "error: it failed"];
+        check(log, Some("%build"), FailureClass::NetworkNeeded, &lines);
+        // A failing test is a failing test; which one it is the verdict says all the same.
+        let verdict = judge(&log.replace("%build", "%check"));
+        assert_eq!(verdict.class, FailureClass::CheckFailure);
+        assert_eq!(verdict.network.as_deref(), Some(lines[0]));
+        // What another section said is not why this one failed.
+        let verdict = judge(
+            &log.replace("error: it failed", "Executing(%install): c\nerror: it failed")
+                .replace("b (%build)", "c (%install)"),
+        );
+        assert_eq!(verdict.class, FailureClass::PackageFailure);
     }
 
     #[test]

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use rpm_model::{
-    BuildrootLock, CcacheMount, ContentDigest, JobDocument, LimitEnforcement, LockedPackage, Nevra, Outcome,
-    PackageOrigin, PhaseTime, ResourceUsage, ResultDocument,
+    BuildLimits, BuildrootLock, CcacheMount, ContentDigest, JobDocument, LimitReport, LockedPackage, Nevra,
+    Outcome, PackageOrigin, PhaseTime, ResourceUsage, ResultDocument,
 };
 use serde::{Deserialize, Serialize};
 
@@ -87,7 +87,7 @@ pub struct BuildInfo {
     /// Arguments and environment of rpmbuild.
     pub invocation: Invocation,
     /// Who enforced the limits.
-    pub enforcement: LimitEnforcement,
+    pub enforcement: LimitReport,
     /// The host.
     pub host: HostFacts,
     /// How it ended.
@@ -157,6 +157,9 @@ pub struct Settings {
     pub timeout_seconds: u64,
     /// Bytes that it might write.
     pub disk_limit_bytes: u64,
+    /// The other limits.
+    #[serde(flatten)]
+    pub limits: BuildLimits,
     /// Whether it compiled through ccache.
     pub ccache: bool,
     /// Whether rpmbuild's helper scripts were replaced by Millwright's own.
@@ -271,6 +274,7 @@ impl BuildInfo {
                 processors: job.max_cpu,
                 timeout_seconds: job.timeout_seconds,
                 disk_limit_bytes: job.disk_limit_bytes,
+                limits: job.limits.clone(),
                 ccache: job.ccache.is_some(),
                 tuned: facts.tuned,
                 worker_semantics: facts.worker_semantics,
@@ -281,7 +285,7 @@ impl BuildInfo {
             root_packages: job.lock.packages().iter().map(root_package).collect(),
             tools: tools(&job.lock),
             invocation: facts.invocation.clone(),
-            enforcement: result.enforcement.clone(),
+            enforcement: result.limits.clone(),
             host: facts.host.clone(),
             outcome: result.outcome.clone(),
             check: result.check,
@@ -357,6 +361,7 @@ impl BuildInfo {
             max_cpu: self.settings.processors,
             timeout_seconds: self.settings.timeout_seconds,
             disk_limit_bytes: self.settings.disk_limit_bytes,
+            limits: self.settings.limits.clone(),
             ccache: no_cache,
             expected: self.outputs.iter().map(|output| output.nevra.clone()).collect(),
         };
@@ -420,6 +425,7 @@ pub(crate) mod tests {
             max_cpu: Some(2),
             timeout_seconds: 60,
             disk_limit_bytes: 1 << 20,
+            limits: Default::default(),
             ccache: Some(CcacheMount { directory: "/host/cc".into(), config: None }),
             expected: Vec::new(),
         };

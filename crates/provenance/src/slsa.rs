@@ -74,7 +74,7 @@ fn internal_parameters(info: &BuildInfo) -> Value {
         "processors": info.settings.processors,
         "timeoutSeconds": info.settings.timeout_seconds,
         "diskLimitBytes": info.settings.disk_limit_bytes,
-        "limitsEnforcedBy": info.enforcement.limiter,
+        "limitsEnforcedBy": info.enforcement.enforced_by,
         "ccache": info.settings.ccache,
         "tuned": info.settings.tuned,
         "kernel": info.host.kernel,

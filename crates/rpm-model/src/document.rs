@@ -8,8 +8,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::enforcement::LimitEnforcement;
 use crate::hash::ContentDigest;
+use crate::limits::{BuildLimits, LimitReport};
 use crate::nevra::Nevra;
 use crate::worker::BuildrootLock;
 
@@ -44,8 +44,11 @@ pub struct JobDocument {
     pub max_cpu: Option<u32>,
     /// Seconds after which the build is killed.
     pub timeout_seconds: u64,
-    /// Bytes that the private upper directory may hold.
+    /// Bytes that the build's directory and each of its in-memory file systems may hold.
     pub disk_limit_bytes: u64,
+    /// What else it may use.
+    #[serde(default, flatten)]
+    pub limits: BuildLimits,
     /// Where ccache keeps its objects, when it is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ccache: Option<CcacheMount>,
@@ -81,8 +84,10 @@ pub enum FailureClass {
     Timeout,
     /// It ran out of memory.
     OutOfMemory,
-    /// It ran out of disk space.
+    /// It ran out of disk space, or made more files than it may.
     NoSpace,
+    /// It tried to reach the network, which builds do not have.
+    NetworkNeeded,
     /// The host's or the worker's fault.
     InfrastructureFailure,
 }
@@ -96,6 +101,7 @@ impl FailureClass {
             Self::Timeout => "timeout",
             Self::OutOfMemory => "out-of-memory",
             Self::NoSpace => "no-space",
+            Self::NetworkNeeded => "network-needed",
             Self::InfrastructureFailure => "infrastructure-failure",
         }
     }
@@ -107,9 +113,19 @@ impl FailureClass {
             Self::CheckFailure => {
                 "the package was compiled but its tests fail; --run-check=false builds without them"
             }
-            Self::Timeout => "raise the time limit (--timeout), or find out in the log where the build hangs",
-            Self::OutOfMemory => "lower max-cpu for this package or build fewer packages at once (--workers)",
-            Self::NoSpace => "free space in the build directory or raise the package's disk limit",
+            Self::Timeout => {
+                "raise the time limit (--timeout, cpu-limit), or find out in the log where the build hangs"
+            }
+            Self::OutOfMemory => {
+                "lower max-cpu for this package, build fewer packages at once (--workers) or raise its memory-limit-mib"
+            }
+            Self::NoSpace => {
+                "free space in the build directory or raise the package's disk limit (disk-limit-mib, file-limit)"
+            }
+            Self::NetworkNeeded => {
+                "builds have no network: whatever they need belongs into the spec, as `Source` with its hash in the \
+                 signature file or as `BuildRequires`"
+            }
             Self::InfrastructureFailure => {
                 "the host or the worker failed, not the package; the build was tried again as configured"
             }
@@ -197,11 +213,11 @@ pub struct ResultDocument {
     pub layers_made: usize,
     /// Packages whose scriptlets a build root would need but did not run.
     pub skipped_scriptlets: Vec<String>,
-    /// What kept the build within its limits.
-    #[serde(default)]
-    pub enforcement: LimitEnforcement,
     /// Where the failed root was kept, if it was.
     pub kept_root: Option<String>,
+    /// What held the build within its limits.
+    #[serde(default)]
+    pub limits: LimitReport,
 }
 
 impl ResultDocument {

@@ -13,9 +13,9 @@ mod azure_reading;
 mod clean;
 mod dependency;
 mod document;
-mod enforcement;
 mod evr;
 mod hash;
+mod limits;
 mod listed_file;
 mod nevra;
 mod package;
@@ -35,9 +35,9 @@ pub use document::{
     BuildReason, BuildRecord, CcacheMount, FailureClass, JobDocument, Outcome, PackageArtifact, PhaseTime,
     RebuildPolicy, RecordedPackage, ResourceUsage, ResultDocument,
 };
-pub use enforcement::LimitEnforcement;
 pub use evr::{Evr, EvrError};
 pub use hash::{ContentDigest, ContentDigestError, ContentHasher};
+pub use limits::{BuildLimits, LimitReport};
 pub use listed_file::{ListedFile, ListedFileError};
 pub use nevra::{Nevra, NevraError};
 pub use package::{

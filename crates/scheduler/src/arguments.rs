@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use config::PackageLimits;
-use rpm_model::{CleanPolicy, PackageRules, RebuildPolicy};
+use rpm_model::{BuildLimits, CleanPolicy, PackageRules, RebuildPolicy};
 use scheduler::{LocalDirectories, RunSettings, SessionSettings, Wanted};
 
 /// Build packed specs in dependency order, as far as their content changed
@@ -139,6 +139,7 @@ impl Arguments {
             rebuild: RebuildPolicy::default(),
             timeout: self.timeout,
             disk_limit_bytes: DISK_LIMIT,
+            build: BuildLimits::default(),
             max_cpu: if self.max_cpu == 0 { share.max(1) } else { self.max_cpu },
             run_check: self.run_check,
         }

@@ -109,6 +109,7 @@ impl LocalBuilder<'_> {
             max_cpu: Some(task.max_cpu),
             timeout_seconds: task.timeout.as_secs(),
             disk_limit_bytes: task.disk_limit_bytes,
+            limits: task.limits.clone(),
             ccache: self.ccache_mount(package),
             expected: task.spec.packages.iter().map(|package| package.nevra.clone()).collect(),
         })

@@ -445,6 +445,7 @@ impl Session<'_> {
                 run_check: limits.run_check && spec.has_check,
                 timeout: limits.timeout,
                 disk_limit_bytes: limits.disk_limit_bytes,
+                limits: limits.build,
                 max_cpu: limits.max_cpu,
                 policy: limits.rebuild,
                 spec: spec.clone(),

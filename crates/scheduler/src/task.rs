@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rpm_model::{ContentDigest, RebuildPolicy, SpecData};
+use rpm_model::{BuildLimits, ContentDigest, RebuildPolicy, SpecData};
 
 /// A spec that can be built: its data, its packed source, its limits.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct PackageTask {
     pub timeout: Duration,
     /// What the private upper directory may hold, in bytes.
     pub disk_limit_bytes: u64,
+    /// What else it may use.
+    pub limits: BuildLimits,
     /// Processors that the build may count on.
     pub max_cpu: u32,
     /// Which changes of others count.

@@ -49,6 +49,7 @@ pub(crate) fn result_of(package: &str, outcome: Outcome) -> Attempt {
         max_cpu: None,
         timeout_seconds: 1,
         disk_limit_bytes: 1,
+        limits: Default::default(),
         ccache: None,
         expected: Vec::new(),
     };
@@ -66,8 +67,8 @@ pub(crate) fn result_of(package: &str, outcome: Outcome) -> Attempt {
         overhead_seconds: 0.0,
         layers_made: 0,
         skipped_scriptlets: Vec::new(),
-        enforcement: Default::default(),
         kept_root: None,
+        limits: Default::default(),
     };
     Attempt::Ran { job: Box::new(job), result: Box::new(result) }
 }
@@ -213,6 +214,7 @@ pub(crate) fn package_task(name: &str) -> PackageTask {
         run_check: false,
         timeout: Duration::from_secs(1),
         disk_limit_bytes: 1,
+        limits: Default::default(),
         max_cpu: 1,
         policy: RebuildPolicy::Relevant,
     }

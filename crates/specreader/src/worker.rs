@@ -199,6 +199,9 @@ impl Runner for WorkerRunner<'_> {
             End::Exited { code } => RunEnd::Exited(code),
             End::Signaled { signal } => RunEnd::Killed(format!("signal {signal}")),
             End::TimedOut => RunEnd::TimedOut,
+            end @ (End::CpuTimePassed | End::OutOfMemory | End::TooManyProcesses) => {
+                RunEnd::Killed(end.to_string())
+            }
             end @ (End::Cancelled | End::SetupFailed(_)) => return Err(self.start_error(&end)),
         };
         Ok(RunOutcome { end, stderr: words })

@@ -2,13 +2,17 @@
 //!
 //! Made by the supervisor before pid 1 exists, entered by pid 1 before it does anything else, removed
 //! when nothing is left inside. Whether the host has version 2, version 1 or neither is found out by
-//! looking and by trying; what cannot be enforced is reported ([`Unenforced`]), never a failure.
+//! looking and by trying; what cannot be enforced is reported ([`LimitKind`]), never a failure.
+//!
+//! Memory and processor time are counted for every run, also for one without limits: the cgroups for that cost
+//! a few hundredths of a millisecond.
 //!
 //! A name carries pid and start time of its supervisor, so those that a killed supervisor left are
 //! recognised and removed by the next run.
 
 mod layout;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -47,22 +51,23 @@ enum Kind {
 pub(crate) struct Account {
     pub(crate) peak_memory_bytes: Option<u64>,
     pub(crate) oom_kills: Option<u64>,
+    /// How many processes or threads the limit of their number has prevented.
+    pub(crate) forks_refused: Option<u64>,
 }
 
 impl Cgroup {
-    /// Makes the cgroups that `limits` need; none when it asks for nothing they could do.
+    /// Makes the cgroups that `limits` need and those that count.
     pub(crate) fn new(limits: &Limits) -> Self {
         let wanted = wanted(limits);
         let none = Self { kind: Kind::None, directories: Vec::new(), unenforced: wanted.clone() };
-        if wanted.is_empty() {
-            return none;
-        }
         let texts = (fs::read_to_string("/proc/self/cgroup"), fs::read_to_string("/proc/self/mountinfo"));
         let (Ok(cgroups), Ok(mounts)) = texts else { return none };
         let layout = layout(&cgroups, &mounts);
         let Some(name) = own_name() else { return none };
-        Self::v2(&layout, &name, limits, &wanted)
+        // On a host of both versions the controllers are where they were mounted first, mostly version 1.
+        Self::v2(&layout, &name, limits, &wanted, &["memory"])
             .or_else(|| Self::v1(&layout, &name, limits, &wanted))
+            .or_else(|| Self::v2(&layout, &name, limits, &wanted, &[]))
             .unwrap_or(none)
     }
 
@@ -94,12 +99,45 @@ impl Cgroup {
         let oom_kills = read(events).and_then(|text| {
             text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
         });
-        Account { peak_memory_bytes: read(peak).and_then(|text| text.trim().parse().ok()), oom_kills }
+        let forks_refused = read("pids.events")
+            .and_then(|text| text.lines().find_map(|line| line.strip_prefix("max ")?.trim().parse().ok()));
+        let peak_memory_bytes = read(peak).and_then(|text| text.trim().parse().ok());
+        Account { peak_memory_bytes, oom_kills, forks_refused }
     }
 
-    fn v2(layout: &Layout, name: &str, limits: &Limits, wanted: &[LimitKind]) -> Option<Self> {
-        let controllers = wanted.iter().map(|kind| controller(*kind));
-        let controllers: Vec<&str> = controllers.collect();
+    /// Returns the user and system time that was used so far, when it is counted; also that of processes which
+    /// nobody has waited for.
+    pub(crate) fn cpu_time(&self) -> Option<(Duration, Duration)> {
+        let read = |name: &str| {
+            self.directories.iter().find_map(|directory| fs::read_to_string(directory.join(name)).ok())
+        };
+        match self.kind {
+            Kind::V1 => {
+                let time = |name: &str| Some(Duration::from_nanos(read(name)?.trim().parse().ok()?));
+                Some((time("cpuacct.usage_user")?, time("cpuacct.usage_sys")?))
+            }
+            Kind::V2 => {
+                let text = read("cpu.stat")?;
+                let time = |name: &str| {
+                    let mut values = text.lines().filter_map(|line| line.strip_prefix(name));
+                    Some(Duration::from_micros(values.next()?.trim().parse().ok()?))
+                };
+                Some((time("user_usec ")?, time("system_usec ")?))
+            }
+            Kind::None => None,
+        }
+    }
+
+    /// Processor time is counted in every cgroup, other things only where the controllers of `counting` are.
+    fn v2(
+        layout: &Layout,
+        name: &str,
+        limits: &Limits,
+        wanted: &[LimitKind],
+        counting: &[&str],
+    ) -> Option<Self> {
+        let controllers = wanted.iter().map(|kind| controller(*kind)).chain(counting.iter().copied());
+        let controllers: BTreeSet<&str> = controllers.collect();
         // Its own cgroup when that was delegated; else the root, which alone may hold both
         // processes and cgroups with controllers.
         let parent = layout.v2.iter().find(|parent| {
@@ -117,7 +155,9 @@ impl Cgroup {
             LimitKind::Memory => {
                 // Optional files: swap may be off, and old kernels cannot kill the whole group.
                 let _ = write(&directory.join("memory.swap.max"), "0");
-                let _ = write(&directory.join("memory.oom.group"), "1");
+                if limits.excess_ends_run {
+                    let _ = write(&directory.join("memory.oom.group"), "1");
+                }
                 write(&directory.join("memory.max"), value)
             }
             LimitKind::Processes => write(&directory.join("pids.max"), value),
@@ -133,7 +173,11 @@ impl Cgroup {
             let parent = layout.v1.get(controller(kind)).ok_or_else(missing)?;
             remove_stale(parent);
             let directory = parent.join(name);
-            fs::create_dir(&directory)?;
+            match fs::create_dir(&directory) {
+                // Made for another controller of the same hierarchy.
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
             let written = match kind {
                 LimitKind::Memory => write(&directory.join("memory.limit_in_bytes"), value).inspect(|()| {
                     // Memory and swap together; the file is there only when swap is accounted.
@@ -150,6 +194,15 @@ impl Cgroup {
                 }
             }
         });
+        for counting in ["memory", "cpuacct"] {
+            let directory = layout.v1.get(counting).map(|parent| parent.join(name));
+            // Two controllers may share a hierarchy.
+            let missing = directory.filter(|directory| !made.directories.contains(directory));
+            made.directories.extend(missing.filter(|directory| {
+                directory.parent().into_iter().for_each(remove_stale);
+                fs::create_dir(directory).is_ok()
+            }));
+        }
         (!made.directories.is_empty()).then_some(made)
     }
 
@@ -283,11 +336,9 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_made_for_what_cgroups_do_not_limit() {
+    fn what_cgroups_do_not_limit_is_not_asked_of_them() {
         let limits = Limits { wall_ms: Some(1), open_files: Some(1), ..Limits::default() };
-        let cgroup = Cgroup::new(&limits);
-        assert_eq!((cgroup.limiter(), cgroup.directories.len()), (Limiter::ResourceLimits, 0));
-        assert!(cgroup.unenforced.is_empty());
+        assert_eq!(wanted(&limits), []);
     }
 
     #[test]

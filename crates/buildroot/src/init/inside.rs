@@ -24,17 +24,21 @@ use rustix::process::{
 use serde::{Deserialize, Serialize};
 
 use super::failure::{Context, Step, failure};
-use super::opens::Watch;
+use super::opens::OpenWatch;
 use super::{mounts, privileges, system};
 use crate::outcome::{End, IdMapping, Limiter, SetupFailure, SetupOperation as Op};
 use crate::plan::MountPlan;
-use crate::spec::{Network, SandboxSpec};
+use crate::spec::{Network, SandboxSpec, SystemCalls};
 
 /// Soft limit of open files when the specification gives none.
 const OPEN_FILES: u64 = 1024;
 
 /// Soft limit of the stack: fixed, because some test suites depend on it.
 const STACK_BYTES: u64 = 8 << 20;
+
+/// How much sooner than others the kernel ends the processes inside when the host has no memory left: half
+/// of all memory is added to their use.
+const OOM_SCORE: &str = "500";
 
 /// What pid 1 and the program's process tell the supervisor.
 #[derive(Serialize, Deserialize)]
@@ -59,7 +63,7 @@ pub(super) struct Inside<'a> {
     /// Files through which to enter the cgroups of the run.
     pub(super) cgroups: Vec<File>,
     /// Watches the root, where somebody wants to know what is opened.
-    pub(super) opens: &'a Watch,
+    pub(super) opens: &'a OpenWatch,
 }
 
 impl Inside<'_> {
@@ -99,6 +103,8 @@ impl Inside<'_> {
         for mut entrance in std::mem::take(&mut self.cgroups) {
             entrance.write_all(b"0").at(Op::Cgroup)?;
         }
+        // When the host itself runs out of memory, what runs inside goes first. Raising needs no privilege.
+        let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
         let mut namespaces = CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWIPC
             | CloneFlags::CLONE_NEWUTS
@@ -161,6 +167,9 @@ impl Inside<'_> {
         let setup_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.tell(&Message::Executing { setup_us });
         system::reset_signals();
+        if spec.system_calls == SystemCalls::Contained {
+            privileges::contain_calls()?;
+        }
         Err(execute_first(spec, &arguments, &environment))
     }
 
@@ -185,6 +194,10 @@ impl Inside<'_> {
         }
         if let (Limiter::ResourceLimits, Some(processes)) = (self.limiter, limits.processes) {
             both(Resource::Nproc, processes)?;
+        }
+        if let (Limiter::ResourceLimits, Some(milliseconds)) = (self.limiter, limits.cpu_ms) {
+            // Only what escapes the looks at the tree: a second more than all processes may use together.
+            both(Resource::Cpu, milliseconds.div_ceil(1000).saturating_add(1))?;
         }
         Ok(())
     }

@@ -17,11 +17,13 @@ mod mounts;
 mod opens;
 mod overlay;
 mod privileges;
+mod processes;
 mod system;
+mod watch;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, PipeReader, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -29,19 +31,18 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{ForkResult, Pid};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{PidfdFlags, pidfd_open};
 
 use self::failure::{Context, Step, failure};
 use self::inside::{Inside, Message};
-use self::opens::Watch;
-use crate::cgroup::{Account, Cgroup};
+use self::opens::OpenWatch;
+use self::watch::{Watch, excess};
+use crate::cgroup::Cgroup;
 use crate::opened::OpenedFiles;
 use crate::outcome::{
     End, IdMapping, LimitKind, Limiter, Outcome, SetupFailure, SetupOperation as Op, Usage,
 };
 use crate::plan::MountPlan;
-use crate::spec::SandboxSpec;
 use crate::wire;
 
 /// Runs the sandbox that the socket at standard input asks for, and reports its outcome there.
@@ -87,7 +88,7 @@ fn supervise(control: &UnixStream, started: Instant) -> Step<Outcome> {
     }
     let cgroup = Cgroup::new(&spec.limits);
     let id_mapping = identity::enter(&spec)?;
-    let opens = Watch::new(spec.record_opens);
+    let opens = OpenWatch::new(spec.record_opens);
     let (messages, report) = io::pipe().at(Op::Fork)?;
     let inside = Inside {
         spec: &spec,
@@ -102,22 +103,30 @@ fn supervise(control: &UnixStream, started: Instant) -> Step<Outcome> {
     };
     let pid1 = start_pid1(inside)?;
     let reading = opens.read().at(Op::Fork)?;
-    let forced = watch(&pid1, control, deadline(&spec, started))?;
+    let forced =
+        Watch { pid1: &pid1, control, cgroup: &cgroup, limits: &spec.limits, started }.until_the_end()?;
     let (status, used) = system::wait_for(pid1.pid).at(Op::Fork)?;
     let (setup_us, told) = read_messages(messages);
     let end = match (told, forced) {
         (Some(end), _) | (None, Some(end)) => end,
         (None, None) => end_of_pid1(status),
     };
-    let Account { peak_memory_bytes, oom_kills } = cgroup.account();
+    let account = cgroup.account();
+    // Whether a look or the program's end came first must not matter; so the counters decide.
+    let end = match end {
+        End::SetupFailed(_) | End::Cancelled => end,
+        end => excess(&spec.limits, &account).unwrap_or(end),
+    };
+    // Nobody waits for processes that are killed with pid 1, so only a cgroup knows their time.
+    let (user, system) = cgroup.cpu_time().unwrap_or_default();
     let usage = Usage {
         wall_us: microseconds(started),
         setup_us,
-        user_us: used.user_us,
-        system_us: used.system_us,
+        user_us: used.user_us.max(in_microseconds(user)),
+        system_us: used.system_us.max(in_microseconds(system)),
         max_rss_kb: used.max_rss_kb,
-        peak_memory_bytes,
-        oom_kills,
+        peak_memory_bytes: account.peak_memory_bytes,
+        oom_kills: account.oom_kills,
     };
     let mut unenforced = cgroup.unenforced.clone();
     // `RLIMIT_NPROC` stands in for the process limit, but does not bind user id 0.
@@ -144,36 +153,6 @@ fn start_pid1(inside: Inside<'_>) -> Step<Pid1> {
             let handle = pidfd_open(handle, PidfdFlags::empty()).at(Op::Fork)?;
             Ok(Pid1 { pid: child, handle })
         }
-    }
-}
-
-/// Waits for pid 1 to end, and makes it end when the time is up or the caller wants it or is gone.
-/// Returns how it was made to end.
-fn watch(pid1: &Pid1, control: &UnixStream, deadline: Option<Instant>) -> Step<Option<End>> {
-    loop {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let timeout = left.map(timespec);
-        let mut fds = [
-            PollFd::from_borrowed_fd(pid1.handle.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN),
-        ];
-        match poll(&mut fds, timeout.as_ref()) {
-            Err(rustix::io::Errno::INTR) => continue,
-            polled => polled.at(Op::Fork)?,
-        };
-        let end = if !fds[0].revents().is_empty() {
-            return Ok(None);
-        } else if !fds[1].revents().is_empty() {
-            // The caller says nothing more; whatever happens there means the end.
-            End::Cancelled
-        } else if left == Some(Duration::ZERO) {
-            End::TimedOut
-        } else {
-            continue;
-        };
-        // Fails only when pid 1 has just ended by itself.
-        let _ = pidfd_send_signal(&pid1.handle, Signal::KILL);
-        return Ok(Some(end));
     }
 }
 
@@ -222,17 +201,10 @@ fn hand_over_pipes(user: nix::unistd::Uid, group: nix::unistd::Gid) {
     }
 }
 
-fn deadline(spec: &SandboxSpec, started: Instant) -> Option<Instant> {
-    spec.limits.wall_ms.and_then(|limit| started.checked_add(Duration::from_millis(limit)))
-}
-
-fn timespec(duration: Duration) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(duration.subsec_nanos()),
-    }
-}
-
 fn microseconds(started: Instant) -> u64 {
-    u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    in_microseconds(started.elapsed())
+}
+
+fn in_microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

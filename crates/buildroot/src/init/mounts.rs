@@ -78,11 +78,13 @@ impl Mounter {
                 self.upper = Some(disk_upper(dir)?);
                 Ok(())
             }
-            MountOperation::MountStaging { size_mb, with_upper } => self.mount_staging(*size_mb, *with_upper),
+            MountOperation::MountStaging { size_mb, files, with_upper } => {
+                self.mount_staging(*size_mb, *files, *with_upper)
+            }
             MountOperation::MakeSkeleton { points } => self.make_skeleton(points),
             MountOperation::MountOverlay { read_only, volatile } => self.mount_overlay(*read_only, *volatile),
-            MountOperation::MountTmpfs { target, size_mb, mode } => {
-                let mount = tmpfs(*size_mb, *mode).at_path(Op::Mount, target)?;
+            MountOperation::MountTmpfs { target, size_mb, files, mode } => {
+                let mount = tmpfs(*size_mb, *files, *mode).at_path(Op::Mount, target)?;
                 self.attach(&mount, target, false)
             }
             MountOperation::MountProc => self.mount_proc(),
@@ -106,8 +108,8 @@ impl Mounter {
         Ok(())
     }
 
-    fn mount_staging(&mut self, size_mb: u64, with_upper: bool) -> Step<()> {
-        let mount = tmpfs(size_mb, 0o755).at(Op::PrepareUpper)?;
+    fn mount_staging(&mut self, size_mb: u64, files: Option<u64>, with_upper: bool) -> Step<()> {
+        let mount = tmpfs(size_mb, files, 0o755).at(Op::PrepareUpper)?;
         let place = |point: &&str| {
             move_mount(&mount, "", CWD, *point, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).is_ok()
         };
@@ -259,10 +261,12 @@ fn filesystem(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) 
     Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
-fn tmpfs(size_mb: u64, mode: u32) -> io::Result<OwnedFd> {
+fn tmpfs(size_mb: u64, files: Option<u64>, mode: u32) -> io::Result<OwnedFd> {
     let (size, mode) = (format!("{size_mb}m"), format!("{mode:o}"));
-    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID;
-    filesystem("tmpfs", &[("size", size.as_str()), ("mode", mode.as_str())], attributes)
+    let files = files.map(|files| files.to_string());
+    let mut options = vec![("size", size.as_str()), ("mode", mode.as_str())];
+    options.extend(files.as_deref().map(|files| ("nr_inodes", files)));
+    filesystem("tmpfs", &options, MountAttrFlags::MOUNT_ATTR_NOSUID)
 }
 
 /// Makes the directories of a kept upper. The work directory is always fresh: a `volatile` mount

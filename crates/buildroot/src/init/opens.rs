@@ -19,7 +19,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::opened::OpenedFiles;
 
 /// A watch over a root that is about to be made.
-pub(super) enum Watch {
+pub(super) enum OpenWatch {
     NotAsked,
     Unavailable(String),
     Group(Arc<Fanotify>),
@@ -31,7 +31,7 @@ pub(super) enum Reading {
     Thread { reader: JoinHandle<BTreeSet<String>>, end: PipeWriter },
 }
 
-impl Watch {
+impl OpenWatch {
     /// Makes the group, when one is wanted.
     pub(super) fn new(wanted: bool) -> Self {
         if !wanted {

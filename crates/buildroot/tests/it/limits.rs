@@ -274,3 +274,130 @@ fn what_cannot_be_limited_is_said() {
     spec.arguments[2] = "ls /sys 2>/dev/null | wc -l".to_owned();
     assert_eq!(output(&spec), "0\n");
 }
+
+/// A busy shell and a busy child of it, which are there until they are ended.
+const BUSY: &str = "while :; do :; done & while :; do :; done";
+
+#[test]
+fn cpu_time_of_all_processes_together_is_limited() {
+    if !can_sandbox("cpu_time_of_all_processes_together_is_limited") {
+        return;
+    }
+    let root = HostRoot::new();
+    let mut spec = root.script(BUSY);
+    spec.limits.cpu_ms = Some(300);
+    let (outcome, ..) = capture(&spec);
+    assert_eq!(outcome.end, End::CpuTimePassed);
+    assert!(outcome.usage.user_us + outcome.usage.system_us >= 300_000, "{:?}", outcome.usage);
+    assert!(!outcome.unenforced.contains(&LimitKind::Cpu));
+
+    // Double-forked and reparented processes are not forgotten.
+    spec.arguments[2] = format!("(setsid sh -c '{BUSY}' &) ; exec sleep 1000");
+    assert_eq!(capture(&spec).0.end, End::CpuTimePassed);
+
+    spec.arguments[2] = "true".to_owned();
+    assert_eq!(capture(&spec).0.end, End::Exited { code: 0 });
+}
+
+#[test]
+fn cpu_time_is_limited_without_cgroups_too() {
+    if !can_sandbox("cpu_time_is_limited_without_cgroups_too") {
+        return;
+    }
+    let root = HostRoot::new();
+    let mut spec = root.script(&format!("(setsid sh -c '{BUSY}' &) ; exec sleep 1000"));
+    spec.limits.cpu_ms = Some(300);
+    let outcome = without_cgroups(&root, &spec);
+    assert_eq!((outcome.end, outcome.limiter), (End::CpuTimePassed, Limiter::ResourceLimits));
+}
+
+/// Runs a sandbox where no cgroup file system is mounted.
+fn without_cgroups(root: &HostRoot, spec: &buildroot::SandboxSpec) -> Outcome {
+    let file = root.dir.path().join("spec.json");
+    fs::write(&file, serde_json::to_vec(spec).expect("JSON")).expect("specification");
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-c", "umount -R -l /sys/fs/cgroup 2>/dev/null; exec \"$@\" < /dev/null", "sh"])
+        .arg(example("run_sandbox"))
+        .args([file.as_path(), std::path::Path::new(env!("CARGO_BIN_EXE_buildroot-init"))])
+        .output()
+        .expect("unshare");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let json = stderr.find("{\n").map(|start| &stderr[start..]).unwrap_or_default();
+    serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {stderr}"))
+}
+
+#[test]
+fn without_cgroups_what_is_not_enforced_is_said_and_forks_are_limited() {
+    if !can_sandbox("without_cgroups_what_is_not_enforced_is_said_and_forks_are_limited") {
+        return;
+    }
+    let root = HostRoot::new();
+    let mut spec = root.script("i=0; while [ $i -lt 60 ]; do sleep 5 & i=$((i+1)); done");
+    // A user of this test's own: the limit counts all processes of a user.
+    (spec.uid, spec.gid) = (54_321, 54_321);
+    spec.limits.memory_bytes = Some(100 << 20);
+    spec.limits.processes = Some(20);
+    let outcome = without_cgroups(&root, &spec);
+    assert_eq!(outcome.unenforced, [LimitKind::Memory]);
+    assert!(!outcome.is_success(), "{}", outcome.end);
+}
+
+#[test]
+fn excess_ends_the_run_when_that_is_asked_for() {
+    let test = "excess_ends_the_run_when_that_is_asked_for";
+    if !can_sandbox(test) {
+        return;
+    }
+    let root = HostRoot::new();
+    // The program makes nothing of it: it would end well.
+    let mut spec = root.script("tail /dev/zero; exit 0");
+    spec.limits.memory_bytes = Some(64 << 20);
+    spec.limits.excess_ends_run = true;
+    let (outcome, ..) = capture(&spec);
+    if !has_cgroups(test, &outcome) {
+        return;
+    }
+    assert_eq!(outcome.end, End::OutOfMemory);
+    spec.limits.excess_ends_run = false;
+    // With version 2 the kernel would end everything only when it is asked to.
+    assert_eq!(capture(&spec).0.end, End::Exited { code: 0 });
+
+    // The classical bomb; each refusal is counted, and the first one is the end.
+    let mut spec = root.command(&["/bin/bash", "-c", "b() { b | b & }; b; sleep 1000"]);
+    spec.limits.processes = Some(64);
+    spec.limits.excess_ends_run = true;
+    assert_eq!(capture(&spec).0.end, End::TooManyProcesses);
+}
+
+#[test]
+fn the_number_of_files_is_limited_in_every_tmpfs() {
+    if !can_sandbox("the_number_of_files_is_limited_in_every_tmpfs") {
+        return;
+    }
+    let root = HostRoot::new();
+    let mut spec = root.script(
+        "for place in / /tmp /var/tmp /run /dev/shm; do mkdir -p $place/many; i=0; \
+         while true > $place/many/$i && [ $i -lt 1000 ]; do i=$((i+1)); done 2>/dev/null; \
+         [ $i -lt 100 ] && echo limited; done",
+    );
+    (spec.uid, spec.gid) = (0, 0);
+    spec.limits.files = Some(100);
+    assert_eq!(output(&spec), "limited\n".repeat(5));
+}
+
+#[test]
+fn memory_and_cpu_time_are_counted_without_limits() {
+    let test = "memory_and_cpu_time_are_counted_without_limits";
+    if !can_sandbox(test) {
+        return;
+    }
+    let root = HostRoot::new();
+    let (outcome, ..) =
+        capture(&root.script("head -c 20000000 /dev/zero > /tmp/x; cat /proc/self/oom_score_adj"));
+    if has_cgroups(test, &outcome) {
+        let peak = outcome.usage.peak_memory_bytes.expect("counted");
+        assert!(peak >= 20_000_000, "{peak}");
+    }
+    assert_eq!(outcome.unenforced, []);
+    assert!(cgroups_of_ours().iter().all(|path| !path.contains(&format!("-{}-", std::process::id()))));
+}

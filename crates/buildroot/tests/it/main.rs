@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
+mod calls;
 mod layers;
 mod limits;
 mod packages;

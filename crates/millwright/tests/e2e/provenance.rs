@@ -57,7 +57,7 @@ fn every_input_and_output_is_written_down() {
     assert_eq!(info["settings"]["defines"]["dist"], ".mw1");
     assert_eq!(info["invocation"]["environment"]["TZ"], "UTC");
     assert_eq!(info["invocation"]["arguments"][0], "/usr/bin/rpmbuild");
-    assert_ne!(info["enforcement"]["limiter"], "");
+    assert_ne!(info["enforcement"]["enforced_by"], "");
     let outputs: Vec<(&str, &str)> =
         texts(&info["outputs"], "nevra").into_iter().zip(texts(&info["outputs"], "sha256")).collect();
     for rpm in &record.rpms {
