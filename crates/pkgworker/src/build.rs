@@ -15,11 +15,12 @@ use rpm_model::{
 };
 
 use crate::collect::collect;
-use crate::command::sandbox_spec;
+use crate::command::{HOST_ARCH, sandbox_spec};
 use crate::disk::watch;
 use crate::error::{IoContext, WorkerError};
 use crate::log::judge;
 use crate::output::follow;
+use crate::tuning::{Tuning, probe};
 use crate::workdir::{JobDirectory, prepare_ccache};
 
 /// When a job's directory is kept for people to look at.
@@ -74,7 +75,9 @@ pub fn build(job: &JobDocument, host: &Host<'_>) -> Result<ResultDocument, Worke
     }
     let mut directory = JobDirectory::create(host.work, &stem(&job.srpm_path))?;
     let keep_upper = host.keep != Keep::Never;
-    let ran = run(job, host, &root, &directory, keep_upper)?;
+    let facts = probe(job.tuning, job.arch == HOST_ARCH, host.sandbox, &root.lowers);
+    let tuning = Tuning::decide(job.tuning, &facts);
+    let ran = run(job, host, &root, &directory, keep_upper, &tuning)?;
     let outcome = conclude(&ran, job, host)?;
     let (outcome, rpms, decisive_lines) = match outcome {
         Outcome::Succeeded => {
@@ -109,6 +112,7 @@ pub fn build(job: &JobDocument, host: &Host<'_>) -> Result<ResultDocument, Worke
             RootOutcome::Computed { made_layers } => made_layers,
         },
         skipped_scriptlets: root.scriptlets.iter().map(|scriptlet| scriptlet.package.clone()).collect(),
+        tuning: tuning.report,
         kept_root: kept_root.map(|path| path.to_string_lossy().into_owned()),
     })
 }
@@ -135,8 +139,10 @@ fn run(
     root: &RootPlan,
     directory: &JobDirectory,
     keep_upper: bool,
+    tuning: &Tuning,
 ) -> Result<Ran, WorkerError> {
-    let spec = sandbox_spec(job, root.lowers.clone(), &directory.places(), keep_upper);
+    let mut spec = sandbox_spec(job, root.lowers.clone(), &directory.places(), keep_upper);
+    tuning.apply(&mut spec);
     if let Some(parent) = host.log.parent() {
         fs::create_dir_all(parent).context("create", parent)?;
     }

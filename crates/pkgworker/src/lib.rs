@@ -19,6 +19,7 @@ mod error;
 mod log;
 mod output;
 pub mod resolve;
+mod tuning;
 mod workdir;
 
 pub use build::{Host, Keep, build};

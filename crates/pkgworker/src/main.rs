@@ -11,7 +11,7 @@ use buildroot::{LayerStore, Sandbox, SetuidPolicy};
 use clap::Parser;
 use pkgworker::{Host, Keep, WorkerError, build};
 use report::{Event, ExitStatus, Failure, Reporter, conclude};
-use rpm_model::{FailureClass, JobDocument, Outcome, ResultDocument};
+use rpm_model::{FailureClass, JobDocument, Outcome, ResultDocument, TuningMode};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse().absolute();
@@ -26,10 +26,13 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     if arguments.lifeline {
         std::thread::spawn(end_with_standard_input);
     }
-    let job = match &arguments.job {
+    let mut job = match &arguments.job {
         Some(path) => read_job(path)?,
         None => arguments.make_job()?,
     };
+    if arguments.untuned {
+        job.tuning = TuningMode::Off;
+    }
     let sandbox = Sandbox::discover().map_err(|error| {
         Failure::new(ExitStatus::Environment, error)
             .hint("`buildroot-init` belongs beside the `pkgworker` program")

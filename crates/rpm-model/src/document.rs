@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hash::ContentDigest;
 use crate::nevra::Nevra;
+use crate::tuning::{TuningMode, TuningReport};
 use crate::worker::BuildrootLock;
 
 /// One build of one SRPM, self-contained.
@@ -51,6 +52,9 @@ pub struct JobDocument {
     /// The packages that the spec says will come out; anything else is refused. Empty means "not known".
     #[serde(default)]
     pub expected: Vec<Nevra>,
+    /// What stands for rpmbuild's helper scripts; it influences no result.
+    #[serde(default)]
+    pub tuning: TuningMode,
 }
 
 /// A ccache directory that the build may write.
@@ -200,6 +204,9 @@ pub struct ResultDocument {
     pub skipped_scriptlets: Vec<String>,
     /// Where the failed root was kept, if it was.
     pub kept_root: Option<String>,
+    /// What stood for rpmbuild's helper scripts.
+    #[serde(default)]
+    pub tuning: TuningReport,
 }
 
 impl ResultDocument {

@@ -14,6 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::call::{Call, DIFFERS, Script, code_of, say};
 use crate::lists;
+use crate::oddity::Oddity;
 use crate::tree::{below, with_ending};
 
 /// What the copy's name ends with.
@@ -38,7 +39,12 @@ fn compare(call: &Call) -> io::Result<u8> {
     let root = call.root.clone().ok_or_else(|| io::Error::other("`RPM_BUILD_ROOT` is not set"))?;
     let copy = with_ending(&root, COPY);
     run(Command::new("rm").arg("-rf").arg(&copy))?;
-    run(Command::new("cp").arg("-a").arg(&root).arg(&copy))?;
+    if let Err(source) = run(Command::new("cp").arg("-a").arg(&root).arg(&copy)) {
+        // Something that its owner may not read.
+        call.tell(&Oddity::Io { operation: "copy", path: root, source });
+        run(Command::new("rm").arg("-rf").arg(&copy))?;
+        return run_script(call);
+    }
     let script = Command::new(call.script.original())
         .args(&call.arguments)
         .env("RPM_BUILD_ROOT", &copy)
@@ -52,7 +58,7 @@ fn compare(call: &Call) -> io::Result<u8> {
             // What is left to the script cannot differ from it.
             call.tell(&oddity);
             run(Command::new("rm").arg("-rf").arg(&copy))?;
-            return Ok(code_of(Command::new(call.script.original()).args(&call.arguments).status()?));
+            return run_script(call);
         }
     };
     let mut differences = differences(&listing(&root)?, &listing(&copy)?, start);
@@ -71,6 +77,11 @@ fn compare(call: &Call) -> io::Result<u8> {
     say(&format!("{name}: not as the script:"));
     differences.iter().take(MOST_DIFFERENCES).for_each(|difference| say(difference));
     Ok(DIFFERS)
+}
+
+/// Runs the script on the build root itself.
+fn run_script(call: &Call) -> io::Result<u8> {
+    Ok(code_of(Command::new(call.script.original()).args(&call.arguments).status()?))
 }
 
 fn run(command: &mut Command) -> io::Result<()> {

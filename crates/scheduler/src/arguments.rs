@@ -170,6 +170,7 @@ impl Arguments {
                 define("distro_build_number", &self.distro_build_number),
             ]),
             macros_file: self.rpmmacros_file.clone(),
+            tuning: Default::default(),
             ccache: self.ccache_dir.clone().filter(|_| self.use_ccache),
             keep: if self.no_cleanup { KeepRoots::Always } else { KeepRoots::Never },
             rules: PackageRules::default(),

@@ -13,7 +13,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{PoisonError, RwLock};
 
 use report::{Event, Reporter};
-use rpm_model::{CcacheMount, Dependency, JobDocument, Requirement, ResultDocument, WorkerManifest};
+use rpm_model::{
+    CcacheMount, Dependency, JobDocument, Requirement, ResultDocument, TuningMode, WorkerManifest,
+};
 
 use crate::run::{Attempt, Builder};
 use crate::task::PackageTask;
@@ -53,6 +55,8 @@ pub struct LocalBuilder<'a> {
     pub defines: BTreeMap<String, String>,
     /// A file of macros that every build reads.
     pub macros_file: Option<PathBuf>,
+    /// What stands for rpmbuild's helper scripts.
+    pub tuning: TuningMode,
     /// The worker that build roots start from.
     pub worker: &'a WorkerManifest,
     /// What is known of each spec.
@@ -105,6 +109,7 @@ impl Builder for LocalBuilder<'_> {
             timeout_seconds: task.timeout.as_secs(),
             disk_limit_bytes: task.disk_limit_bytes,
             ccache: self.ccache_mount(package),
+            tuning: self.tuning,
             expected: task.spec.packages.iter().map(|package| package.nevra.clone()).collect(),
         };
         match self.run_worker(&job) {

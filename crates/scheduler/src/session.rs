@@ -19,7 +19,7 @@ use pkgworker::WORKER_SEMANTICS;
 use rebuild::InputFacts;
 use report::{Event, ExitStatus, Failure, Reporter};
 use repository::{IndexedPackage, RepodataWriter, RepositoryError};
-use rpm_model::{BuildRecord, ContentDigest, PackageRules, PackagesDocument, WorkerManifest};
+use rpm_model::{BuildRecord, ContentDigest, PackageRules, PackagesDocument, TuningMode, WorkerManifest};
 use serde::Serialize;
 
 use crate::accept::RepositoryAcceptor;
@@ -55,6 +55,8 @@ pub struct SessionSettings {
     pub defines: BTreeMap<String, String>,
     /// A file of macros that every build reads.
     pub macros_file: Option<PathBuf>,
+    /// What stands for rpmbuild's helper scripts.
+    pub tuning: TuningMode,
     /// ccache's directory, when it is used.
     pub ccache: Option<PathBuf>,
     /// When build roots are kept.
@@ -342,6 +344,7 @@ impl Session<'_> {
             directories: settings.workers.clone(),
             defines: settings.defines.clone(),
             macros_file: settings.macros_file.clone(),
+            tuning: settings.tuning,
             worker: self.worker,
             tasks: &tasks,
             universe: &universe,

@@ -51,6 +51,7 @@ pub(crate) fn result_of(package: &str, outcome: Outcome) -> Attempt {
         disk_limit_bytes: 1,
         ccache: None,
         expected: Vec::new(),
+        tuning: Default::default(),
     };
     let result = ResultDocument {
         schema: ResultDocument::SCHEMA,
@@ -67,6 +68,7 @@ pub(crate) fn result_of(package: &str, outcome: Outcome) -> Attempt {
         layers_made: 0,
         skipped_scriptlets: Vec::new(),
         kept_root: None,
+        tuning: Default::default(),
     };
     Attempt::Ran { job: Box::new(job), result: Box::new(result) }
 }

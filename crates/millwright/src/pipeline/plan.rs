@@ -39,6 +39,7 @@ impl Pipeline<'_> {
             program: self.programs.join("pkgworker"),
             defines: self.config.defines.clone(),
             macros_file: self.config.macros_file.clone(),
+            tuning: self.config.tuning,
             ccache: self.config.ccache.then(|| directories.ccache.clone()),
             keep: match self.config.clean {
                 CleanPolicy::Always => KeepRoots::Never,

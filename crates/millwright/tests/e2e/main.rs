@@ -33,3 +33,4 @@ mod rounds;
 mod run;
 mod spec;
 mod tree;
+mod tuning;
