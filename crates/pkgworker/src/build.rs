@@ -20,6 +20,7 @@ use crate::disk::watch;
 use crate::error::{IoContext, WorkerError};
 use crate::log::judge;
 use crate::output::follow;
+use crate::patience::Patient;
 use crate::tuning::{Tuning, probe};
 use crate::workdir::{JobDirectory, prepare_ccache};
 
@@ -73,7 +74,7 @@ pub fn build(job: &JobDocument, host: &Host<'_>) -> Result<ResultDocument, Worke
     if let Some(ccache) = &job.ccache {
         prepare_ccache(Path::new(&ccache.directory))?;
     }
-    let mut directory = JobDirectory::create(host.work, &stem(&job.srpm_path))?;
+    let mut directory = JobDirectory::create(host.work, &stem(&job.srpm_path), job.ccache.is_some())?;
     let keep_upper = host.keep != Keep::Never;
     let facts = probe(job.tuning, job.arch == HOST_ARCH, host.sandbox, &root.lowers);
     let tuning = Tuning::decide(job.tuning, &facts);
@@ -160,7 +161,7 @@ fn run(
             }
             passed
         });
-        let followed = follow(reader, log, host.on_phase);
+        let followed = follow(Patient::new(reader), log, host.on_phase);
         drop(alive);
         (followed, watcher.join().unwrap_or(false))
     });

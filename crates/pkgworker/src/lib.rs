@@ -18,6 +18,7 @@ mod disk;
 mod error;
 mod log;
 mod output;
+mod patience;
 pub mod resolve;
 mod tuning;
 mod workdir;

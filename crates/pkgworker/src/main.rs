@@ -124,8 +124,9 @@ fn write_result(path: &Path, result: &ResultDocument) -> Result<(), Failure> {
         let directory =
             path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
-        serde_json::to_writer_pretty(&mut file, result)?;
-        file.write_all(b"\n")?;
+        let mut text = serde_json::to_vec_pretty(result)?;
+        text.push(b'\n');
+        file.write_all(&text)?;
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
     };

@@ -20,6 +20,9 @@ use super::{Facts, FoundScript, HELPER, KNOWN};
 const LIBRARIES: [&str; 3] =
     ["usr/lib/x86_64-linux-gnu/libc.so.6", "usr/lib64/libc.so.6", "usr/lib/aarch64-linux-gnu/libc.so.6"];
 
+/// What most scripts fit into, in one read.
+const USUAL_SCRIPT: usize = 32 << 10;
+
 /// A larger file is no script that is known.
 const LARGEST_SCRIPT: u64 = 1 << 20;
 
@@ -83,7 +86,7 @@ fn open(
 fn read(root: &OwnedFd, path: &Path) -> Option<Vec<u8>> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
     let file = File::from(open(root, path, OFlags::RDONLY | OFlags::NONBLOCK, resolve)?);
-    let mut content = Vec::new();
+    let mut content = Vec::with_capacity(USUAL_SCRIPT);
     file.take(LARGEST_SCRIPT).read_to_end(&mut content).ok()?;
     Some(content)
 }
