@@ -10,11 +10,12 @@ use crate::workspace_root;
 const MAXIMUM_LINES: usize = 600;
 
 /// The crates from bottom to top; a crate may use only crates that stand before it.
-const ORDER: [&str; 23] = [
+const ORDER: [&str; 24] = [
     "rpm-model",
     "provenance",
     "spec-wire",
     "spec-engine",
+    "rpmbuild-helpers",
     "rpm-writer",
     "file-index",
     "rebuild",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use rpm_model::{Dependency, PackagePattern, RebuildPolicy};
+use rpm_model::{Dependency, PackagePattern, RebuildPolicy, TuningMode};
 use serde::{Deserialize, Serialize};
 
 use crate::repositories::RawRepository;
@@ -143,6 +143,8 @@ pub struct RawBuild {
     pub stop_on_failure: Option<bool>,
     /// A file of macros that every build reads.
     pub macros_file: Option<PathBuf>,
+    /// `off`, `on` (default) or `compare`: what stands for rpmbuild's helper scripts.
+    pub tuning: Option<TuningMode>,
 }
 
 /// `[policy]`
@@ -241,6 +243,7 @@ impl RawConfig {
             ccache,
             stop_on_failure,
             macros_file,
+            tuning,
         );
         lay_over!(self.policy, upper.policy, rebuild, pins, excludes);
         self.packages.extend(upper.packages);

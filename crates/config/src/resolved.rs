@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rpm_model::{BuildLimits, CleanPolicy, PackageRules, RebuildPolicy};
+use rpm_model::{BuildLimits, CleanPolicy, PackageRules, RebuildPolicy, TuningMode};
 
 use crate::raw::{RawConfig, RawPackage, SignatureHandling};
 use crate::repositories::{self, Repository};
@@ -80,6 +80,8 @@ pub struct Config {
     pub rules: PackageRules,
     /// A file of macros that every build reads.
     pub macros_file: Option<PathBuf>,
+    /// What stands for rpmbuild's helper scripts.
+    pub tuning: TuningMode,
     /// Where packages from outside come from, in order.
     pub repositories: Vec<Repository>,
     defaults: PackageLimits,
@@ -211,6 +213,7 @@ impl RawConfig {
                 excludes: self.policy.excludes.unwrap_or_default(),
             },
             macros_file: self.build.macros_file.map(absolute),
+            tuning: self.build.tuning.unwrap_or_default(),
             directories: resolve_directories(self.directories, root)?,
             defaults,
             packages: self.packages,

@@ -12,6 +12,7 @@ use crate::debug_arguments::{
     VerifyArguments,
 };
 use grapher::QuestionArguments;
+use rpm_model::TuningMode;
 
 /// Turn a tree of RPM specs into a repository of RPMs
 ///
@@ -325,6 +326,9 @@ pub(crate) struct Common {
     /// When the build root of a finished build is removed: never, on-success or always
     #[arg(long, global = true, value_name = "WHEN")]
     clean: Option<String>,
+    /// What stands for rpmbuild's helper scripts; with compare both run and a difference is an error
+    #[arg(long, global = true, value_name = "WHAT")]
+    tuning: Option<Tuning>,
     /// Stop at the first failure instead of going on with independent packages
     #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     stop_on_failure: Option<bool>,
@@ -337,6 +341,13 @@ pub(crate) struct Common {
 }
 
 /// The signature modes as typed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Tuning {
+    On,
+    Off,
+    Compare,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Handling {
     Enforce,
@@ -415,6 +426,11 @@ impl Common {
                 ccache: self.use_ccache,
                 stop_on_failure: self.stop_on_failure,
                 macros_file: absolute(&self.macros_file)?,
+                tuning: self.tuning.map(|tuning| match tuning {
+                    Tuning::On => TuningMode::On,
+                    Tuning::Off => TuningMode::Off,
+                    Tuning::Compare => TuningMode::Compare,
+                }),
             },
             ..RawConfig::default()
         })

@@ -8,7 +8,7 @@ use clap::{Parser, ValueEnum};
 use pkgworker::WorkerError;
 use pkgworker::resolve::{PackageSources, read_packages, resolve};
 use report::{ExitStatus, Failure};
-use rpm_model::{BuildLimits, CcacheMount, CleanPolicy, JobDocument, WorkerManifest};
+use rpm_model::{BuildLimits, CcacheMount, CleanPolicy, JobDocument, TuningMode, WorkerManifest};
 
 use crate::environment;
 
@@ -137,6 +137,9 @@ pub(crate) struct Arguments {
     /// Processors that the build may use
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_cpu: Option<u32>,
+    /// Run rpmbuild's own helper scripts, whatever the job document says
+    #[arg(long)]
+    pub(crate) untuned: bool,
     /// The build's log (default: <name-version-release>.log in the work directory)
     #[arg(long, value_name = "FILE")]
     pub(crate) log_file: Option<PathBuf>,
@@ -248,6 +251,7 @@ impl Arguments {
             limits: BuildLimits::default(),
             ccache: self.ccache(),
             expected: Vec::new(),
+            tuning: TuningMode::default(),
         })
     }
 

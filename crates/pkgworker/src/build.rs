@@ -16,14 +16,16 @@ use rpm_model::{
 };
 
 use crate::collect::collect;
-use crate::command::sandbox_spec;
+use crate::command::{HOST_ARCH, sandbox_spec};
 use crate::disk::{Allowance, Passed, watch};
 use crate::error::{IoContext, WorkerError};
 use crate::kept::KeptRoot;
 use crate::log::judge;
 use crate::memory;
 use crate::output::follow;
+use crate::patience::Patient;
 use crate::section::{Section, stop_before};
+use crate::tuning::{Tuning, probe};
 use crate::workdir::{JobDirectory, prepare_ccache};
 
 /// What a job needs from its host.
@@ -85,9 +87,12 @@ fn build_watched(
     if let Some(ccache) = &job.ccache {
         prepare_ccache(Path::new(&ccache.directory))?;
     }
-    let mut directory = JobDirectory::create(host.work, &stem(&job.srpm_path))?;
+    let mut directory = JobDirectory::create(host.work, &stem(&job.srpm_path), job.ccache.is_some())?;
     let mut spec = sandbox_spec(job, root.lowers.clone(), &directory.places(), host.clean.may_keep());
     spec.record_opens = record_opens;
+    let facts = probe(job.tuning, job.arch == HOST_ARCH, host.sandbox, &root.lowers);
+    let tuning = Tuning::decide(job.tuning, &facts);
+    tuning.apply(&mut spec);
     if let Some(section) = host.stop_before {
         stop_before(&mut spec.arguments, section);
     }
@@ -127,6 +132,7 @@ fn build_watched(
             RootOutcome::Computed { made_layers } => made_layers,
         },
         skipped_scriptlets: root.scriptlets.iter().map(|scriptlet| scriptlet.package.clone()).collect(),
+        tuning: tuning.report,
         limits,
         kept_root: kept_root.map(|path| path.to_string_lossy().into_owned()),
     };
@@ -185,7 +191,7 @@ pub(crate) fn run(job: &JobDocument, host: &RunHost<'_>, spec: &SandboxSpec) -> 
             }
             passed
         });
-        let followed = follow(reader, log, host.on_phase);
+        let followed = follow(Patient::new(reader), log, host.on_phase);
         drop(alive);
         (followed, watcher.join().unwrap_or(None))
     });

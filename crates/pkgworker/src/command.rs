@@ -11,13 +11,13 @@ use buildroot::{BindMount, Limits, SandboxSpec, Upper};
 use rpm_model::JobDocument;
 
 /// Raised whenever the same job document would be built in another way.
-pub const WORKER_SEMANTICS: u32 = 1;
+pub const WORKER_SEMANTICS: u32 = 2;
 
 /// `_topdir` inside every build root.
 pub const TOP_DIRECTORY: &str = "/build";
 
 /// The architecture that this program was compiled for, and so the host's.
-const HOST_ARCH: &str = std::env::consts::ARCH;
+pub(crate) const HOST_ARCH: &str = std::env::consts::ARCH;
 
 /// Where a build sees its SRPM.
 const SRPM_DIRECTORY: &str = "/build/SRPMS";
@@ -223,6 +223,7 @@ mod tests {
             limits: BuildLimits { cpu_limit_seconds: Some(7), ..BuildLimits::default() },
             ccache: None,
             expected: Vec::new(),
+            tuning: Default::default(),
         }
     }
 

@@ -24,9 +24,11 @@ mod log;
 mod memory;
 mod network;
 mod output;
+mod patience;
 mod rerun;
 pub mod resolve;
 mod section;
+mod tuning;
 mod unused;
 mod workdir;
 

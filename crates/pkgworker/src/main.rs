@@ -11,7 +11,7 @@ use buildroot::{LayerStore, Sandbox, SetuidPolicy};
 use clap::Parser;
 use pkgworker::{Host, WorkerError, build};
 use report::{Event, ExitStatus, Failure, Reporter, conclude};
-use rpm_model::{FailureClass, JobDocument, Outcome, ResultDocument};
+use rpm_model::{FailureClass, JobDocument, Outcome, ResultDocument, TuningMode};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse().absolute();
@@ -26,10 +26,13 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     if arguments.lifeline {
         std::thread::spawn(end_with_standard_input);
     }
-    let job = match &arguments.job {
+    let mut job = match &arguments.job {
         Some(path) => read_job(path)?,
         None => arguments.make_job()?,
     };
+    if arguments.untuned {
+        job.tuning = TuningMode::Off;
+    }
     let sandbox = Sandbox::discover().map_err(|error| {
         Failure::new(ExitStatus::Environment, error)
             .hint("`buildroot-init` belongs beside the `pkgworker` program")
@@ -116,8 +119,9 @@ fn write_result(path: &Path, result: &ResultDocument) -> Result<(), Failure> {
         let directory =
             path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
-        serde_json::to_writer_pretty(&mut file, result)?;
-        file.write_all(b"\n")?;
+        let mut text = serde_json::to_vec_pretty(result)?;
+        text.push(b'\n');
+        file.write_all(&text)?;
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
     };

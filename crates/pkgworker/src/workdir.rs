@@ -28,7 +28,9 @@ pub(crate) struct JobDirectory {
 
 impl JobDirectory {
     /// Creates the directory of a job for the SRPM `stem` (`name-version-release`).
-    pub(crate) fn create(work: &Path, stem: &str) -> Result<Self, WorkerError> {
+    ///
+    /// `ccache` asks for links named as the compilers that ccache stands for.
+    pub(crate) fn create(work: &Path, stem: &str, ccache: bool) -> Result<Self, WorkerError> {
         fs::create_dir_all(work).context("create", work)?;
         sweep(work)?;
         let path = work.join(format!("{stem}.{}", std::process::id()));
@@ -37,7 +39,7 @@ impl JobDirectory {
         }
         let lock = create_locked(&path)?;
         let directory = Self { path, kept_as: work.join(stem), _lock: lock, keep: false };
-        directory.populate()?;
+        directory.populate(ccache)?;
         Ok(directory)
     }
 
@@ -72,17 +74,19 @@ impl JobDirectory {
         Ok(Some(self.kept_as.clone()))
     }
 
-    fn populate(&self) -> Result<(), WorkerError> {
+    fn populate(&self, ccache: bool) -> Result<(), WorkerError> {
         let places = self.places();
         for directory in ["", "BUILD", "BUILDROOT", "RPMS", "SOURCES", "SPECS", "SRPMS"] {
             let path = places.top.join(directory);
             fs::create_dir_all(&path).context("create", &path)?;
             give_to(BUILDER_ID, &path, "give to the build user")?;
         }
-        fs::create_dir(&places.ccache_links).context("create", &places.ccache_links)?;
-        for compiler in CCACHE_COMPILERS {
-            let link = places.ccache_links.join(compiler);
-            std::os::unix::fs::symlink("/usr/bin/ccache", &link).context("link", &link)?;
+        if ccache {
+            fs::create_dir(&places.ccache_links).context("create", &places.ccache_links)?;
+            for compiler in CCACHE_COMPILERS {
+                let link = places.ccache_links.join(compiler);
+                std::os::unix::fs::symlink("/usr/bin/ccache", &link).context("link", &link)?;
+            }
         }
         for temporary in [&places.tmp, &places.var_tmp] {
             fs::create_dir(temporary).context("create", temporary)?;
@@ -179,13 +183,13 @@ mod tests {
     #[test]
     fn a_job_leaves_nothing_unless_it_is_kept() {
         let work = tempfile::tempdir().unwrap();
-        let directory = JobDirectory::create(work.path(), "zlib-1-1").unwrap();
+        let directory = JobDirectory::create(work.path(), "zlib-1-1", false).unwrap();
         assert!(directory.places().top.join("BUILD").is_dir());
         drop(directory);
         assert_eq!(fs::read_dir(work.path()).unwrap().count(), 0);
 
         for content in ["first", "second"] {
-            let mut directory = JobDirectory::create(work.path(), "zlib-1-1").unwrap();
+            let mut directory = JobDirectory::create(work.path(), "zlib-1-1", false).unwrap();
             fs::write(directory.places().top.join("x"), content).unwrap();
             directory.keep();
             assert_eq!(directory.finish().unwrap(), Some(work.path().join("zlib-1-1")));
@@ -203,9 +207,9 @@ mod tests {
         let (empty, kept) = (work.path().join("killed-early-1-1.5"), work.path().join("kept-1-1"));
         fs::create_dir(&empty).unwrap();
         fs::create_dir_all(kept.join("root")).unwrap();
-        let living = JobDirectory::create(work.path(), "living-1-1").unwrap();
+        let living = JobDirectory::create(work.path(), "living-1-1", false).unwrap();
         assert!(!dead.exists() && !empty.exists() && kept.join("root").exists());
-        let other = JobDirectory::create(work.path(), "other-1-1").unwrap();
+        let other = JobDirectory::create(work.path(), "other-1-1", false).unwrap();
         assert!(living.places().top.exists());
         drop(other);
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use rpm_model::{
     BuildLimits, BuildrootLock, CcacheMount, ContentDigest, JobDocument, LimitReport, LockedPackage, Nevra,
-    Outcome, PackageOrigin, PhaseTime, ResourceUsage, ResultDocument,
+    Outcome, PackageOrigin, PhaseTime, ResourceUsage, ResultDocument, TuningMode,
 };
 use serde::{Deserialize, Serialize};
 
@@ -362,6 +362,8 @@ impl BuildInfo {
             timeout_seconds: self.settings.timeout_seconds,
             disk_limit_bytes: self.settings.disk_limit_bytes,
             limits: self.settings.limits.clone(),
+            // The scripts themselves are what the stand-ins must agree with.
+            tuning: TuningMode::Off,
             ccache: no_cache,
             expected: self.outputs.iter().map(|output| output.nevra.clone()).collect(),
         };
@@ -426,6 +428,7 @@ pub(crate) mod tests {
             timeout_seconds: 60,
             disk_limit_bytes: 1 << 20,
             limits: Default::default(),
+            tuning: Default::default(),
             ccache: Some(CcacheMount { directory: "/host/cc".into(), config: None }),
             expected: Vec::new(),
         };

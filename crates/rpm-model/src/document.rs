@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::hash::ContentDigest;
 use crate::limits::{BuildLimits, LimitReport};
 use crate::nevra::Nevra;
+use crate::tuning::{TuningMode, TuningReport};
 use crate::worker::BuildrootLock;
 
 /// One build of one SRPM, self-contained.
@@ -55,6 +56,9 @@ pub struct JobDocument {
     /// The packages that the spec says will come out; anything else is refused. Empty means "not known".
     #[serde(default)]
     pub expected: Vec<Nevra>,
+    /// What stands for rpmbuild's helper scripts; it influences no result.
+    #[serde(default)]
+    pub tuning: TuningMode,
 }
 
 /// A ccache directory that the build may write.
@@ -218,6 +222,9 @@ pub struct ResultDocument {
     /// What held the build within its limits.
     #[serde(default)]
     pub limits: LimitReport,
+    /// What stood for rpmbuild's helper scripts.
+    #[serde(default)]
+    pub tuning: TuningReport,
 }
 
 impl ResultDocument {

@@ -22,6 +22,7 @@ mod package;
 mod rich;
 mod rules;
 mod text;
+mod tuning;
 mod worker;
 
 pub use azure::{
@@ -46,4 +47,5 @@ pub use package::{
 };
 pub use rich::RichDependency;
 pub use rules::{Ban, PackagePattern, PackagePatternError, PackageRules};
+pub use tuning::{TuningMode, TuningReport, UntunedReason, UntunedScript};
 pub use worker::{BuildrootLock, LockedPackage, PackageOrigin, WorkerManifest};

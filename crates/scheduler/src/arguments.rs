@@ -172,6 +172,7 @@ impl Arguments {
                 define("distro_build_number", &self.distro_build_number),
             ]),
             macros_file: self.rpmmacros_file.clone(),
+            tuning: Default::default(),
             ccache: self.ccache_dir.clone().filter(|_| self.use_ccache),
             clean: if self.no_cleanup { CleanPolicy::Never } else { CleanPolicy::Always },
             rules: PackageRules::default(),

@@ -14,7 +14,8 @@ use std::sync::{PoisonError, RwLock};
 
 use report::{Event, Reporter};
 use rpm_model::{
-    CcacheMount, CleanPolicy, Dependency, JobDocument, Requirement, ResultDocument, WorkerManifest,
+    CcacheMount, CleanPolicy, Dependency, JobDocument, Requirement, ResultDocument, TuningMode,
+    WorkerManifest,
 };
 
 use crate::run::{Attempt, Builder};
@@ -44,6 +45,8 @@ pub struct LocalBuilder<'a> {
     pub defines: BTreeMap<String, String>,
     /// A file of macros that every build reads.
     pub macros_file: Option<PathBuf>,
+    /// What stands for rpmbuild's helper scripts.
+    pub tuning: TuningMode,
     /// The worker that build roots start from.
     pub worker: &'a WorkerManifest,
     /// What is known of each spec.
@@ -111,6 +114,7 @@ impl LocalBuilder<'_> {
             disk_limit_bytes: task.disk_limit_bytes,
             limits: task.limits.clone(),
             ccache: self.ccache_mount(package),
+            tuning: self.tuning,
             expected: task.spec.packages.iter().map(|package| package.nevra.clone()).collect(),
         })
     }

@@ -20,7 +20,8 @@ use rebuild::InputFacts;
 use report::{Event, ExitStatus, Failure, Reporter};
 use repository::{IndexedPackage, RepodataWriter, RepositoryError};
 use rpm_model::{
-    BuildRecord, CleanPolicy, ContentDigest, JobDocument, PackageRules, PackagesDocument, WorkerManifest,
+    BuildRecord, CleanPolicy, ContentDigest, JobDocument, PackageRules, PackagesDocument, TuningMode,
+    WorkerManifest,
 };
 use serde::Serialize;
 
@@ -60,6 +61,8 @@ pub struct SessionSettings {
     pub defines: BTreeMap<String, String>,
     /// A file of macros that every build reads.
     pub macros_file: Option<PathBuf>,
+    /// What stands for rpmbuild's helper scripts.
+    pub tuning: TuningMode,
     /// ccache's directory, when it is used.
     pub ccache: Option<PathBuf>,
     /// When build roots are removed.
@@ -394,6 +397,7 @@ impl Session<'_> {
             directories: settings.workers.clone(),
             defines: settings.defines.clone(),
             macros_file: settings.macros_file.clone(),
+            tuning: settings.tuning,
             worker: self.worker,
             tasks,
             universe,

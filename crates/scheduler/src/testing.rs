@@ -52,6 +52,7 @@ pub(crate) fn result_of(package: &str, outcome: Outcome) -> Attempt {
         limits: Default::default(),
         ccache: None,
         expected: Vec::new(),
+        tuning: Default::default(),
     };
     let result = ResultDocument {
         schema: ResultDocument::SCHEMA,
@@ -69,6 +70,7 @@ pub(crate) fn result_of(package: &str, outcome: Outcome) -> Attempt {
         skipped_scriptlets: Vec::new(),
         kept_root: None,
         limits: Default::default(),
+        tuning: Default::default(),
     };
     Attempt::Ran { job: Box::new(job), result: Box::new(result) }
 }

@@ -40,6 +40,7 @@ impl Pipeline<'_> {
             program: self.programs.join("pkgworker"),
             defines: self.config.defines.clone(),
             macros_file: self.config.macros_file.clone(),
+            tuning: self.config.tuning,
             ccache: self.config.ccache.then(|| directories.ccache.clone()),
             clean: self.config.clean,
             rules: self.config.rules.clone(),

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use rpm_model::PackageOrigin;
+use rpm_model::{BuildRecord, PackageOrigin};
 
+use crate::copy::{Built, Copy};
 use crate::workspace::{
     MILLWRIGHT, Scratch, distribution, in_tree, millwright, published, records, run, specs,
 };
@@ -63,4 +65,52 @@ fn jq_is_built_with_oniguruma_of_the_tree() {
             .collect();
         assert_eq!(used, [(&made.artifact.nevra, &made.artifact.sha256, PackageOrigin::Tree)]);
     }
+}
+
+#[test]
+fn stand_ins_leave_what_scripts_leave_in_every_package() {
+    let test = "stand_ins_leave_what_scripts_leave_in_every_package";
+    let Some(root) = distribution(test, &[]) else { return };
+    let log = |root: &Path, record: &BuildRecord| {
+        let srpm = record.source.file_name();
+        fs::read_to_string(root.join(format!("build/logs/pkggen/rpmbuilding/{srpm}.log"))).unwrap_or_default()
+    };
+    let mut logs: BTreeMap<String, String> =
+        records(root).into_iter().map(|(name, record)| (name, log(root, &record))).collect();
+    // Packages that a person's own run has built without comparing are built again elsewhere.
+    let compared = |log: &str| log.contains("\ncheck-files: as the script\n");
+    let others: Vec<String> =
+        logs.iter().filter(|(_, log)| !compared(log)).map(|(name, _)| name.clone()).collect();
+    if !others.is_empty() {
+        let copy = Copy::new(root, test, Built::Yes);
+        let mut rebuild = millwright(copy.root(), &["rebuild", "--offline", "--tuning=compare"]);
+        run(rebuild.args(&others).stderr(Stdio::inherit())).exits(0);
+        let built = records(copy.root());
+        logs.extend(others.into_iter().map(|name| {
+            let log = log(copy.root(), &built[&name]);
+            (name, log)
+        }));
+    }
+    assert_eq!(logs.keys().cloned().collect::<Vec<_>>(), specs(root));
+    let mut left = 0;
+    for (name, log) in &logs {
+        for script in [
+            "brp-compress",
+            "brp-elfperms",
+            "brp-remove-la-files",
+            "brp-strip",
+            "brp-strip-comment-note",
+            "brp-strip-static-archive",
+            "check-files",
+        ] {
+            let says = |words: &str| log.contains(&format!("\n{script}: {words}"));
+            left += usize::from(says("the script itself runs"));
+            let known = says("as the script\n") || says("the script itself runs");
+            assert!(known && !says("not as"), "{name}, {script}:\n{log}");
+        }
+        assert!(!log.contains(": not as the script"), "{name}:\n{log}");
+    }
+    let extracted = logs.values().filter(|log| log.contains("\nfind-debuginfo: as the script\n")).count();
+    assert!(extracted > 10, "debug information was compared in {extracted} packages");
+    eprintln!("{} packages, {left} times a script was left to itself", logs.len());
 }

@@ -31,8 +31,9 @@ pub(crate) fn distribution(test: &str, programs: &[&str]) -> Option<&'static Pat
         return None;
     }
     let root = workspace();
-    // Its progress is shown: it takes minutes.
-    let ended = BUILT.get_or_init(|| run(millwright(root, &["build"]).stderr(Stdio::inherit())));
+    // Its progress is shown: it takes minutes. What stands for rpmbuild's scripts is compared with them on the way.
+    let build = ["build", "--tuning=compare"];
+    let ended = BUILT.get_or_init(|| run(millwright(root, &build).stderr(Stdio::inherit())));
     ended.exits(0);
     Some(root)
 }

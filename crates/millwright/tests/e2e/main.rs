@@ -35,3 +35,4 @@ mod rounds;
 mod run;
 mod spec;
 mod tree;
+mod tuning;

@@ -1,0 +1,156 @@
+//! The facts of a host and a build root that tuning is decided by.
+//!
+//! The root is not mounted yet: each script is looked for in the root's lowers, topmost first, as the overlay
+//! will show it. Symbolic links are resolved within a lower.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use buildroot::Sandbox;
+use object::read::elf::{FileHeader, SectionHeader};
+use object::{LittleEndian, ReadCache, ReadRef, elf};
+use rpm_model::{ContentDigest, TuningMode};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+
+use super::{Facts, FoundScript, HELPER, KNOWN};
+
+/// Where a root has its C library.
+const LIBRARIES: [&str; 3] =
+    ["usr/lib/x86_64-linux-gnu/libc.so.6", "usr/lib64/libc.so.6", "usr/lib/aarch64-linux-gnu/libc.so.6"];
+
+/// What most scripts fit into, in one read.
+const USUAL_SCRIPT: usize = 32 << 10;
+
+/// A larger file is no script that is known.
+const LARGEST_SCRIPT: u64 = 1 << 20;
+
+/// Looks at host and lowers, topmost first. What cannot be read counts as absent: then scripts run themselves.
+pub(crate) fn probe(
+    mode: TuningMode,
+    own_architecture: bool,
+    sandbox: &Sandbox,
+    lowers: &[PathBuf],
+) -> Facts {
+    let mut facts = Facts { own_architecture, ..Facts::default() };
+    if mode == TuningMode::Off || !own_architecture {
+        return facts;
+    }
+    facts.helper = sandbox.program_beside(HELPER);
+    facts.needed_library = facts
+        .helper
+        .as_deref()
+        .and_then(|helper| versions(File::open(helper).ok()?))
+        .and_then(|versions| versions.needed);
+    let mut missing: Vec<_> = KNOWN.iter().collect();
+    let mut library = None;
+    for lower in lowers {
+        if missing.is_empty() && library.is_some() {
+            break;
+        }
+        let Some(root) = open(CWD, lower, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::empty()) else {
+            continue;
+        };
+        missing.retain(|known| {
+            let directory = known.directory.trim_start_matches('/');
+            let Some(content) = read(&root, &Path::new(directory).join(known.name)) else { return true };
+            facts.scripts.push(FoundScript {
+                path: Path::new(known.directory).join(known.name),
+                directory: lower.join(directory),
+                sha256: ContentDigest::of_bytes(&content),
+            });
+            false
+        });
+        library = library.or_else(|| {
+            LIBRARIES
+                .iter()
+                .find_map(|path| open(&root, Path::new(path), OFlags::RDONLY, ResolveFlags::IN_ROOT))
+        });
+    }
+    facts.root_library =
+        library.and_then(|library| versions(File::from(library))).and_then(|versions| versions.defined);
+    facts
+}
+
+fn open(
+    directory: impl std::os::fd::AsFd,
+    path: &Path,
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> Option<OwnedFd> {
+    rustix::fs::openat2(directory, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve).ok()
+}
+
+/// Returns the content of a script; one that is reached through a link is none that is known.
+fn read(root: &OwnedFd, path: &Path) -> Option<Vec<u8>> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+    let file = File::from(open(root, path, OFlags::RDONLY | OFlags::NONBLOCK, resolve)?);
+    let mut content = Vec::with_capacity(USUAL_SCRIPT);
+    file.take(LARGEST_SCRIPT).read_to_end(&mut content).ok()?;
+    Some(content)
+}
+
+/// The newest versions of the C library's interface that an ELF file needs and defines.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Versions {
+    needed: Option<(u32, u32)>,
+    defined: Option<(u32, u32)>,
+}
+
+fn versions(file: File) -> Option<Versions> {
+    read_versions(&ReadCache::new(file))
+}
+
+fn read_versions<'data, R: ReadRef<'data>>(data: R) -> Option<Versions> {
+    let header = elf::FileHeader64::<LittleEndian>::parse(data).ok()?;
+    let endian = header.endian().ok()?;
+    let sections = header.sections(endian, data).ok()?;
+    let mut versions = Versions::default();
+    for section in sections.iter() {
+        if let Some((mut needs, link)) = section.gnu_verneed(endian, data).ok()? {
+            let strings = sections.strings(endian, data, link).ok()?;
+            while let Some((_, mut names)) = needs.next().ok()? {
+                while let Some(name) = names.next().ok()? {
+                    versions.needed = versions.needed.max(version(name.name(endian, strings).ok()?));
+                }
+            }
+        }
+        if let Some((mut definitions, link)) = section.gnu_verdef(endian, data).ok()? {
+            let strings = sections.strings(endian, data, link).ok()?;
+            while let Some((_, mut names)) = definitions.next().ok()? {
+                if let Some(name) = names.next().ok()? {
+                    versions.defined = versions.defined.max(version(name.name(endian, strings).ok()?));
+                }
+            }
+        }
+    }
+    Some(versions)
+}
+
+/// Returns `(2, 34)` for `GLIBC_2.34`.
+fn version(name: &[u8]) -> Option<(u32, u32)> {
+    let text = std::str::from_utf8(name).ok()?.strip_prefix("GLIBC_")?;
+    let mut numbers = text.split('.').map(|number| number.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_numbers() {
+        assert_eq!(version(b"GLIBC_2.34"), Some((2, 34)));
+        assert_eq!(version(b"GLIBC_2.2.5"), Some((2, 2)));
+        assert_eq!(version(b"GLIBC_PRIVATE"), None);
+        assert_eq!(version(b"GCC_3.0"), None);
+    }
+
+    #[test]
+    fn this_program_needs_a_c_library() {
+        let versions = versions(File::open(std::env::current_exe().unwrap()).unwrap()).unwrap();
+        assert!(versions.needed.is_some_and(|needed| needed >= (2, 2)), "{versions:?}");
+        assert_eq!(versions.defined, None);
+    }
+}
