@@ -3,6 +3,8 @@
 
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
+mod collection;
+mod disk_full;
 mod layers;
 mod limits;
 mod packages;
@@ -10,3 +12,4 @@ mod rootless;
 mod roots;
 mod sandbox;
 mod support;
+mod transactions;

@@ -73,7 +73,7 @@ fn owned(user: &str, mut file: FileEntry) -> FileEntry {
 }
 
 /// Mounts an overlay of `lowers` in a namespace of its own and lists all that is in it.
-fn overlay_listing(lowers: &[PathBuf]) -> BTreeMap<String, String> {
+pub(crate) fn overlay_listing(lowers: &[PathBuf]) -> BTreeMap<String, String> {
     let dir = tempfile::tempdir().expect("directory");
     for (number, lower) in lowers.iter().enumerate() {
         symlink(lower, dir.path().join(number.to_string())).expect("link");
@@ -89,7 +89,7 @@ fn overlay_listing(lowers: &[PathBuf]) -> BTreeMap<String, String> {
     list(Command::new("unshare").args(["-m", "sh", "-c", &script]))
 }
 
-fn directory_listing(root: &Path) -> BTreeMap<String, String> {
+pub(crate) fn directory_listing(root: &Path) -> BTreeMap<String, String> {
     list(Command::new("sh").arg("-c").arg(format!("cd {} && {LIST}", root.display())))
 }
 
@@ -117,7 +117,7 @@ fn list(command: &mut Command) -> BTreeMap<String, String> {
 }
 
 /// Installs the packages with rpm itself.
-fn install(root: &Path, batches: &[&[LayerRequest]]) {
+pub(crate) fn install(root: &Path, batches: &[&[LayerRequest]]) {
     for batch in batches {
         let output = Command::new("rpm")
             .args(["-i", "--nodeps", "--nosignature", "--noplugins", "--noscripts", "--notriggers", "--root"])
@@ -132,7 +132,7 @@ fn install(root: &Path, batches: &[&[LayerRequest]]) {
     fs::remove_dir_all(root.join("rpmdb")).expect("rpm database");
 }
 
-fn has_rpm(test: &str) -> bool {
+pub(crate) fn has_rpm(test: &str) -> bool {
     let found = Command::new("rpm").arg("--version").output().is_ok();
     if !found {
         eprintln!("SKIPPED {test}: `rpm` is not installed");
@@ -141,7 +141,7 @@ fn has_rpm(test: &str) -> bool {
 }
 
 /// Says in words how two listings differ.
-fn differences(ours: &BTreeMap<String, String>, theirs: &BTreeMap<String, String>) -> Vec<String> {
+pub(crate) fn differences(ours: &BTreeMap<String, String>, theirs: &BTreeMap<String, String>) -> Vec<String> {
     let paths: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
     let differing = paths.into_iter().filter(|path| ours.get(*path) != theirs.get(*path));
     differing.map(|path| format!("{path}: {:?}, rpm has {:?}", ours.get(path), theirs.get(path))).collect()
