@@ -20,6 +20,8 @@ pub struct RawConfig {
     pub sources: RawSources,
     /// How packages are built.
     pub build: RawBuild,
+    /// What is kept to save work.
+    pub cache: RawCache,
     /// When packages are built again.
     pub policy: RawPolicy,
     /// Exceptions for single packages, by spec name.
@@ -137,6 +139,15 @@ pub struct RawBuild {
     pub macros_file: Option<PathBuf>,
 }
 
+/// `[cache]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RawCache {
+    /// What unpacked packages may take of the disk, for example `20GiB` (default: any amount); every build
+    /// that built something removes what is above it.
+    pub layer_budget: Option<String>,
+}
+
 /// `[policy]`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -222,6 +233,7 @@ impl RawConfig {
             stop_on_failure,
             macros_file,
         );
+        lay_over!(self.cache, upper.cache, layer_budget);
         lay_over!(self.policy, upper.policy, rebuild, pins, excludes);
         self.packages.extend(upper.packages);
         self.repositories.extend(upper.repositories);

@@ -1,6 +1,7 @@
 //! `millwright`: the one command that people type.
 
 mod arguments;
+mod cache;
 mod clean;
 mod pipeline;
 
@@ -30,6 +31,9 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let config = configuration(&arguments.common)?;
     check_tree(&arguments.command, &config)?;
+    if let Command::Cache(command) = &arguments.command {
+        return cache::run(command, &config, &arguments.common);
+    }
     let build = config.directories.build.clone();
     let _lock = BuildDirectoryLock::acquire(&build, &command_line()).map_err(|error| match error {
         held @ LockError::Held { .. } => Failure::new(ExitStatus::Environment, held)
@@ -77,13 +81,16 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
                 run_build(&pipeline, &arguments.common, &names, goals, &only)
             }
         }
-        Command::Clean { .. } => Ok(ExitStatus::Done),
+        Command::Cache(_) | Command::Clean { .. } => Ok(ExitStatus::Done),
     }
 }
 
 /// Refuses what cannot work before anything is made or downloaded for it.
 fn check_tree(command: &Command, config: &Config) -> Result<(), Failure> {
-    if matches!(command, Command::Toolchain { .. } | Command::Worker { .. } | Command::Clean { .. }) {
+    if matches!(
+        command,
+        Command::Toolchain { .. } | Command::Worker { .. } | Command::Cache(_) | Command::Clean { .. }
+    ) {
         return Ok(());
     }
     if let Some(missing) = config.directories.specs.iter().find(|directory| !directory.is_dir()) {
@@ -315,6 +322,7 @@ fn run_build(
         |summary| pipeline.is_stopped(stop.flag(), summary),
         pipeline.reporter(),
     )?;
+    pipeline.collect_layers();
     session.write_state(&plan, &summary).map_err(failure)?;
     tell_blocked(common, &plan)?;
     tell(common, &summary_text(&plan, &summary, building.elapsed().as_secs_f64()))?;

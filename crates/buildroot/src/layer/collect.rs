@@ -27,6 +27,8 @@ use crate::error::{LayerError, PathContext};
 pub struct Collected {
     /// The most bytes that the store was to take.
     pub budget_bytes: u64,
+    /// Layers that were there before.
+    pub layers_before: usize,
     /// Bytes of the disk that all layers took before.
     pub bytes_before: u64,
     /// Bytes that they take now; more than the budget only when what is in use takes more.
@@ -104,6 +106,7 @@ fn choose(
     let bytes_before = own + names_left.keys().map(bytes_of).sum::<u64>();
     let mut collected = Collected {
         budget_bytes,
+        layers_before: census.layers.len(),
         bytes_before,
         bytes_after: bytes_before,
         removed: Vec::new(),

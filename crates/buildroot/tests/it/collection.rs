@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -300,3 +301,40 @@ fn a_killed_collection_leaves_whole_layers_and_nothing_else() {
         assert_eq!(left(), 30);
     }
 }
+
+#[test]
+fn an_ordinary_user_collects_directories_that_he_may_not_write() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIPPED an_ordinary_user_collects_directories_that_he_may_not_write: needs root");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("directory");
+    let path = |name: &str| dir.path().join(name);
+    let files = vec![
+        FileEntry::directory("/", 0o555),
+        FileEntry::directory("/usr/closed", 0o500),
+        FileEntry::file("/usr/closed/file", 0o400, "content"),
+    ];
+    let package = request(dir.path(), "closed.rpm", &package_bytes("closed", files));
+    fs::copy(example("use_store"), path("use_store")).expect("copy");
+    fs::create_dir(path("store")).expect("store");
+    std::os::unix::fs::chown(path("store"), Some(SOMEBODY), Some(SOMEBODY)).expect("owner");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("mode");
+    let run = |arguments: &[&Path]| {
+        let mut command = Command::new(path("use_store"));
+        command.arg(path("store")).args(arguments).uid(SOMEBODY).gid(SOMEBODY);
+        let output = command.stdin(Stdio::null()).output().expect("use_store");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert_eq!(run(&[Path::new("hold"), &package.path]).trim(), "held 1");
+    let base = path("store").join("1-user-strip");
+    assert_eq!(fs::read_dir(base.join("layers")).expect("layers").count(), 1);
+    assert!(run(&[Path::new("collect"), Path::new("0")]).contains(r#""bytes_after":0"#));
+    for name in ["layers", "temp", "leases", "sets"] {
+        assert_eq!(fs::read_dir(base.join(name)).expect(name).count(), 0, "{name}");
+    }
+}
+
+/// An id that nobody has.
+const SOMEBODY: u32 = 12_346;

@@ -7,6 +7,7 @@ mod collection;
 mod disk_full;
 mod layers;
 mod limits;
+mod oracle;
 mod packages;
 mod rootless;
 mod roots;

@@ -12,9 +12,9 @@ use buildroot::{
 };
 use rpm_model::{ContentDigest, WorkerManifest};
 use rpm_writer::FileEntry;
+use testkit::{differences, list_directory, list_overlay};
 
 use crate::packages::{package_bytes, request};
-use crate::roots::{differences, directory_listing, overlay_listing};
 use crate::support::{can_sandbox, eventually, example, mounts_with, output, sandbox};
 
 /// A real worker's packages, and a place for more.
@@ -191,11 +191,11 @@ fn scriptlets_and_triggers_do_what_they_do_in_a_real_installation() {
 
     // The whole root is what rpm installs into an empty directory, but for what is thrown away.
     let installed = site.install(&packages);
-    let mut theirs = directory_listing(&installed);
+    let mut theirs = list_directory(&installed);
     let thrown = ["./var/lib/rpm/", "./var/log/", "./etc/machine-id"];
     theirs.retain(|path, _| !thrown.iter().any(|thrown| path.starts_with(thrown)));
     theirs.remove("./var/lib/rpm");
-    let mut ours = overlay_listing(&plan.lowers);
+    let mut ours = list_overlay(&plan.lowers);
     ours.remove("./var/lib/rpm");
     // The host's directories, which were mounted there.
     for listing in [&mut ours, &mut theirs] {
