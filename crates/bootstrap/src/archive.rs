@@ -11,7 +11,7 @@
 use crate::error::BootstrapError;
 use crate::files::{FileLock, remove_staging, staging_directory, to_json, write_atomically};
 use crate::progress::{Event, Reporter};
-use crate::worker::{LAYER_DIRECTORY, core_layers};
+use crate::worker::{LAYER_DIRECTORY, core_layers, directories};
 use rpm_model::{BuildrootLock, ContentDigest, LockedPackage, Nevra, PackageOrigin, WorkerManifest};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -87,7 +87,7 @@ pub fn export(worker_file: &Path, to: &Path, reporter: &dyn Reporter) -> Result<
         .map_err(BootstrapError::file("create a file in", directory))?;
     let write = || -> std::io::Result<()> {
         let mut archive = Writer::new(compression.encoder(temporary.as_file())?);
-        archive.tree(&layers)?;
+        archive.tree(&directories(&layers))?;
         archive.below(Path::new(&manifest.rpmdb), DATABASE)?;
         archive.directory(OWN)?;
         archive.directory(&format!("{OWN}/packages"))?;

@@ -9,7 +9,9 @@ use crate::error::BootstrapError;
 use crate::files::{exchange_directory, lock_build_directory, staging_directory, to_json, write_atomically};
 use crate::progress::{Event, Reporter};
 use crate::toolchain::Toolchain;
-use buildroot::{BindMount, Capabilities, LayerRequest, LayerStore, Sandbox, SandboxSpec, SetuidPolicy};
+use buildroot::{
+    BindMount, Capabilities, Layer, LayerRequest, LayerStore, Sandbox, SandboxSpec, SetuidPolicy,
+};
 use repository::{PackageDirectory, SolveRequest, Solver};
 use rpm_model::{ContentHasher, Dependency, LockedPackage, PackageOrigin, Requirement, WorkerManifest};
 use std::path::{Path, PathBuf};
@@ -72,7 +74,7 @@ pub fn make_worker(
     reporter.report(Event::Unpacking { packages: packages.len() });
     let layers = core_layers(&build_directory.join(LAYER_DIRECTORY), packages)?;
     reporter.report(Event::MakingDatabase);
-    make_database(packages, &toolchain.directory, layers, staging.path())?;
+    make_database(packages, &toolchain.directory, directories(&layers), staging.path())?;
     drop_transient_files(staging.path())?;
     exchange_directory(staging.path(), &rpmdb)?;
     let path = directory.join("worker.json");
@@ -124,13 +126,18 @@ fn core_set(
 }
 
 /// Returns the unpacked packages, `filesystem` topmost: its directories' owners and modes are the right ones.
-pub(crate) fn core_layers(store: &Path, packages: &[LockedPackage]) -> Result<Vec<PathBuf>, BootstrapError> {
+/// They are there as long as the values are kept.
+pub(crate) fn core_layers(store: &Path, packages: &[LockedPackage]) -> Result<Vec<Layer>, BootstrapError> {
     let mut packages: Vec<&LockedPackage> = packages.iter().collect();
     packages.sort_by_key(|package| package.nevra.name != "filesystem");
     let requests: Vec<LayerRequest> = packages.into_iter().map(LayerRequest::from).collect();
     let unpack = || LayerStore::open(store, SetuidPolicy::Strip)?.ensure_all(&requests);
-    let layers = unpack().map_err(|source| BootstrapError::Layers { source })?;
-    Ok(layers.into_iter().map(|layer| layer.dir().to_owned()).collect())
+    unpack().map_err(|source| BootstrapError::Layers { source })
+}
+
+/// Returns where the trees of layers are.
+pub(crate) fn directories(layers: &[Layer]) -> Vec<PathBuf> {
+    layers.iter().map(|layer| layer.dir().to_owned()).collect()
 }
 
 /// Where the toolchain is seen inside the sandbox.

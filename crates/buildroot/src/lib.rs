@@ -6,8 +6,8 @@
 //! - [`SandboxSpec`] and [`Sandbox`]: an overlay of layers as root, new namespaces, limits, one program.
 //!   A specification is plain data; [`MountPlan`] says as data what it means.
 //!
-//! What it is not: it knows nothing of specs, rpmbuild, jobs or repositories, resolves no dependencies
-//! and runs no scriptlets. It executes what its caller has decided.
+//! What it is not: it knows nothing of specs, rpmbuild, jobs or repositories and resolves no dependencies.
+//! It executes what its caller has decided; scriptlets are run by the packages' own rpm, inside.
 //!
 //! The only crate that mounts, and the only library that may hold `unsafe`. Namespaces, mounts and
 //! forks happen in a helper program, `buildroot-init`, which has one thread and one task; the calling
@@ -32,14 +32,15 @@ pub use calls::{CallAnswer, CallCondition, CallRule, FAMILIES, call_rules};
 pub use capability::{Capability, ProbeError};
 pub use error::LayerError;
 pub use layer::{
-    Layer, LayerCounts, LayerKey, LayerKeyError, LayerMissReason, LayerOutcome, LayerRequest, LayerStore,
-    PackageFault, Scriptlet, ScriptletKind, SetuidPolicy, StoreDirectory, TreeFault, UnpackFault,
+    Collected, CollectedLayer, KindStatistics, Layer, LayerCounts, LayerKey, LayerKeyError, LayerMissReason,
+    LayerOutcome, LayerRequest, LayerStore, PackageFault, Scriptlet, ScriptletKind, SetuidPolicy,
+    StoreDirectory, StoreStatistics, TreeFault, UnpackFault,
 };
 pub use opened::OpenedFiles;
 pub use outcome::{End, IdMapping, LimitKind, Limiter, Outcome, SetupFailure, SetupOperation, Usage};
 pub use plan::{MountOperation, MountPlan, PlanError};
 pub use remove::remove_tree;
-pub use root::{PackageScriptlet, RootError, RootNote, RootOptions, RootOutcome, RootPlan};
+pub use root::{PackageScriptlet, RootError, RootNote, RootOptions, RootOutcome, RootPlan, TransactionFault};
 pub use sandbox::{Captured, INIT_PROGRAM, KillHandle, Running, Sandbox, SandboxError, SandboxIo};
 pub use spec::{
     BUILDER_ID, BindMount, Capabilities, Limits, MAX_LOWERS, Network, SandboxSpec, SystemCalls, TmpfsMount,

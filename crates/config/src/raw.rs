@@ -20,6 +20,8 @@ pub struct RawConfig {
     pub sources: RawSources,
     /// How packages are built.
     pub build: RawBuild,
+    /// What is kept to save work.
+    pub cache: RawCache,
     /// When packages are built again.
     pub policy: RawPolicy,
     /// Exceptions for single packages, by spec name.
@@ -147,6 +149,15 @@ pub struct RawBuild {
     pub tuning: Option<TuningMode>,
 }
 
+/// `[cache]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RawCache {
+    /// What unpacked packages may take of the disk, for example `20GiB` (default: any amount); every build
+    /// that built something removes what is above it.
+    pub layer_budget: Option<String>,
+}
+
 /// `[policy]`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -245,6 +256,7 @@ impl RawConfig {
             macros_file,
             tuning,
         );
+        lay_over!(self.cache, upper.cache, layer_budget);
         lay_over!(self.policy, upper.policy, rebuild, pins, excludes);
         self.packages.extend(upper.packages);
         self.repositories.extend(upper.repositories);

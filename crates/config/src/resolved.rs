@@ -76,6 +76,8 @@ pub struct Config {
     pub ccache: bool,
     /// Whether the first failure stops the run.
     pub stop_on_failure: bool,
+    /// What unpacked packages may take of the disk, in bytes.
+    pub layer_budget: Option<u64>,
     /// Which packages build roots may use.
     pub rules: PackageRules,
     /// A file of macros that every build reads.
@@ -208,6 +210,11 @@ impl RawConfig {
             clean: clean(self.build.clean.as_deref())?,
             ccache: self.build.ccache.unwrap_or(false),
             stop_on_failure: self.build.stop_on_failure.unwrap_or(false),
+            layer_budget: self
+                .cache
+                .layer_budget
+                .map(|text| size("cache.layer-budget", &text))
+                .transpose()?,
             rules: PackageRules {
                 pins: self.policy.pins.unwrap_or_default(),
                 excludes: self.policy.excludes.unwrap_or_default(),
@@ -335,6 +342,11 @@ fn clean(text: Option<&str>) -> Result<CleanPolicy, ConfigError> {
     text.parse().map_err(|_| value("build.clean", text, "`never`, `on-success` or `always`"))
 }
 
+fn size(key: &str, text: &str) -> Result<u64, ConfigError> {
+    let bytes: Result<bytesize::ByteSize, _> = text.parse();
+    bytes.map(|bytes| bytes.as_u64()).map_err(|_| value(key, text, "a size such as `20GiB` or `500MiB`"))
+}
+
 fn duration(key: &str, text: &str) -> Result<Duration, ConfigError> {
     humantime::parse_duration(text).map_err(|_| value(key, text, "a duration such as `90s`, `30m` or `2h`"))
 }
@@ -359,6 +371,9 @@ mod tests {
         assert_eq!(config.directories.specs, [PathBuf::from("/tree/SPECS")]);
         assert_eq!(config.defines["dist"], ".mw1");
         assert_eq!((config.workers, config.limits("zlib").max_cpu), (8, 1));
+        assert_eq!(config.layer_budget, None);
+        let limited = resolve("[cache]\nlayer-budget = '20GiB'\n").unwrap();
+        assert_eq!(limited.layer_budget, Some(20 << 30));
         assert_eq!(config.limits("zlib").timeout, Duration::from_secs(8 * 3600));
     }
 
@@ -407,6 +422,7 @@ mod tests {
         check("[packages.gcc]\ntimeout = 'soon'\n", "packages.gcc.timeout");
         check("[packages.gcc]\ncpu-limit = 'much'\n", "packages.gcc.cpu-limit");
         check("[build]\nprocess-limit = 0\n", "process-limit");
+        check("[cache]\nlayer-budget = 'much'\n", "cache.layer-budget");
         check("[sources]\ntls-cert = 'a'\n", "tls-key");
         check("[directories]\nspecs = []\n", "at least one");
     }

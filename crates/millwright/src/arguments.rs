@@ -95,6 +95,12 @@ pub(crate) enum Command {
     /// Do a published build again from its buildinfo.json, and compare every byte
     #[command(after_help = VERIFY_HELP)]
     Verify(VerifyArguments),
+    /// Show what caches take of the disk, and give some of it back
+    ///
+    /// Every RPM that a build root needs is unpacked once and kept. `stat` says how much that takes, `gc` removes
+    /// what was not used for longest. Both may run while packages are built: what a running build uses stays.
+    #[command(subcommand, after_help = CACHE_EXAMPLES)]
+    Cache(CacheCommand),
     /// Remove what can be made again
     Clean {
         /// Which part
@@ -126,6 +132,33 @@ Examples:
 
 Exit codes: 0 done, 1 a spec cannot be read (or: no path, a cycle remains, something is unresolvable),
 2 usage or configuration, 3 the host lacks something, 4 a defect of Millwright";
+
+const CACHE_EXAMPLES: &str = "\
+Examples:
+  millwright cache stat                         what is kept, by kind, and when it was last used
+  millwright cache gc --budget 20GiB --dry-run  what would go
+  millwright cache gc --budget 20GiB            remove it, the longest unused first
+
+`layer-budget = \"20GiB\"` below [cache] in the configuration is the budget of `gc` without --budget; with it every
+build that built something ends with such a collection. `millwright clean cache` removes all caches.
+
+Exit codes: 0 done, 2 usage or configuration, 3 the host lacks something, 4 a defect of Millwright";
+
+/// What is done with caches.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheCommand {
+    /// Show what is kept: number, size, what is in use, and when the longest unused was last used
+    Stat,
+    /// Remove unpacked packages until they take no more than a budget, the longest unused first
+    Gc {
+        /// What may stay, for example 20GiB or 500MiB [default: cache.layer-budget of the configuration]
+        #[arg(long, value_name = "SIZE")]
+        budget: Option<bytesize::ByteSize>,
+        /// Say what would be removed and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
 
 /// What `graph` is asked.
 #[derive(Debug, Args)]

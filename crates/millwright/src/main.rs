@@ -1,6 +1,7 @@
 //! `millwright`: the one command that people type.
 
 mod arguments;
+mod cache;
 mod clean;
 mod debug;
 mod debug_arguments;
@@ -40,6 +41,9 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         return doctor::run(&config, arguments.common.json);
     }
     check_tree(&arguments.command, &config)?;
+    if let Command::Cache(command) = &arguments.command {
+        return cache::run(command, &config, &arguments.common);
+    }
     let build = config.directories.build.clone();
     let lock = BuildDirectoryLock::acquire(&build, &command_line()).map_err(|error| match error {
         held @ LockError::Held { .. } => Failure::new(ExitStatus::Environment, held)
@@ -95,7 +99,9 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         Command::Rerun(asked) => debug::run_rerun(&pipeline, asked),
         Command::Diff(asked) => debug::run_diff(&pipeline, &arguments.common, asked),
         Command::Unused(asked) => debug::run_unused(&pipeline, &arguments.common, asked, &only),
-        Command::Clean { .. } | Command::Doctor | Command::Verify(_) => Ok(ExitStatus::Done),
+        Command::Cache(_) | Command::Clean { .. } | Command::Doctor | Command::Verify(_) => {
+            Ok(ExitStatus::Done)
+        }
     }
 }
 
@@ -105,6 +111,7 @@ fn check_tree(command: &Command, config: &Config) -> Result<(), Failure> {
         command,
         Command::Toolchain { .. }
             | Command::Worker { .. }
+            | Command::Cache(_)
             | Command::Clean { .. }
             | Command::Rerun(_)
             | Command::Diff(_)
@@ -341,6 +348,7 @@ fn run_build(
         |summary| pipeline.is_stopped(stop.flag(), summary),
         pipeline.reporter(),
     )?;
+    pipeline.collect_layers();
     session.write_state(&plan, &summary).map_err(failure)?;
     tell_blocked(common, &plan)?;
     tell(common, &summary_text(&plan, &summary, building.elapsed().as_secs_f64()))?;

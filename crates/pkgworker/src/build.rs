@@ -81,9 +81,9 @@ fn build_watched(
     let start = Instant::now();
     let srpm = check_srpm(job)?;
     let requests: Vec<LayerRequest> = job.lock.packages().iter().map(LayerRequest::from).collect();
-    let root = host
-        .layers
-        .root_plan(&requests, &RootOptions { common: job.common.clone(), ..RootOptions::default() })?;
+    let options = RootOptions { common: job.common.clone(), ..RootOptions::default() };
+    // Its layers are not collected before the end of this function.
+    let root = host.layers.root(&requests, &options, host.sandbox)?;
     if let Some(ccache) = &job.ccache {
         prepare_ccache(Path::new(&ccache.directory))?;
     }

@@ -15,8 +15,8 @@ use std::thread;
 use std::time::Duration;
 
 use buildroot::{
-    BindMount, End, LayerRequest, LayerStore, RootOptions, Sandbox, SandboxIo, SandboxSpec, StoreDirectory,
-    TmpfsMount, Upper,
+    BindMount, End, LayerRequest, LayerStore, RootOptions, RootPlan, Sandbox, SandboxIo, SandboxSpec,
+    StoreDirectory, TmpfsMount, Upper,
 };
 use rpm_model::{ContentDigest, ContentHasher, WorkerManifest};
 
@@ -60,6 +60,8 @@ struct Prepared<'a> {
     commands: CommandEngine<WorkerRunner<'a>>,
     /// Holds the temporary files of all runs.
     scratch: StoreDirectory,
+    /// Keeps the worker's layers from being collected.
+    _root: RootPlan,
 }
 
 impl<'a> WorkerEngine<'a> {
@@ -119,7 +121,7 @@ impl<'a> WorkerEngine<'a> {
         let runner = WorkerRunner { sandbox: self.sandbox, lowers };
         let commands = CommandEngine::new(runner, scratch.path().to_owned(), self.limits);
         // Two threads may both get here; one result is kept, both are right.
-        Ok(self.prepared.get_or_init(|| Prepared { commands, scratch }))
+        Ok(self.prepared.get_or_init(|| Prepared { commands, scratch, _root: root }))
     }
 }
 

@@ -1,14 +1,15 @@
 //! What tests share: servers that misbehave on purpose, and the distribution's own tools as oracles.
 //!
 //! What it is: real servers on the loopback interface ([`SourceServer`]) that tests steer reply by reply; rpm and
-//! dnf in processes that answer questions ([`Oracle`]); random questions for them ([`requirement_sets`]); somebody
-//! who is not root ([`Account`]).
+//! dnf in processes that answer questions ([`Oracle`]); random questions for them ([`requirement_sets`]); what rpm
+//! installs ([`install_with_rpm`]); somebody who is not root ([`Account`]).
 //!
 //! What it is not: nothing here is used by a program; a helper that cannot do its work panics with the
 //! reason, because a test has no better use for an error.
 
 mod account;
 mod draw;
+mod installed;
 mod oracle;
 mod source_server;
 mod tls;
@@ -16,6 +17,7 @@ pub mod verdict;
 
 pub use account::{Account, SOMEBODY, SUBORDINATE, SubordinateIds, give_to_somebody};
 pub use draw::{RequirementSet, requirement_sets};
+pub use installed::{TreeListing, differences, install_with_rpm, list_directory, list_overlay};
 pub use oracle::{DnfAnswer, Oracle, OracleError};
 pub use source_server::{FileReply, RangeSupport, ReceivedRequest, Reply, SourceServer};
 pub use tls::TestAuthority;

@@ -5,6 +5,7 @@
 //! install` of the build requirements, `rpmbuild --rebuild` in a chroot, its metadata cached already and its
 //! cleaning up not counted. They take turns, so that what else the machine does meets both.
 
+mod layers;
 mod ours;
 mod peer;
 
@@ -87,10 +88,16 @@ pub(crate) fn run(place: &Place, runs: u32) -> Result<Conclusion, BenchError> {
             }
         }
     }
-    conclude(place, runs, &samples)
+    let layers = layers::rows(place, &tree, &ours[1].job)?;
+    conclude(place, runs, &samples, layers)
 }
 
-fn conclude(place: &Place, runs: u32, samples: &[Samples]) -> Result<Conclusion, BenchError> {
+fn conclude(
+    place: &Place,
+    runs: u32,
+    samples: &[Samples],
+    layers: Vec<Row>,
+) -> Result<Conclusion, BenchError> {
     let mut metrics = BTreeMap::new();
     let mut text = String::new();
     for (package, samples) in PACKAGES.iter().zip(samples) {
@@ -105,6 +112,12 @@ fn conclude(place: &Place, runs: u32, samples: &[Samples]) -> Result<Conclusion,
             metrics.insert(format!("{}_{key}", package.figure), metric);
         }
     }
+    let layers: Vec<(&str, String, Metric)> =
+        layers.into_iter().filter_map(|(key, title, metric)| Some((key, title, metric?))).collect();
+    let shown: Vec<(String, &Metric)> =
+        layers.iter().map(|(_, title, metric)| (title.clone(), metric)).collect();
+    text.push_str(&format!("the layer store\n{}\n", table(&shown)));
+    metrics.extend(layers.into_iter().map(|(key, _, metric)| (format!("layers_{key}"), metric)));
     let figures = Figures { metrics, runs, machine: Machine::here() };
     figures.write(&place.figures)?;
     text.push_str(&format!(

@@ -25,6 +25,7 @@ const EMPTY_RUNS: usize = 5;
 /// A job that is built again and again.
 pub(super) struct Ours {
     pub(super) srpm: PathBuf,
+    pub(super) job: JobDocument,
     name: &'static str,
     job_file: PathBuf,
     sandbox: Sandbox,
@@ -65,7 +66,7 @@ impl Ours {
         let job: JobDocument = read(&job_file, "job document")?;
         let layers = LayerStore::open(&tree.path("build/cache/layers"), SetuidPolicy::Strip)?;
         let requests: Vec<LayerRequest> = job.lock.packages().iter().map(LayerRequest::from).collect();
-        let options = RootOptions { common: job.common, ..RootOptions::default() };
+        let options = RootOptions { common: job.common.clone(), ..RootOptions::default() };
         let root = layers.root_plan(&requests, &options)?;
         let top = tree.path("empty-build");
         fs::create_dir_all(&top).map_err(BenchError::io("create", &top))?;
@@ -74,7 +75,8 @@ impl Ours {
         empty.read_only_root = true;
         empty.binds.push(BindMount { source: top, target: "/build".into(), read_only: false });
         let sandbox = Sandbox::with_init(&tree.program("buildroot-init"));
-        Ok(Self { srpm: PathBuf::from(job.srpm_path), name: package.name, job_file, sandbox, empty })
+        let srpm = PathBuf::from(&job.srpm_path);
+        Ok(Self { srpm, job, name: package.name, job_file, sandbox, empty })
     }
 
     /// Builds it once.

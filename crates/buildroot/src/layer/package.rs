@@ -5,14 +5,17 @@
 //! a layer. What comes out of here is safe to act on.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read};
 use std::panic::{self, AssertUnwindSafe};
 
-use rpm::{CompressionType, DependencyFlags, FileType, PackageMetadata};
+use rpm::{
+    CompressionType, DependencyFlags, DigestAlgorithm, FileType, IndexSignatureTag, IndexTag, PackageMetadata,
+};
+use rpm_model::ContentDigest;
+use sha2::{Digest, Sha256};
 
 use super::record::{PackageIdentity, SetuidPolicy};
 use super::scriptlet::{Scriptlet, ScriptletKind, if_real};
-use super::vet::{HeaderFault, read_headers};
+use super::vet::{HeaderBytes, HeaderFault};
 use crate::spec::BUILDER_ID;
 
 /// Id of the user and group `nobody`.
@@ -30,6 +33,22 @@ pub enum PackageFault {
     /// The header cannot be parsed.
     #[error("the header cannot be parsed: {0}")]
     Parse(String),
+    /// The main header is not the one whose digest is in the signature header.
+    #[error("the main header has SHA-256 {found}, its signature header says {expected}")]
+    HeaderDigest {
+        /// Hexadecimal digest in the signature header.
+        expected: String,
+        /// That of the main header.
+        found: String,
+    },
+    /// The payload is not the one whose digest is in the header.
+    #[error("the payload has SHA-256 {found}, the header says {expected}")]
+    PayloadDigest {
+        /// Hexadecimal digest in the header.
+        expected: String,
+        /// That of the payload as it is, compressed.
+        found: String,
+    },
     /// It is a source package, which is not installed anywhere.
     #[error("it is a source package")]
     SourcePackage,
@@ -57,6 +76,17 @@ pub(super) enum Compression {
     Gzip,
     Xz,
     Zstd,
+}
+
+/// Which digests the header has of its files' content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FileDigests {
+    Sha256,
+    Sha384,
+    Sha512,
+    /// MD5, as very old packages have, or something unknown: not compared, since the digest of the
+    /// payload says as much and better.
+    Others,
 }
 
 /// What one file of a package is.
@@ -90,29 +120,28 @@ pub(super) struct PackageContent {
     /// Without `%ghost` files, which no payload has.
     pub(super) files: Vec<PackageFile>,
     pub(super) compression: Compression,
+    pub(super) file_digests: FileDigests,
+    /// SHA-256 of the compressed payload in hexadecimal digits, when the header has it.
+    pub(super) payload_sha256: Option<String>,
     pub(super) scriptlets: Vec<Scriptlet>,
 }
 
-/// Reads the headers; the reader is then at the beginning of the payload.
-pub(super) fn read_package(
-    reader: &mut impl Read,
+/// Makes sense of the headers, and compares the main one with its digest.
+pub(super) fn parse_package(
+    headers: &HeaderBytes,
     setuid: SetuidPolicy,
-) -> io::Result<Result<PackageContent, PackageFault>> {
-    let bytes = match read_headers(reader)? {
-        Ok(bytes) => bytes,
-        Err(fault) => return Ok(Err(fault.into())),
-    };
+) -> Result<PackageContent, PackageFault> {
     // The closure shares nothing but bytes that it does not change.
-    let parsed = panic::catch_unwind(AssertUnwindSafe(|| content(&bytes, setuid)));
-    Ok(parsed.unwrap_or_else(|_| Err(PackageFault::Parse("the parser panicked".to_owned()))))
+    let parsed = panic::catch_unwind(AssertUnwindSafe(|| content(headers, setuid)));
+    parsed.unwrap_or_else(|_| Err(PackageFault::Parse("the parser panicked".to_owned())))
 }
 
-fn content(bytes: &[u8], setuid: SetuidPolicy) -> Result<PackageContent, PackageFault> {
-    let metadata = PackageMetadata::parse(&mut &bytes[..]).map_err(parse_error)?;
+fn content(headers: &HeaderBytes, setuid: SetuidPolicy) -> Result<PackageContent, PackageFault> {
+    let metadata = PackageMetadata::parse(&mut &headers.bytes[..]).map_err(parse_error)?;
     if metadata.is_source_package() {
         return Err(PackageFault::SourcePackage);
     }
-    Ok(PackageContent {
+    let content = PackageContent {
         identity: PackageIdentity {
             name: metadata.get_name().map_err(parse_error)?.to_owned(),
             nevra: metadata.get_nevra().map_err(parse_error)?.to_string(),
@@ -120,12 +149,34 @@ fn content(bytes: &[u8], setuid: SetuidPolicy) -> Result<PackageContent, Package
         build_time: metadata.get_build_time().ok().and_then(|time| u32::try_from(time).ok()).unwrap_or(0),
         files: files(&metadata, setuid)?,
         compression: compression(&metadata)?,
+        file_digests: match metadata.get_file_digest_algorithm() {
+            Ok(DigestAlgorithm::Sha2_256) => FileDigests::Sha256,
+            Ok(DigestAlgorithm::Sha2_384) => FileDigests::Sha384,
+            Ok(DigestAlgorithm::Sha2_512) => FileDigests::Sha512,
+            _ => FileDigests::Others,
+        },
+        payload_sha256: payload_sha256(&metadata),
         scriptlets: scriptlets(&metadata)?,
-    })
+    };
+    if let Ok(expected) = metadata.signature.get_entry_data_as_string(IndexSignatureTag::RPMSIGTAG_SHA256) {
+        let found = ContentDigest::from_hash(&Sha256::digest(&headers.bytes[headers.main..])).to_string();
+        if expected != found {
+            return Err(PackageFault::HeaderDigest { expected: expected.to_owned(), found });
+        }
+    }
+    Ok(content)
 }
 
 fn parse_error(error: rpm::Error) -> PackageFault {
     PackageFault::Parse(error.to_string())
+}
+
+/// Returns the digest of the payload: an array of one text by its type, or a text.
+fn payload_sha256(metadata: &PackageMetadata) -> Option<String> {
+    let tag = IndexTag::RPMTAG_PAYLOADSHA256;
+    let array = metadata.header.get_entry_data_as_string_array(tag).ok();
+    let first = array.and_then(|texts| texts.first().map(|text| (*text).to_owned()));
+    first.or_else(|| metadata.header.get_entry_data_as_string(tag).ok().map(str::to_owned))
 }
 
 fn compression(metadata: &PackageMetadata) -> Result<Compression, PackageFault> {
@@ -208,10 +259,10 @@ fn scriptlets(metadata: &PackageMetadata) -> Result<Vec<Scriptlet>, PackageFault
         (ScriptletKind::PostTransaction, metadata.get_post_trans_script()),
     ];
     let programs = [
-        rpm::IndexTag::RPMTAG_PRETRANSPROG,
-        rpm::IndexTag::RPMTAG_PREINPROG,
-        rpm::IndexTag::RPMTAG_POSTINPROG,
-        rpm::IndexTag::RPMTAG_POSTTRANSPROG,
+        IndexTag::RPMTAG_PRETRANSPROG,
+        IndexTag::RPMTAG_PREINPROG,
+        IndexTag::RPMTAG_POSTINPROG,
+        IndexTag::RPMTAG_POSTTRANSPROG,
     ];
     for ((kind, script), program_tag) in single.into_iter().zip(programs) {
         match script {
@@ -255,6 +306,7 @@ mod tests {
     use rpm_writer::{FileEntry, Package, Payload};
 
     use super::*;
+    use crate::layer::vet::read_headers;
 
     fn package_bytes() -> Vec<u8> {
         let files = vec![
@@ -278,7 +330,9 @@ mod tests {
             for (place, value) in damage {
                 bytes[place % length] = value;
             }
-            let _ = read_package(&mut &bytes[..], SetuidPolicy::Strip);
+            if let Ok(Ok(headers)) = read_headers(&mut &bytes[..]) {
+                let _ = parse_package(&headers, SetuidPolicy::Strip);
+            }
         }
     }
 

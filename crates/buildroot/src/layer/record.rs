@@ -3,10 +3,12 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use rpm_model::ContentDigest;
 use serde::{Deserialize, Serialize};
 
+use super::lease::Lease;
 use super::scriptlet::Scriptlet;
 
 /// Names one layer in a store: the SHA-256 of an RPM file, or `<kind>-<SHA-256>` for anything else.
@@ -29,6 +31,11 @@ impl LayerKey {
     /// whose whole identity `digest` covers.
     pub fn of_kind(kind: &str, digest: &ContentDigest) -> Result<Self, LayerKeyError> {
         format!("{kind}-{digest}").parse()
+    }
+
+    /// Returns what kind of layer it names: `rpm`, or what [`Self::of_kind`] was given.
+    pub fn kind(&self) -> &str {
+        self.0.rsplit_once('-').map_or("rpm", |(kind, _)| kind)
     }
 
     /// Returns the text form.
@@ -134,13 +141,15 @@ pub struct LayerCounts {
     pub bytes: u64,
 }
 
-/// A published layer.
+/// A published layer; it is not collected while this value lives.
 #[derive(Debug, Clone)]
 pub struct Layer {
     pub(super) key: LayerKey,
     pub(super) dir: PathBuf,
     pub(super) record: LayerRecord,
     pub(super) outcome: LayerOutcome,
+    /// Kept for what it does while it lives.
+    pub(super) _lease: Arc<Lease>,
 }
 
 impl Layer {
@@ -175,6 +184,11 @@ impl Layer {
         &self.record.scriptlets
     }
 
+    /// Returns what rpm warned of when it made the layer in a transaction.
+    pub(crate) fn warnings(&self) -> &[String] {
+        &self.record.warnings
+    }
+
     /// Returns whether it was made now.
     pub(crate) fn was_made(&self) -> bool {
         self.outcome != LayerOutcome::Hit
@@ -195,6 +209,9 @@ pub(crate) struct LayerRecord {
     pub(crate) package: Option<PackageIdentity>,
     pub(crate) counts: LayerCounts,
     pub(crate) scriptlets: Vec<Scriptlet>,
+    /// What rpm warned of when it made the layer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Identity of a package, from its header.

@@ -2,22 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
-use rpm_model::ContentDigest;
-use sha2::{Digest, Sha256};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
 use tempfile::TempDir;
 
 use super::assemble::{Part, assemble};
-use super::package::read_package;
+use super::lease::Lease;
 use super::record::{
     Layer, LayerCounts, LayerKey, LayerMissReason, LayerOutcome, LayerRecord, LayerRequest, SetuidPolicy,
 };
+use super::remove::remove_tree;
 use super::unpack::{open_package, unpack};
+use super::verify::verified_package;
 use crate::error::{LayerError, PathContext};
 
 /// Version of the layout and of what unpacking makes of a package.
@@ -63,7 +64,7 @@ struct Session {
 impl Drop for Session {
     fn drop(&mut self) {
         // What cannot be removed now is removed by the next process that opens the store.
-        let _ = fs::remove_dir_all(&self.dir);
+        let _ = remove_tree(&self.dir);
         let _ = fs::remove_file(&self.lock_path);
     }
 }
@@ -77,7 +78,7 @@ impl LayerStore {
         };
         let owner = if rustix::process::geteuid().is_root() { "root" } else { "user" };
         let base = dir.join(format!("{FORMAT}-{owner}-{bits}"));
-        for name in ["layers", "locks", "sets", "temp"] {
+        for name in ["layers", "leases", "locks", "sets", "temp"] {
             let path = base.join(name);
             DirBuilder::new().recursive(true).mode(0o755).create(&path).context("make", &path)?;
         }
@@ -90,21 +91,54 @@ impl LayerStore {
 
     /// Returns the layer of one RPM, unpacking it when it is not there yet.
     pub fn ensure(&self, request: &LayerRequest) -> Result<Layer, LayerError> {
-        self.make(&LayerKey::of_rpm(&request.sha256), |staging| self.unpack_rpm(request, staging))
+        let key = LayerKey::of_rpm(&request.sha256);
+        let lease = self.lease([&key])?;
+        self.make_leased(&lease, &key, |staging| self.unpack_rpm(request, staging))
     }
 
     /// Returns the layers of all `requests`, in the same order, working on several at once.
     ///
     /// The error is that of the first request that failed; the others may have been made.
     pub fn ensure_all(&self, requests: &[LayerRequest]) -> Result<Vec<Layer>, LayerError> {
-        let found: Vec<Result<Layer, LayerError>> =
-            requests.par_iter().map(|request| self.ensure(request)).collect();
+        self.ensure_all_leased(&self.lease([])?, requests)
+    }
+
+    /// The same under a lease that is there already.
+    pub(crate) fn ensure_all_leased(
+        &self,
+        lease: &Arc<Lease>,
+        requests: &[LayerRequest],
+    ) -> Result<Vec<Layer>, LayerError> {
+        let keys: Vec<LayerKey> = requests.iter().map(|request| LayerKey::of_rpm(&request.sha256)).collect();
+        lease.add(&keys)?;
+        let found: Vec<Result<Layer, LayerError>> = (requests, &keys)
+            .into_par_iter()
+            .map(|(request, key)| self.make_leased(lease, key, |staging| self.unpack_rpm(request, staging)))
+            .collect();
         found.into_iter().collect()
+    }
+
+    /// Leases layers, whether or not they are there.
+    pub(crate) fn lease<'k>(
+        &self,
+        keys: impl IntoIterator<Item = &'k LayerKey>,
+    ) -> Result<Arc<Lease>, LayerError> {
+        Lease::new(&self.base, keys).map(Arc::new)
     }
 
     /// Returns the layer when it is there.
     pub fn find(&self, key: &LayerKey) -> Result<Option<Layer>, LayerError> {
-        Ok(self.look_up(key)?.ok())
+        self.find_leased(&self.lease([])?, key)
+    }
+
+    /// The same under a lease that is there already.
+    pub(crate) fn find_leased(
+        &self,
+        lease: &Arc<Lease>,
+        key: &LayerKey,
+    ) -> Result<Option<Layer>, LayerError> {
+        lease.add([key])?;
+        Ok(self.look_up(lease, key)?.ok())
     }
 
     /// Makes an empty directory on the store's file system, to fill and then publish.
@@ -122,12 +156,41 @@ impl LayerStore {
     /// becomes the layer's. When the layer is there already, that one is returned and the directory
     /// is dropped.
     pub fn publish_directory(&self, key: &LayerKey, directory: StoreDirectory) -> Result<Layer, LayerError> {
-        self.make(key, |staging| {
+        self.make(&self.lease([])?, key, |staging| {
             let root = staging.join("root");
-            let counts = count(directory.path())?;
             fs::rename(directory.path(), &root).context("move into the store", directory.path())?;
-            Ok(LayerRecord { boot: self.boot.clone(), package: None, counts, scriptlets: Vec::new() })
+            self.describe_directory(&root, Vec::new())
         })
+    }
+
+    /// Returns the description of a finished directory that is of no single package.
+    pub(crate) fn describe_directory(
+        &self,
+        root: &Path,
+        warnings: Vec<String>,
+    ) -> Result<LayerRecord, LayerError> {
+        let counts = count(root)?;
+        Ok(LayerRecord { boot: self.boot.clone(), package: None, counts, scriptlets: Vec::new(), warnings })
+    }
+
+    /// Returns where the tree of a layer is, or would be.
+    pub(crate) fn root_of(&self, key: &LayerKey) -> PathBuf {
+        self.layer_directory(key).join("root")
+    }
+
+    /// Says of what is remembered of a set that it is used now.
+    pub(crate) fn stamp(&self, path: &Path) {
+        stamp(path);
+    }
+
+    /// Returns `<store>/<format>`.
+    pub(super) fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// Returns what becomes of set-id bits.
+    pub(crate) fn setuid(&self) -> SetuidPolicy {
+        self.setuid
     }
 
     /// Returns the directory that work on `key` of some kind is remembered in.
@@ -158,23 +221,25 @@ impl LayerStore {
     /// Makes the layer `key`, which takes the place of `original`, of parts of it.
     pub(crate) fn make_from_parts(
         &self,
+        lease: &Arc<Lease>,
         key: &LayerKey,
         original: &Layer,
         parts: BTreeMap<String, Part>,
     ) -> Result<Layer, LayerError> {
         let record = LayerRecord { boot: self.boot.clone(), ..original.record.clone() };
-        self.make(key, |staging| Ok(LayerRecord { counts: self.assemble(staging, parts)?, ..record }))
+        self.make(lease, key, |staging| Ok(LayerRecord { counts: self.assemble(staging, parts)?, ..record }))
     }
 
     /// Makes the layer `key`, which is of no single package, of parts of others.
     pub(crate) fn make_anonymous(
         &self,
+        lease: &Arc<Lease>,
         key: &LayerKey,
         parts: BTreeMap<String, Part>,
     ) -> Result<Layer, LayerError> {
-        self.make(key, |staging| {
-            let counts = self.assemble(staging, parts)?;
-            Ok(LayerRecord { boot: self.boot.clone(), package: None, counts, scriptlets: Vec::new() })
+        self.make(lease, key, |staging| {
+            self.assemble(staging, parts)?;
+            self.describe_directory(&staging.join("root"), Vec::new())
         })
     }
 
@@ -191,17 +256,30 @@ impl LayerStore {
     /// Returns the layer `key`, calling `fill` with a staging directory to make it when missing.
     ///
     /// `fill` makes `root` in that directory, and whatever is to be beside it.
-    pub(crate) fn make(
+    pub(crate) fn make<E: From<LayerError>>(
         &self,
+        lease: &Arc<Lease>,
         key: &LayerKey,
-        fill: impl FnOnce(&Path) -> Result<LayerRecord, LayerError>,
-    ) -> Result<Layer, LayerError> {
-        if let Ok(layer) = self.look_up(key)? {
+        fill: impl FnOnce(&Path) -> Result<LayerRecord, E>,
+    ) -> Result<Layer, E> {
+        lease.add([key])?;
+        self.make_leased(lease, key, fill)
+    }
+
+    /// The same when the lease names the layer already.
+    fn make_leased<E: From<LayerError>>(
+        &self,
+        lease: &Arc<Lease>,
+        key: &LayerKey,
+        fill: impl FnOnce(&Path) -> Result<LayerRecord, E>,
+    ) -> Result<Layer, E> {
+        if let Ok(layer) = self.look_up(lease, key)? {
+            stamp(&self.layer_directory(key).join("layer.json"));
             return Ok(layer);
         }
         let _turn = self.lock(key)?;
         // Another process may have made it while this one waited for its turn.
-        let reason = match self.look_up(key)? {
+        let reason = match self.look_up(lease, key)? {
             Ok(layer) => return Ok(layer),
             Err(reason) => reason,
         };
@@ -211,7 +289,7 @@ impl LayerStore {
             // Nobody can be using it: its machine is down, or it was never whole.
             let old = staging.path().join("old");
             fs::rename(&target, &old).context("move away", &target)?;
-            fs::remove_dir_all(&old).context("remove", &old)?;
+            remove_tree(&old).context("remove", &old)?;
         }
         let record = fill(staging.path())?;
         let description = staging.path().join("layer.json");
@@ -220,18 +298,22 @@ impl LayerStore {
         let staged = staging.dir.keep();
         if let Err(error) = fs::rename(&staged, &target) {
             // Whatever is there by now was published whole, on a file system without working locks.
-            let _ = fs::remove_dir_all(&staged);
-            return match self.look_up(key)? {
+            let _ = remove_tree(&staged);
+            return match self.look_up(lease, key)? {
                 Ok(layer) => Ok(layer),
-                Err(_) => Err(LayerError::Io { operation: "publish", path: target, source: error }),
+                Err(_) => Err(LayerError::Io { operation: "publish", path: target, source: error }.into()),
             };
         }
         let outcome = LayerOutcome::Made(reason);
-        Ok(Layer { key: key.clone(), dir: target.join("root"), record, outcome })
+        Ok(Layer { key: key.clone(), dir: target.join("root"), record, outcome, _lease: Arc::clone(lease) })
     }
 
     /// Returns the layer, or why there is none that can be used.
-    fn look_up(&self, key: &LayerKey) -> Result<Result<Layer, LayerMissReason>, LayerError> {
+    fn look_up(
+        &self,
+        lease: &Arc<Lease>,
+        key: &LayerKey,
+    ) -> Result<Result<Layer, LayerMissReason>, LayerError> {
         let directory = self.layer_directory(key);
         let description = directory.join("layer.json");
         let bytes = match fs::read(&description) {
@@ -246,7 +328,8 @@ impl LayerStore {
         Ok(match serde_json::from_slice::<LayerRecord>(&bytes) {
             Ok(record) if record.boot == self.boot => {
                 let dir = directory.join("root");
-                Ok(Layer { key: key.clone(), dir, record, outcome: LayerOutcome::Hit })
+                let outcome = LayerOutcome::Hit;
+                Ok(Layer { key: key.clone(), dir, record, outcome, _lease: Arc::clone(lease) })
             }
             Ok(_) => Err(LayerMissReason::OtherBoot),
             Err(_) => Err(LayerMissReason::Damaged),
@@ -282,15 +365,10 @@ impl LayerStore {
     fn unpack_rpm(&self, request: &LayerRequest, staging: &Path) -> Result<LayerRecord, LayerError> {
         let path = &request.path;
         let mut file = File::open(path).context("open", path)?;
-        verify(&mut file, request)?;
-        file.rewind().context("read", path)?;
-        let mut reader = open_package(&file);
-        let content = read_package(&mut reader, self.setuid)
-            .context("read", path)?
-            .map_err(|fault| LayerError::Package { path: path.clone(), fault })?;
+        let content = verified_package(&mut file, request, self.setuid)?;
         let root = staging.join("root");
         fs::create_dir(&root).context("make", &root)?;
-        let unpacked = unpack(&content, reader, &root)
+        let unpacked = unpack(&content, open_package(&file), &root)
             .map_err(|fault| LayerError::Unpack { path: path.clone(), fault })?;
         let index = staging.join("paths");
         fs::write(&index, unpacked.index).context("write", &index)?;
@@ -299,6 +377,7 @@ impl LayerStore {
             package: Some(content.identity),
             counts: unpacked.counts,
             scriptlets: content.scriptlets,
+            warnings: Vec::new(),
         })
     }
 }
@@ -325,7 +404,7 @@ impl Session {
 }
 
 /// Removes the sessions of processes that are gone.
-fn remove_stale(temp: &Path) -> Result<(), LayerError> {
+pub(super) fn remove_stale(temp: &Path) -> Result<(), LayerError> {
     for entry in fs::read_dir(temp).context("list", temp)? {
         let path = entry.context("list", temp)?.path();
         if path.extension().is_none_or(|extension| extension != "lock") {
@@ -340,10 +419,7 @@ fn remove_stale(temp: &Path) -> Result<(), LayerError> {
             locked => locked.map_err(io::Error::from).context("lock", &path)?,
         }
         let dir = path.with_extension("");
-        match fs::remove_dir_all(&dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            removed => removed.context("remove", &dir)?,
-        }
+        remove_tree(&dir).context("remove", &dir)?;
         match fs::remove_file(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed.context("remove", &path)?,
@@ -352,27 +428,12 @@ fn remove_stale(temp: &Path) -> Result<(), LayerError> {
     Ok(())
 }
 
-/// Checks size and SHA-256 of an RPM file.
-fn verify(file: &mut File, request: &LayerRequest) -> Result<(), LayerError> {
-    let path = &request.path;
-    let found = file.metadata().context("examine", path)?.len();
-    if let Some(expected) = request.size.filter(|&expected| expected != found) {
-        return Err(LayerError::Size { path: path.clone(), expected, found });
-    }
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 128 << 10];
-    loop {
-        match file.read(&mut buffer).context("read", path)? {
-            0 => break,
-            read => hash.update(&buffer[..read]),
-        }
-    }
-    let found = ContentDigest::from_hash(&hash.finalize());
-    if found == request.sha256 {
-        Ok(())
-    } else {
-        Err(LayerError::Digest { path: path.clone(), expected: request.sha256.clone(), found })
-    }
+/// Says of a file that what it describes is used now.
+pub(super) fn stamp(path: &Path) {
+    let time = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
+    let times = Timestamps { last_access: time(UTIME_OMIT), last_modification: time(UTIME_NOW) };
+    // It only orders what a collection removes first; a store that cannot be written works without.
+    let _ = utimensat(CWD, path, &times, AtFlags::empty());
 }
 
 /// Counts what is in a directory tree.

@@ -8,9 +8,12 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 
+use sha2::digest::DynDigest;
+use sha2::{Sha256, Sha384, Sha512};
+
 use super::cpio::{CpioEntry, CpioFault, CpioReader};
 use super::index::{Node, PathKind, write_index};
-use super::package::{Compression, FileKind, PackageContent, PackageFile};
+use super::package::{Compression, FileDigests, FileKind, PackageContent, PackageFile};
 use super::record::LayerCounts;
 use super::tree::{Attributes, TreeFault, TreeWriter};
 
@@ -43,6 +46,9 @@ pub enum UnpackFault {
     /// Header and payload disagree about type, size or target.
     #[error("header and payload disagree about `{0}`")]
     Disagreement(String),
+    /// A file's content is not what its digest says.
+    #[error("the content of `{0}` does not have the digest that the header lists")]
+    Content(String),
     /// The header lists what the payload does not have.
     #[error("the payload lacks `{0}`")]
     Missing(String),
@@ -202,6 +208,7 @@ impl<'a> Unpacking<'a> {
     ) -> Result<(), UnpackFault> {
         let content = self.content;
         let file = &content.files[index];
+        let mut digest = Checksum::new(content.file_digests, file);
         if entry.size != size {
             return Err(UnpackFault::Disagreement(file.path.clone()));
         }
@@ -211,7 +218,11 @@ impl<'a> Unpacking<'a> {
             if read == 0 {
                 break;
             }
+            digest.update(&self.buffer[..read]);
             out.write_all(&self.buffer[..read]).map_err(|source| write_fault(file, source.into()))?;
+        }
+        if !digest.agrees() {
+            return Err(UnpackFault::Content(file.path.clone()));
         }
         self.counts.bytes += size;
         self.tree.finish_file(&out, attributes(file)).map_err(|source| write_fault(file, source))
@@ -292,6 +303,43 @@ impl<'a> Unpacking<'a> {
 
     fn path(&self, index: usize) -> String {
         self.content.files[index].path.clone()
+    }
+}
+
+/// The digest of one file's content on its way to the disk, beside the one that the header lists.
+struct Checksum<'a> {
+    listed: &'a str,
+    /// `None` where the header has no digest that is compared.
+    hasher: Option<Box<dyn DynDigest>>,
+}
+
+impl<'a> Checksum<'a> {
+    fn new(kind: FileDigests, file: &'a PackageFile) -> Self {
+        let listed = match &file.kind {
+            FileKind::Regular { digest, .. } => digest.as_str(),
+            FileKind::Directory | FileKind::Symlink { .. } => "-",
+        };
+        let hasher: Option<Box<dyn DynDigest>> = match kind {
+            _ if listed == "-" => None,
+            FileDigests::Sha256 => Some(Box::<Sha256>::default()),
+            FileDigests::Sha384 => Some(Box::<Sha384>::default()),
+            FileDigests::Sha512 => Some(Box::<Sha512>::default()),
+            FileDigests::Others => None,
+        };
+        Self { listed, hasher }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
+    }
+
+    /// Whether the content was what the header lists.
+    fn agrees(self) -> bool {
+        let Some(hasher) = self.hasher else { return true };
+        let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        found == self.listed
     }
 }
 

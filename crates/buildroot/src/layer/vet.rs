@@ -51,10 +51,18 @@ pub enum HeaderFault {
     },
 }
 
-/// Reads lead, signature header and main header and checks their bounds.
-///
-/// Returns their bytes; the reader is then at the beginning of the payload.
-pub(super) fn read_headers(reader: &mut impl Read) -> io::Result<Result<Vec<u8>, HeaderFault>> {
+/// What comes before the payload.
+#[derive(Debug)]
+pub(super) struct HeaderBytes {
+    /// Lead, signature header, padding and main header.
+    pub(super) bytes: Vec<u8>,
+    /// Where the main header begins; it reaches to the end.
+    pub(super) main: usize,
+}
+
+/// Reads lead, signature header and main header and checks their bounds; the reader is then at the
+/// beginning of the payload.
+pub(super) fn read_headers(reader: &mut impl Read) -> io::Result<Result<HeaderBytes, HeaderFault>> {
     let mut bytes = vec![0; LEAD_BYTES];
     reader.read_exact(&mut bytes)?;
     if !bytes.starts_with(&LEAD_MAGIC) {
@@ -67,7 +75,8 @@ pub(super) fn read_headers(reader: &mut impl Read) -> io::Result<Result<Vec<u8>,
     // Only the signature header is padded, to eight bytes.
     let padding = signature.next_multiple_of(8) - signature;
     extend(reader, &mut bytes, padding)?;
-    Ok(read_header(reader, &mut bytes, "main header")?.map(|_| bytes))
+    let main = bytes.len();
+    Ok(read_header(reader, &mut bytes, "main header")?.map(|_| HeaderBytes { bytes, main }))
 }
 
 /// Appends one header to `bytes`; returns the size of its data.

@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rpm_model::ContentHasher;
 
 use super::RootError;
 use super::view::{DirectoryFix, Member};
 use crate::error::{LayerError, PathContext};
-use crate::layer::{Attributes, Layer, LayerKey, LayerStore, Node, Part, PathKind};
+use crate::layer::{Attributes, Layer, LayerKey, LayerStore, Lease, Node, Part, PathKind};
 
 /// Version of what relocating, merging and adjusting make.
 const SCHEMA: u32 = 1;
@@ -20,6 +21,7 @@ const SCHEMA: u32 = 1;
 /// Returns the layer with some directories moved to where `moves` says.
 pub(super) fn relocated(
     store: &LayerStore,
+    lease: &Arc<Lease>,
     layer: &Layer,
     member: &Member<'_>,
     moves: &BTreeMap<String, String>,
@@ -41,7 +43,7 @@ pub(super) fn relocated(
             parts.insert(path, part);
         }
     }
-    Ok(store.make_from_parts(&key, layer, parts)?)
+    Ok(store.make_from_parts(lease, &key, layer, parts)?)
 }
 
 /// Returns where a path is after the moves, and whether it is itself one of the moved directories.
@@ -59,6 +61,7 @@ fn relocate(path: &str, moves: &BTreeMap<String, String>) -> (String, bool) {
 /// Returns the layer that shows what the layers `chosen` of a stack show together.
 pub(super) fn merged(
     store: &LayerStore,
+    lease: &Arc<Lease>,
     layers: &[Layer],
     members: &[Member<'_>],
     chosen: &BTreeSet<usize>,
@@ -80,11 +83,15 @@ pub(super) fn merged(
             }
         }
     }
-    Ok(store.make_anonymous(&key, parts)?)
+    Ok(store.make_anonymous(lease, &key, parts)?)
 }
 
 /// Returns the layer that has these directories and nothing else.
-pub(super) fn directories(store: &LayerStore, fixes: &[DirectoryFix]) -> Result<Layer, RootError> {
+pub(super) fn directories(
+    store: &LayerStore,
+    lease: &Arc<Lease>,
+    fixes: &[DirectoryFix],
+) -> Result<Layer, RootError> {
     let mut hasher = ContentHasher::new("adjusted-directories", SCHEMA);
     let mut parts = BTreeMap::new();
     for fix in fixes {
@@ -95,7 +102,7 @@ pub(super) fn directories(store: &LayerStore, fixes: &[DirectoryFix]) -> Result<
             Part { kind: PathKind::Directory, attributes, content: "-".to_owned(), source: PathBuf::new() };
         parts.insert(fix.path.clone(), part);
     }
-    Ok(store.make_anonymous(&key("directories", hasher), parts)?)
+    Ok(store.make_anonymous(lease, &key("directories", hasher), parts)?)
 }
 
 fn key(kind: &str, hasher: ContentHasher) -> LayerKey {

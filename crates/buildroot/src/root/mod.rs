@@ -15,19 +15,24 @@
 //! each set and remembered in the store. Layers are only ever added; none is changed.
 
 mod make;
+mod prune;
 mod stack;
+mod transaction;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rpm_model::{ContentDigest, ContentHasher};
 use serde::{Deserialize, Serialize};
 
 use self::stack::Stack;
+pub use self::transaction::TransactionFault;
+use crate::Sandbox;
 use crate::error::LayerError;
-use crate::layer::{LayerRequest, LayerStore, Scriptlet};
+use crate::layer::{Layer, LayerKey, LayerRequest, LayerStore, Lease, Scriptlet};
 
 /// Version of what a root plan means.
 const SCHEMA: u32 = 1;
@@ -41,27 +46,32 @@ pub struct RootOptions {
     /// layer, which all roots with the same ones share: looking a file up in one directory costs less
     /// than in a hundred, and a new set with known common packages costs little to work out.
     pub common: BTreeSet<ContentDigest>,
+    /// Whether the root has rpm's database, in which all of its packages are installed. Only
+    /// [`LayerStore::root`] can make one.
+    pub rpm_database: bool,
 }
 
 impl Default for RootOptions {
-    /// Returns a limit of 300 lowers and no common packages.
+    /// Returns a limit of 300 lowers, no common packages and no database.
     fn default() -> Self {
-        Self { max_lowers: 300, common: BTreeSet::new() }
+        Self { max_lowers: 300, common: BTreeSet::new(), rpm_database: false }
     }
 }
 
-/// The lowers of one set of packages.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The lowers of one set of packages. None of them is collected while this value lives: keep it as
+/// long as the root is used.
+#[derive(Debug, Clone)]
 pub struct RootPlan {
     /// Lower directories, topmost first.
     pub lowers: Vec<PathBuf>,
-    /// Scriptlets that were not run although they do real work; with any, the root differs from an
-    /// installed one.
+    /// Scriptlets that do real work and were not run; with any, the root differs from an installed
+    /// one. [`LayerStore::root`] runs them.
     pub scriptlets: Vec<PackageScriptlet>,
     /// What was noteworthy about the set.
     pub notes: Vec<RootNote>,
     /// Whether the plan was remembered, and how much work it was if not.
     pub outcome: RootOutcome,
+    lease: Arc<Lease>,
 }
 
 /// Tells where a root plan came from.
@@ -112,6 +122,18 @@ pub enum RootNote {
         /// Where its content is now.
         to: String,
     },
+    /// Scriptlets and triggers were run by the set's own rpm, once; what they changed is on top.
+    ScriptletsRun {
+        /// How many.
+        scriptlets: usize,
+    },
+    /// The set has scriptlets and no rpm that could run them.
+    NoRpm,
+    /// What rpm warned of when it installed the set, for example that a scriptlet failed which may.
+    TransactionWarning {
+        /// rpm's words.
+        text: String,
+    },
     /// Layers were merged into one because there were too many.
     Merged {
         /// How many.
@@ -143,6 +165,9 @@ pub enum RootError {
         /// NEVRA of a package concerned.
         package: String,
     },
+    /// The set's own rpm could not install it.
+    #[error(transparent)]
+    Transaction(#[from] TransactionFault),
     /// The index of a layer is damaged.
     #[error("the index of layer {key} is damaged; remove the layer store")]
     DamagedIndex {
@@ -155,52 +180,110 @@ pub enum RootError {
 #[derive(Serialize, Deserialize)]
 struct RememberedPlan {
     boot: String,
-    lowers: Vec<PathBuf>,
+    /// Topmost first.
+    layers: Vec<LayerKey>,
     scriptlets: Vec<PackageScriptlet>,
     notes: Vec<RootNote>,
 }
 
 impl LayerStore {
     /// Returns the lowers of the root that consists of these packages, in whatever order they are
-    /// given, making the layers that are missing.
+    /// given, making the layers that are missing. Scriptlets are not run.
     pub fn root_plan(&self, requests: &[LayerRequest], options: &RootOptions) -> Result<RootPlan, RootError> {
         let requests: BTreeMap<&ContentDigest, &LayerRequest> =
             requests.iter().map(|request| (&request.sha256, request)).collect();
         let remembered = self.sets_directory().join(format!("{}.json", set_key(&requests, options)));
-        if let Some(plan) = self.recall(&remembered) {
+        if let Some(plan) = self.recall(&remembered)? {
             return Ok(plan);
         }
+        let lease = self.lease([])?;
         let (common, mut rest): (Vec<LayerRequest>, Vec<LayerRequest>) =
             requests.into_values().cloned().partition(|request| options.common.contains(&request.sha256));
         let mut stack = if common.len() > 1 {
-            self.common_stack(&common)?
+            self.common_stack(&lease, &common)?
         } else {
             rest.extend(common);
-            Stack::new(self)
+            Stack::new(self, &lease)
         };
         stack.add(&rest)?;
         stack.settle(options.max_lowers.max(3))?;
         let memory = RememberedPlan {
             boot: self.boot().to_owned(),
-            lowers: stack.layers.iter().map(|layer| layer.dir().to_path_buf()).collect(),
+            layers: stack.layers.iter().map(|layer| layer.key().clone()).collect(),
             scriptlets: stack.scriptlets,
             notes: stack.notes.into_iter().collect(),
         };
         self.remember(&remembered, &memory)?;
-        let RememberedPlan { lowers, scriptlets, notes, .. } = memory;
+        let lowers = stack.layers.iter().map(|layer| layer.dir().to_path_buf()).collect();
+        let RememberedPlan { scriptlets, notes, .. } = memory;
         let outcome = RootOutcome::Computed { made_layers: stack.made };
-        Ok(RootPlan { lowers, scriptlets, notes, outcome })
+        Ok(RootPlan { lowers, scriptlets, notes, outcome, lease })
+    }
+
+    /// Returns the lowers of the root as [`Self::root_plan`] does, and has the packages' scriptlets and
+    /// triggers run when there are any that do real work.
+    ///
+    /// The set's own rpm installs the set in a sandbox over the root, without network; what that
+    /// changed becomes a layer on top. That happens once for each set. A root with rpm's database gets
+    /// that as one more layer.
+    pub fn root(
+        &self,
+        requests: &[LayerRequest],
+        options: &RootOptions,
+        sandbox: &Sandbox,
+    ) -> Result<RootPlan, RootError> {
+        let mut plan = self.root_plan(requests, options)?;
+        if !plan.scriptlets.is_empty() {
+            if transaction::has_rpm(&plan.lowers) {
+                let layer = transaction::changes(self, &plan, requests, sandbox)?;
+                plan.notes.push(RootNote::ScriptletsRun { scriptlets: plan.scriptlets.len() });
+                let warning = |text: &String| RootNote::TransactionWarning { text: text.clone() };
+                plan.notes.extend(layer.warnings().iter().map(warning));
+                plan.scriptlets.clear();
+                plan.put_on_top(&layer);
+            } else {
+                plan.notes.push(RootNote::NoRpm);
+            }
+        }
+        if options.rpm_database {
+            if !transaction::has_rpm(&plan.lowers) {
+                return Err(TransactionFault::NoRpm.into());
+            }
+            let layer = transaction::database(self, &plan, requests, sandbox)?;
+            plan.put_on_top(&layer);
+        }
+        Ok(plan)
     }
 
     /// Returns the remembered plan when it can still be used.
-    fn recall(&self, path: &Path) -> Option<RootPlan> {
+    fn recall(&self, path: &Path) -> Result<Option<RootPlan>, RootError> {
         // Whatever is wrong with what is remembered, it can be worked out again.
-        let memory: RememberedPlan = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-        if memory.boot != self.boot() || !memory.lowers.iter().all(|lower| lower.is_dir()) {
-            return None;
+        let memory = fs::read(path).ok().and_then(|json| serde_json::from_slice(&json).ok());
+        let Some(RememberedPlan { boot, layers, scriptlets, notes }) = memory else { return Ok(None) };
+        if boot != self.boot() {
+            return Ok(None);
         }
-        let RememberedPlan { lowers, scriptlets, notes, .. } = memory;
-        Some(RootPlan { lowers, scriptlets, notes, outcome: RootOutcome::Hit })
+        // Leased first and looked for afterwards: see `layer::lease`.
+        let lease = self.lease(&layers)?;
+        let lowers: Vec<PathBuf> = layers.iter().map(|key| self.root_of(key)).collect();
+        if !lowers.iter().all(|lower| lower.is_dir()) {
+            return Ok(None);
+        }
+        self.stamp(path);
+        Ok(Some(RootPlan { lowers, scriptlets, notes, outcome: RootOutcome::Hit, lease }))
+    }
+}
+
+impl RootPlan {
+    fn put_on_top(&mut self, layer: &Layer) {
+        self.lowers.insert(0, layer.dir().to_path_buf());
+        if layer.was_made() {
+            let made_layers = match self.outcome {
+                RootOutcome::Hit => 1,
+                RootOutcome::Computed { made_layers } => made_layers + 1,
+            };
+            self.outcome = RootOutcome::Computed { made_layers };
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use rpm_model::ContentHasher;
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::view::{Conflict, Findings, Member, examine};
 use super::{PackageScriptlet, RootError, RootNote, SCHEMA, make};
 use crate::error::{LayerError, PathContext};
-use crate::layer::{Layer, LayerKey, LayerRequest, LayerStore, read_index};
+use crate::layer::{Layer, LayerKey, LayerRequest, LayerStore, Lease, read_index};
 
 /// How often links may lead to directories that are links themselves.
 const MAX_ROUNDS: usize = 8;
@@ -21,6 +22,8 @@ const FILESYSTEM: &str = "filesystem";
 /// A stack of layers with what is known about it.
 pub(super) struct Stack<'a> {
     store: &'a LayerStore,
+    /// Names every layer that is looked for.
+    lease: Arc<Lease>,
     /// Topmost first.
     pub(super) layers: Vec<Layer>,
     pub(super) scriptlets: Vec<PackageScriptlet>,
@@ -44,14 +47,18 @@ struct RememberedStack {
 impl LayerStore {
     /// Returns the stack of packages that many roots have in common: `filesystem` if it is one of
     /// them, packages in conflict with another, and one layer of all the others.
-    pub(super) fn common_stack(&self, requests: &[LayerRequest]) -> Result<Stack<'_>, RootError> {
+    pub(super) fn common_stack(
+        &self,
+        lease: &Arc<Lease>,
+        requests: &[LayerRequest],
+    ) -> Result<Stack<'_>, RootError> {
         let mut hasher = ContentHasher::new("common-stack", SCHEMA);
         hasher.list("packages", requests.iter().map(|request| request.sha256.as_str()));
         let remembered = self.sets_directory().join(format!("common-{}.json", hasher.finish()));
-        if let Some(stack) = self.recall_stack(&remembered)? {
+        if let Some(stack) = self.recall_stack(lease, &remembered)? {
             return Ok(stack);
         }
-        let mut stack = Stack::new(self);
+        let mut stack = Stack::new(self, lease);
         stack.add(requests)?;
         let conflicts = stack.relocate()?.conflicts;
         let chosen = stack.free(&conflicts);
@@ -73,7 +80,7 @@ impl LayerStore {
         self.write_beside(path, &json)
     }
 
-    fn recall_stack(&self, path: &Path) -> Result<Option<Stack<'_>>, RootError> {
+    fn recall_stack(&self, lease: &Arc<Lease>, path: &Path) -> Result<Option<Stack<'_>>, RootError> {
         // Whatever is wrong with what is remembered, it can be worked out again.
         let memory = fs::read(path).ok().and_then(|json| serde_json::from_slice(&json).ok());
         let Some(RememberedStack { boot, layers, merged, scriptlets, notes }) = memory else {
@@ -82,15 +89,23 @@ impl LayerStore {
         if boot != self.boot() {
             return Ok(None);
         }
-        let layers: Option<Vec<Layer>> = layers.iter().map(|key| self.find(key)).collect::<Result<_, _>>()?;
-        Ok(layers.map(|layers| Stack { store: self, layers, scriptlets, notes, made: 0, merged }))
+        // Those that are part of the merged one only say whose a path is, but must not go meanwhile.
+        lease.add(&merged)?;
+        let layers: Option<Vec<Layer>> =
+            layers.iter().map(|key| self.find_leased(lease, key)).collect::<Result<_, _>>()?;
+        if layers.is_some() {
+            self.stamp(path);
+        }
+        let lease = Arc::clone(lease);
+        Ok(layers.map(|layers| Stack { store: self, lease, layers, scriptlets, notes, made: 0, merged }))
     }
 }
 
 impl<'a> Stack<'a> {
-    pub(super) fn new(store: &'a LayerStore) -> Self {
+    pub(super) fn new(store: &'a LayerStore, lease: &Arc<Lease>) -> Self {
         Self {
             store,
+            lease: Arc::clone(lease),
             layers: Vec::new(),
             scriptlets: Vec::new(),
             notes: BTreeSet::new(),
@@ -101,7 +116,7 @@ impl<'a> Stack<'a> {
 
     /// Adds the layers of packages, each at its place.
     pub(super) fn add(&mut self, requests: &[LayerRequest]) -> Result<(), RootError> {
-        let layers = self.store.ensure_all(requests)?;
+        let layers = self.store.ensure_all_leased(&self.lease, requests)?;
         self.made += layers.iter().filter(|layer| layer.was_made()).count();
         for layer in &layers {
             let package = name_of(layer);
@@ -128,7 +143,7 @@ impl<'a> Stack<'a> {
             findings = self.relocate()?;
         }
         if !findings.directories.is_empty() {
-            let layer = make::directories(self.store, &findings.directories)?;
+            let layer = make::directories(self.store, &self.lease, &findings.directories)?;
             self.made += usize::from(layer.was_made());
             let hidden = findings.directories.into_iter().filter(|fix| fix.was_hidden);
             let paths = hidden.map(|fix| fix.path).collect();
@@ -149,7 +164,8 @@ impl<'a> Stack<'a> {
                 return Ok(findings);
             }
             for (index, moves) in findings.relocations {
-                let layer = make::relocated(self.store, &self.layers[index], &members[index], &moves)?;
+                let layer =
+                    make::relocated(self.store, &self.lease, &self.layers[index], &members[index], &moves)?;
                 self.made += usize::from(layer.was_made());
                 self.note_relocation(index, &moves);
                 self.layers[index] = layer;
@@ -165,7 +181,7 @@ impl<'a> Stack<'a> {
             return Ok(());
         }
         let texts = self.index_texts()?;
-        let layer = make::merged(self.store, &self.layers, &self.members(&texts)?, chosen)?;
+        let layer = make::merged(self.store, &self.lease, &self.layers, &self.members(&texts)?, chosen)?;
         self.made += usize::from(layer.was_made());
         self.notes.insert(RootNote::Merged { layers: chosen.len() });
         let layers = std::mem::take(&mut self.layers);
@@ -231,13 +247,10 @@ impl<'a> Stack<'a> {
             return Ok(name_of(layer));
         }
         for key in &self.merged {
+            // One that was collected can only not be named; what it held is in the merged one.
+            let Some(member) = self.store.find_leased(&self.lease, key)? else { continue };
             let text = self.store.index_text(key)?;
-            let owns = |path: &str| {
-                read_index(&text).is_some_and(|nodes| nodes.iter().any(|node| node.path == path))
-            };
-            if owns(path)
-                && let Some(member) = self.store.find(key)?
-            {
+            if read_index(&text).is_some_and(|nodes| nodes.iter().any(|node| node.path == path)) {
                 return Ok(name_of(&member));
             }
         }

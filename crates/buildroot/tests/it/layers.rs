@@ -237,6 +237,20 @@ fn hostile_packages_are_refused_and_touch_nothing() {
             "rpm's form for files over 4 GiB",
             plain(vec![file("/x")]).replace_in_payload("070701", "07070X").assemble(),
         ),
+        (
+            "does not have the digest",
+            plain(vec![file("/usr/x")]).replace_in_payload("evil content", "evil CONTENT").assemble(),
+        ),
+        (
+            "the payload has SHA-256",
+            plain(vec![file("/usr/x")])
+                .replace_in_payload("evil content", "evil CONTENT")
+                .assemble_as_it_is(),
+        ),
+        (
+            "the main header has SHA-256",
+            plain(vec![file("/usr/xx")]).replace("xx\0", "xy\0").assemble_as_it_is(),
+        ),
         ("no archive header", plain(vec![file("/x")]).replace_in_payload("070701", "garble").assemble()),
     ];
     let store = open(&dir);

@@ -4,10 +4,14 @@
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
 mod calls;
+mod collection;
+mod disk_full;
 mod layers;
 mod limits;
+mod oracle;
 mod packages;
 mod rootless;
 mod roots;
 mod sandbox;
 mod support;
+mod transactions;

@@ -28,14 +28,22 @@ pub(crate) fn request(dir: &Path, file: &str, bytes: &[u8]) -> LayerRequest {
 pub(crate) struct TakenApart {
     pub(crate) headers: Vec<u8>,
     pub(crate) payload: Vec<u8>,
+    /// Where the main header begins in `headers`.
+    main: usize,
+    /// Hexadecimal digests of main header and payload as they are in `headers`.
+    digests: [String; 2],
 }
 
 impl TakenApart {
     pub(crate) fn new(bytes: &[u8]) -> Self {
         let metadata = rpm::PackageMetadata::parse(&mut &bytes[..]).expect("package");
-        let offset = usize::try_from(metadata.get_package_segment_offsets().payload).expect("offset");
+        let offsets = metadata.get_package_segment_offsets();
+        let number = |offset: u64| usize::try_from(offset).expect("offset");
+        let (main, offset) = (number(offsets.header), number(offsets.payload));
+        let digest = |bytes: &[u8]| ContentDigest::of_bytes(bytes).to_string();
+        let digests = [digest(&bytes[main..offset]), digest(&bytes[offset..])];
         let payload = zstd::decode_all(&bytes[offset..]).expect("payload");
-        Self { headers: bytes[..offset].to_vec(), payload }
+        Self { headers: bytes[..offset].to_vec(), payload, main, digests }
     }
 
     /// Replaces every occurrence of `from` by `to`, of the same length, in headers and payload.
@@ -53,10 +61,25 @@ impl TakenApart {
         self
     }
 
-    /// Puts the package file together again; digests inside it are now wrong.
+    /// Puts the package file together again, the digests of its header and payload made right.
     pub(crate) fn assemble(self) -> Vec<u8> {
         let compressed = zstd::encode_all(&self.payload[..], 1).expect("compress");
+        self.with_payload(&compressed)
+    }
+
+    /// Puts the package file together again, its digests as they were.
+    pub(crate) fn assemble_as_it_is(self) -> Vec<u8> {
+        let compressed = zstd::encode_all(&self.payload[..], 1).expect("compress");
         [self.headers, compressed].concat()
+    }
+
+    fn with_payload(mut self, compressed: &[u8]) -> Vec<u8> {
+        let [old_header, old_payload] = &self.digests;
+        let payload = ContentDigest::of_bytes(compressed).to_string();
+        assert_eq!(replace(&mut self.headers, old_payload, &payload), 1, "one digest of the payload");
+        let header = ContentDigest::of_bytes(&self.headers[self.main..]).to_string();
+        assert_eq!(replace(&mut self.headers, old_header, &header), 1, "one digest of the header");
+        [&self.headers, compressed].concat()
     }
 
     /// The same with a payload compressed otherwise: `name` is what the header calls it.
@@ -67,7 +90,7 @@ impl TakenApart {
     ) -> Vec<u8> {
         assert_eq!(replace(&mut self.headers, "zstd\0", &format!("{name:\0<5}")), 1, "one compressor tag");
         let compressed = compress(&self.payload).expect("compress");
-        [self.headers, compressed].concat()
+        self.with_payload(&compressed)
     }
 }
 

@@ -1,9 +1,9 @@
 //! Sets of packages as roots: order, attributes, links, merging, and rpm as the judge.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use buildroot::{
@@ -11,6 +11,7 @@ use buildroot::{
 };
 use rpm_writer::FileEntry;
 use tempfile::TempDir;
+use testkit::{differences, install_with_rpm, list_directory, list_overlay};
 
 use crate::packages::{package_bytes, request};
 use crate::support::can_sandbox;
@@ -72,79 +73,20 @@ fn owned(user: &str, mut file: FileEntry) -> FileEntry {
     file
 }
 
-/// Mounts an overlay of `lowers` in a namespace of its own and lists all that is in it.
-fn overlay_listing(lowers: &[PathBuf]) -> BTreeMap<String, String> {
-    let dir = tempfile::tempdir().expect("directory");
-    for (number, lower) in lowers.iter().enumerate() {
-        symlink(lower, dir.path().join(number.to_string())).expect("link");
-    }
-    // One directory is no overlay.
-    fs::create_dir(dir.path().join("empty")).expect("directory");
-    let names: Vec<String> = (0..lowers.len()).map(|number| number.to_string()).collect();
-    let script = format!(
-        "cd {} && mount -t overlay overlay -o lowerdir={}:empty /mnt && cd /mnt && {LIST}",
-        dir.path().display(),
-        names.join(":")
-    );
-    list(Command::new("unshare").args(["-m", "sh", "-c", &script]))
-}
-
-fn directory_listing(root: &Path) -> BTreeMap<String, String> {
-    list(Command::new("sh").arg("-c").arg(format!("cd {} && {LIST}", root.display())))
-}
-
-/// Lists path, type, mode, owner, link count and target of everything, and the SHA-256 of files.
-const LIST: &str =
-    "find . -printf 'fact %p\\t%y %m %U %G %l\\n' && find . -type f -exec sha256sum -z {} + | tr '\\0' '\\n'";
-
-fn list(command: &mut Command) -> BTreeMap<String, String> {
-    let output = command.output().expect("command");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut found = BTreeMap::new();
-    for line in String::from_utf8(output.stdout).expect("UTF-8").lines() {
-        match line.strip_prefix("fact ").and_then(|fact| fact.split_once('\t')) {
-            Some((path, facts)) => {
-                // The mode of a symbolic link means nothing.
-                found.insert(path.to_owned(), facts.replace("l 777", "l"));
-            }
-            None => {
-                let (digest, path) = line.split_once("  ").expect("digest and path");
-                found.insert(format!("{path} content"), digest.to_owned());
-            }
-        }
-    }
-    found
-}
-
-/// Installs the packages with rpm itself.
+/// Installs the packages with rpm itself, their scriptlets left out.
 fn install(root: &Path, batches: &[&[LayerRequest]]) {
     for batch in batches {
-        let output = Command::new("rpm")
-            .args(["-i", "--nodeps", "--nosignature", "--noplugins", "--noscripts", "--notriggers", "--root"])
-            .arg(root)
-            .args(["--define", "_dbpath /rpmdb"])
-            .args(batch.iter().map(|request| &request.path))
-            .env("HOME", root)
-            .output()
-            .expect("rpm");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let paths = batch.iter().map(|request| request.path.as_path());
+        install_with_rpm(root, &["--noscripts", "--notriggers"], paths);
     }
-    fs::remove_dir_all(root.join("rpmdb")).expect("rpm database");
 }
 
-fn has_rpm(test: &str) -> bool {
+pub(crate) fn has_rpm(test: &str) -> bool {
     let found = Command::new("rpm").arg("--version").output().is_ok();
     if !found {
         eprintln!("SKIPPED {test}: `rpm` is not installed");
     }
     found
-}
-
-/// Says in words how two listings differ.
-fn differences(ours: &BTreeMap<String, String>, theirs: &BTreeMap<String, String>) -> Vec<String> {
-    let paths: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
-    let differing = paths.into_iter().filter(|path| ours.get(*path) != theirs.get(*path));
-    differing.map(|path| format!("{path}: {:?}, rpm has {:?}", ours.get(path), theirs.get(path))).collect()
 }
 
 #[test]
@@ -193,8 +135,8 @@ fn a_stack_of_layers_equals_what_rpm_installs() {
 
     let all: Vec<LayerRequest> = packages.iter().chain(&filesystem).cloned().collect();
     let plan = fixture.plan(&all);
-    let ours = overlay_listing(&plan.lowers);
-    let theirs = directory_listing(&root);
+    let ours = list_overlay(&plan.lowers);
+    let theirs = list_directory(&root);
     assert_eq!(differences(&ours, &theirs), [""; 0]);
     assert!(ours.contains_key("./usr/lib/libaaa.so.1") && ours.contains_key("./usr/lib/aaa"));
     let relocated = |directory: &str| RootNote::Relocated {
@@ -279,13 +221,13 @@ fn three_hundred_and_fifty_packages_fit() {
     let plan = fixture.plan(&requests);
     assert!(plan.lowers.len() <= 300, "{}", plan.lowers.len());
     assert!(matches!(plan.notes[..], [RootNote::Merged { layers: 53 }]), "{:?}", plan.notes);
-    let merged = overlay_listing(&plan.lowers);
+    let merged = list_overlay(&plan.lowers);
 
     // The same as all of them one by one.
     let options = RootOptions { max_lowers: 499, ..RootOptions::default() };
     let unmerged = fixture.store.root_plan(&requests, &options).expect("plan");
     assert!(unmerged.lowers.len() >= 351);
-    assert_eq!(differences(&merged, &overlay_listing(&unmerged.lowers)), [""; 0]);
+    assert_eq!(differences(&merged, &list_overlay(&unmerged.lowers)), [""; 0]);
     let contents =
         merged.keys().filter(|path| path.starts_with("./usr/share/p") && path.ends_with("content"));
     assert_eq!(contents.count(), 350);
@@ -294,7 +236,7 @@ fn three_hundred_and_fifty_packages_fit() {
     let options = RootOptions { max_lowers: 3, ..RootOptions::default() };
     let few = fixture.store.root_plan(&requests, &options).expect("plan");
     assert!(few.lowers.len() <= 3, "{}", few.lowers.len());
-    assert_eq!(differences(&overlay_listing(&few.lowers), &merged), [""; 0]);
+    assert_eq!(differences(&list_overlay(&few.lowers), &merged), [""; 0]);
 }
 
 #[test]
@@ -338,7 +280,7 @@ fn common_packages_are_one_layer_shared_by_all_roots_that_have_them() {
     for (plan, name, content) in [(&first, "first", "7"), (&second, "second", "other")] {
         let plain = with(extra(name, content), &RootOptions::default());
         assert!(plain.lowers.len() > 20);
-        let (ours, plain_listing) = (overlay_listing(&plan.lowers), overlay_listing(&plain.lowers));
+        let (ours, plain_listing) = (list_overlay(&plan.lowers), list_overlay(&plain.lowers));
         let differing = differences(&ours, &plain_listing);
         // Where packages are in conflict, which of them is seen depends on their places.
         assert!(differing.iter().all(|line| line.starts_with("./usr/share/7 content")), "{differing:?}");

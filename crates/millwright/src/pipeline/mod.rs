@@ -20,6 +20,8 @@ use buildroot::{LayerStore, Sandbox, SetuidPolicy};
 use config::Config;
 use report::{Event, ExitStatus, Failure, Reporter, Stage};
 
+use crate::cache::{collected_text, layer_directory};
+
 pub(crate) use base::Base;
 pub(crate) use debug::{Kept, LastJob};
 pub(crate) use fetch::{FetchOptions, no_repository};
@@ -44,7 +46,7 @@ impl<'a> Pipeline<'a> {
             Failure::new(ExitStatus::Environment, error)
                 .hint("compile all programs: `cargo build --release --workspace --bins`")
         })?;
-        let layers = LayerStore::open(&config.directories.build.join("cache/layers"), SetuidPolicy::Strip)
+        let layers = LayerStore::open(&layer_directory(&config.directories), SetuidPolicy::Strip)
             .map_err(environment)?;
         Ok(Self { config, reporter, sandbox, layers, programs })
     }
@@ -66,6 +68,17 @@ impl<'a> Pipeline<'a> {
         let (value, summary) = work()?;
         self.reporter.event(&Event::StageFinished { stage, summary, seconds: start.elapsed().as_secs_f64() });
         Ok(value)
+    }
+
+    /// Removes unpacked packages above the budget, if there is one.
+    pub(crate) fn collect_layers(&self) {
+        let Some(budget) = self.config.layer_budget else { return };
+        match self.layers.collect(budget, false) {
+            Ok(collected) if collected.removed.is_empty() => {}
+            Ok(collected) => self.reporter.event(&Event::Note { message: collected_text(&collected) }),
+            // What was built is built; there is only less room than wanted.
+            Err(error) => self.warn(format!("unpacked packages could not be collected: {error}")),
+        }
     }
 
     /// Returns who is told of what happens.

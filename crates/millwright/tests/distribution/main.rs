@@ -21,4 +21,5 @@ mod again;
 mod build;
 mod copy;
 mod install;
+mod roots;
 mod workspace;

@@ -19,6 +19,7 @@
 
 mod azure;
 mod bad_input;
+mod cache;
 mod debugging;
 mod disk;
 mod fetch;

@@ -1,0 +1,199 @@
+//! Leases: which layers somebody is using, for as long as that process lives.
+//!
+//! A lease is a file in `leases` that names layers, one a line, and that its holder keeps locked by
+//! `flock`. The kernel lets go of the lock when the holder ends, however it ends; a file that can be
+//! locked is nobody's and is removed by the next collection. A root of three hundred layers has one
+//! lease, which costs a few system calls.
+//!
+//! What makes a lease safe against a collection that starts at the same moment is the gate, a lock
+//! file of the store. Whoever adds names to a lease holds the gate shared while writing them, and
+//! looks only afterwards whether the layers are there. A collection holds the gate alone from reading
+//! the leases until the last layer that it chose is out of sight. So each lease is either read by the
+//! collection, or its holder sees that the layer has gone and makes it again.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::record::LayerKey;
+use crate::error::{LayerError, PathContext};
+
+/// Keeps layers from being collected until it is dropped or its process ends.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    gate: PathBuf,
+    path: PathBuf,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    /// Locked; written at its end only.
+    file: File,
+    keys: BTreeSet<LayerKey>,
+}
+
+impl Lease {
+    /// Leases the layers `keys` of the store in `base`, whether or not they are there.
+    pub(super) fn new<'k>(
+        base: &Path,
+        keys: impl IntoIterator<Item = &'k LayerKey>,
+    ) -> Result<Self, LayerError> {
+        let (gate, directory) = (base.join("gate"), base.join("leases"));
+        let turn = pass(&gate)?;
+        let named = tempfile::Builder::new()
+            .prefix("l")
+            .append(true)
+            .tempfile_in(&directory)
+            .context("make a lease in", &directory)?;
+        let (file, path) = named.keep().map_err(|kept| kept.error).context("keep a lease in", &directory)?;
+        file.lock().context("lock", &path)?;
+        let lease = Self { gate, path, held: Mutex::new(Held { file, keys: BTreeSet::new() }) };
+        lease.write(keys)?;
+        drop(turn);
+        Ok(lease)
+    }
+
+    /// Leases further layers. The caller looks for them afterwards, not before.
+    pub(crate) fn add<'k>(&self, keys: impl IntoIterator<Item = &'k LayerKey>) -> Result<(), LayerError> {
+        let _turn = pass(&self.gate)?;
+        self.write(keys)
+    }
+
+    fn write<'k>(&self, keys: impl IntoIterator<Item = &'k LayerKey>) -> Result<(), LayerError> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = String::new();
+        for key in keys {
+            if held.keys.insert(key.clone()) {
+                text.push_str(key.as_str());
+                text.push('\n');
+            }
+        }
+        held.file.write_all(text.as_bytes()).context("write", &self.path)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // Left behind it is nobody's as soon as the file is closed.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Opens the gate for one who adds to a lease: with others, but not with a collection.
+fn pass(gate: &Path) -> Result<File, LayerError> {
+    let file = open_gate(gate)?;
+    file.lock_shared().context("lock", gate)?;
+    Ok(file)
+}
+
+/// Closes the gate behind a collection.
+pub(super) fn close_gate(base: &Path) -> Result<File, LayerError> {
+    let gate = base.join("gate");
+    let file = open_gate(&gate)?;
+    file.lock().context("lock", &gate)?;
+    Ok(file)
+}
+
+fn open_gate(gate: &Path) -> Result<File, LayerError> {
+    File::options().create(true).truncate(false).write(true).open(gate).context("open", gate)
+}
+
+/// What all living leases name.
+#[derive(Debug, Default)]
+pub(super) struct Leased {
+    pub(super) keys: BTreeSet<LayerKey>,
+    /// How many leases there are.
+    pub(super) leases: usize,
+}
+
+/// Reads the leases of processes that live; removes those of processes that are gone.
+pub(super) fn read_leases(base: &Path) -> Result<Leased, LayerError> {
+    let directory = base.join("leases");
+    let mut leased = Leased::default();
+    for entry in fs::read_dir(&directory).context("list", &directory)? {
+        let path = entry.context("list", &directory)?.path();
+        let file = match File::open(&path) {
+            // Its holder has just ended by itself.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened.context("open", &path)?,
+        };
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error).context("lock", &path),
+            Ok(()) => {
+                match fs::remove_file(&path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    removed => removed.context("remove", &path)?,
+                }
+                continue;
+            }
+        }
+        let text = io::read_to_string(&file).context("read", &path)?;
+        leased.leases += 1;
+        // A name that a killed writer left half written names no layer.
+        leased.keys.extend(text.lines().filter_map(|line| line.parse::<LayerKey>().ok()));
+    }
+    Ok(leased)
+}
+
+#[cfg(test)]
+mod tests {
+    use rpm_model::ContentDigest;
+
+    use super::*;
+
+    fn key(text: &str) -> LayerKey {
+        LayerKey::of_rpm(&ContentDigest::of_bytes(text.as_bytes()))
+    }
+
+    #[test]
+    fn a_lease_names_its_layers_until_it_is_dropped() {
+        let dir = tempfile::tempdir().expect("directory");
+        fs::create_dir(dir.path().join("leases")).expect("leases");
+        let (a, b) = (key("a"), key("b"));
+        let lease = Lease::new(dir.path(), [&a]).expect("lease");
+        lease.add([&a, &b]).expect("add");
+        let other = Lease::new(dir.path(), [&a]).expect("lease");
+        let leased = read_leases(dir.path()).expect("leases");
+        assert_eq!((leased.leases, leased.keys), (2, BTreeSet::from([a.clone(), b])));
+        assert_eq!(fs::read_to_string(&lease.path).expect("text").lines().count(), 2, "each once");
+        drop(lease);
+        assert_eq!(read_leases(dir.path()).expect("leases").keys, BTreeSet::from([a]));
+        drop(other);
+        assert_eq!(fs::read_dir(dir.path().join("leases")).expect("leases").count(), 0);
+    }
+
+    #[test]
+    fn what_nobody_locks_is_removed() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("leases/left");
+        fs::create_dir(dir.path().join("leases")).expect("leases");
+        fs::write(&path, format!("{}\n", key("a"))).expect("write");
+        assert!(read_leases(dir.path()).expect("leases").keys.is_empty());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn nothing_is_added_while_the_gate_is_closed() {
+        let dir = tempfile::tempdir().expect("directory");
+        fs::create_dir(dir.path().join("leases")).expect("leases");
+        let lease = Lease::new(dir.path(), []).expect("lease");
+        let closed = close_gate(dir.path()).expect("gate");
+        let (told, hear) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                lease.add([&key("a")]).expect("add");
+                told.send(()).expect("hear");
+            });
+            // Whether the thread waits already or not, it cannot have written before this is dropped.
+            assert!(read_leases(dir.path()).expect("leases").keys.is_empty());
+            assert!(hear.try_recv().is_err());
+            drop(closed);
+            hear.recv().expect("added");
+        });
+        assert_eq!(read_leases(dir.path()).expect("leases").keys.len(), 1);
+    }
+}

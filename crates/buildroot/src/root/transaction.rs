@@ -1,0 +1,288 @@
+//! Installs a set of packages with its own rpm, over its own layers, and keeps what that changed.
+//!
+//! Most packages only bring files, and a stack of their layers is what rpm would have installed. Others
+//! run scriptlets or triggers. For a set with such packages rpm itself installs the whole set once, in
+//! a sandbox whose root is the stack: every scriptlet and trigger runs as in any installation, in
+//! rpm's order, with `$1` as in a new root. What the files of the packages are is known already, so
+//! what differs from the stack afterwards is what the scriptlets did: users, alternatives, caches,
+//! links, removed files. It becomes a layer on top of the stack ([`super::prune`]).
+//!
+//! The sandbox has no network and sees nothing of the host but the packages. rpm is user 0 in it with
+//! the capabilities of [`Capabilities::PackageTransaction`].
+//!
+//! Thrown away: rpm's database, logs, caches, backups and locks, the machine's identity. They are
+//! different each time, or belong to a machine and not to a build root. Everything is dated no later
+//! than the newest package was built.
+//!
+//! One thing is different from an installation into an empty directory: the files of packages that rpm
+//! installs later are there already when a scriptlet runs.
+//!
+//! The key of the layer covers all packages of the set, and with them rpm; owners and set-id bits are
+//! covered by the store's format.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use rpm_model::ContentHasher;
+
+use super::prune::{PruneFault, PruneOptions, prune};
+use super::{RootError, RootPlan};
+use crate::error::{LayerError, PathContext};
+use crate::layer::{
+    Layer, LayerKey, LayerRequest, LayerStore, identity_and_build_time, remove_tree, verify_sha256,
+};
+use crate::spec::{BindMount, Capabilities, Limits, SandboxSpec, Upper};
+use crate::{Captured, Sandbox, SandboxError};
+
+/// Version of what a transaction makes.
+const SCHEMA: u32 = 1;
+
+/// Where rpm is in a root.
+const RPM: &str = "/usr/bin/rpm";
+
+/// Where the packages are seen inside; `/run` is in memory, so no trace of it stays in the upper.
+const PACKAGES_INSIDE: &str = "/run/packages";
+
+/// The longest that a transaction may take, in milliseconds.
+const WALL_MS: u64 = 30 * 60 * 1000;
+
+/// How much rpm says of a failure is passed on.
+const MAX_LINES: usize = 20;
+
+/// Whatever is in these directories is different each time.
+const DROPPED_BELOW: [&str; 3] = ["/var/log", "/var/cache", "/var/lib/systemd"];
+
+/// Files that are different each time, or identify a machine.
+const DROPPED_FILES: [&str; 11] = [
+    "/etc/.pwd.lock",
+    "/etc/.updated",
+    "/etc/group-",
+    "/etc/gshadow-",
+    "/etc/machine-id",
+    "/etc/passwd-",
+    "/etc/shadow-",
+    "/etc/subgid-",
+    "/etc/subuid-",
+    "/var/.updated",
+    "/var/lib/dbus/machine-id",
+];
+
+/// The lock of the database. The journal beside it stays: without it only those could read the database
+/// who may write its directory.
+const DATABASE_LOCK: &str = ".rpm.lock";
+
+/// Reasons why the set's own rpm could not install it.
+#[derive(Debug, thiserror::Error)]
+pub enum TransactionFault {
+    /// The set has no rpm.
+    #[error("a root with rpm's database needs rpm among its packages")]
+    NoRpm,
+    /// The sandbox could not be started.
+    #[error("cannot start rpm over the packages' layers")]
+    Sandbox(#[from] SandboxError),
+    /// rpm did not end well: a scriptlet failed that must not, or the packages cannot be installed.
+    #[error("the packages' own rpm cannot install them: {end}{}", shown(.lines))]
+    Failed {
+        /// How it ended.
+        end: String,
+        /// The last lines that it said.
+        lines: Vec<String>,
+    },
+    /// What it changed cannot become a layer.
+    #[error("cannot keep what installing the packages changed: {problem}")]
+    Changes {
+        /// Why, with path and operation.
+        problem: String,
+    },
+}
+
+fn shown(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("\n  {line}")).collect()
+}
+
+/// Whether the packages of a stack have rpm among them.
+pub(super) fn has_rpm(lowers: &[PathBuf]) -> bool {
+    lowers.iter().any(|lower| lower.join(&RPM[1..]).is_file())
+}
+
+/// Returns the layer of what the scriptlets and triggers of a set change.
+pub(super) fn changes(
+    store: &LayerStore,
+    plan: &RootPlan,
+    requests: &[LayerRequest],
+    sandbox: &Sandbox,
+) -> Result<Layer, RootError> {
+    let key = key("transaction", requests);
+    store.make(&plan.lease, &key, |staging| {
+        let work = Work { staging, lowers: &plan.lowers, sandbox };
+        let newest = work.add_packages(requests)?;
+        let database = work.database()?;
+        let said = work.install(&[], newest)?;
+        let is_dropped = |path: &Path| {
+            path == database
+                || DROPPED_BELOW.iter().any(|top| path.parent() == Some(Path::new(top)))
+                || DROPPED_FILES.iter().any(|file| path == Path::new(file))
+        };
+        let root = work.keep(&PruneOptions { setuid: store.setuid(), newest, is_dropped: &is_dropped })?;
+        Ok(store.describe_directory(&root, said)?)
+    })
+}
+
+/// Returns the layer of rpm's database in which the packages of a set are installed.
+pub(super) fn database(
+    store: &LayerStore,
+    plan: &RootPlan,
+    requests: &[LayerRequest],
+    sandbox: &Sandbox,
+) -> Result<Layer, RootError> {
+    let key = key("rpmdb", requests);
+    store.make(&plan.lease, &key, |staging| {
+        let work = Work { staging, lowers: &plan.lowers, sandbox };
+        let newest = work.add_packages(requests)?;
+        let database = work.database()?;
+        let said = work.install(&["--justdb"], newest)?;
+        let is_dropped = |path: &Path| {
+            // Only what leads to the database, and what is in it.
+            !database.starts_with(path)
+                && (!path.starts_with(&database) || path == database.join(DATABASE_LOCK))
+        };
+        let root = work.keep(&PruneOptions { setuid: store.setuid(), newest, is_dropped: &is_dropped })?;
+        Ok(store.describe_directory(&root, said)?)
+    })
+}
+
+fn key(kind: &str, requests: &[LayerRequest]) -> LayerKey {
+    let packages: BTreeMap<&str, ()> = requests.iter().map(|request| (request.sha256.as_str(), ())).collect();
+    let mut hasher = ContentHasher::new(kind, SCHEMA);
+    hasher.list("packages", packages.into_keys());
+    LayerKey::of_kind(kind, &hasher.finish()).expect("the kinds of this module are lower-case letters")
+}
+
+/// A layer in the making.
+struct Work<'a> {
+    staging: &'a Path,
+    lowers: &'a [PathBuf],
+    sandbox: &'a Sandbox,
+}
+
+impl Work<'_> {
+    fn packages(&self) -> PathBuf {
+        self.staging.join("packages")
+    }
+
+    /// Puts the package files into one directory, verified; returns when the newest was built, in
+    /// seconds since 1970.
+    fn add_packages(&self, requests: &[LayerRequest]) -> Result<i64, RootError> {
+        let directory = self.packages();
+        fs::create_dir(&directory).context("make", &directory)?;
+        let each: BTreeMap<&str, &LayerRequest> =
+            requests.iter().map(|request| (request.sha256.as_str(), request)).collect();
+        let mut newest = 0;
+        for (sha256, request) in each {
+            let path = directory.join(sha256);
+            if fs::hard_link(&request.path, &path).is_err() {
+                fs::copy(&request.path, &path).context("copy", &request.path)?;
+            }
+            let mut file = File::open(&path).context("open", &path)?;
+            verify_sha256(&mut file, request)?;
+            let (nevra, time) = identity_and_build_time(&path)?;
+            newest = newest.max(i64::from(time));
+            // rpm installs those that do not need each other in the order of their names.
+            let named = directory.join(format!("{nevra}.{sha256}.rpm"));
+            fs::rename(&path, &named).context("rename", &path)?;
+        }
+        Ok(newest)
+    }
+
+    /// Returns where this rpm keeps its database.
+    fn database(&self) -> Result<PathBuf, RootError> {
+        let captured = self.run(self.spec(vec!["--eval".to_owned(), "%{_dbpath}".to_owned()]))?;
+        let said = String::from_utf8_lossy(&captured.stdout).trim().to_owned();
+        let path = PathBuf::from(&said);
+        if captured.outcome.is_success() && path.is_absolute() && path.parent().is_some() {
+            return Ok(path);
+        }
+        let lines = last_lines(&captured);
+        Err(TransactionFault::Failed { end: format!("its database is at `{said}`"), lines }.into())
+    }
+
+    /// Installs everything; returns what rpm warned of.
+    fn install(&self, options: &[&str], newest: i64) -> Result<Vec<String>, RootError> {
+        // The layers were verified, dependencies are their solver's business, and what two packages
+        // disagree about was reported when they were stacked. The two excluded directories are the
+        // sandbox's own.
+        let fixed = [
+            "--install",
+            "--nodeps",
+            "--nosignature",
+            "--nodigest",
+            "--noplugins",
+            "--replacefiles",
+            "--ignoresize",
+            "--excludepath=/dev",
+            "--excludepath=/proc",
+        ];
+        let mut arguments: Vec<String> =
+            fixed.iter().chain(options).map(|option| (*option).to_owned()).collect();
+        let mut names: Vec<String> = Vec::new();
+        let directory = self.packages();
+        for entry in fs::read_dir(&directory).context("list", &directory)? {
+            names.push(entry.context("list", &directory)?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        arguments.extend(names.iter().map(|name| format!("{PACKAGES_INSIDE}/{name}")));
+        let mut spec = self.spec(arguments);
+        spec.upper = Upper::Disk { dir: self.staging.join("overlay") };
+        spec.environment.insert("SOURCE_DATE_EPOCH".to_owned(), newest.to_string());
+        spec.binds.push(BindMount { source: directory, target: PACKAGES_INSIDE.into(), read_only: true });
+        let captured = self.run(spec)?;
+        let lines = last_lines(&captured);
+        if captured.outcome.is_success() {
+            // Whatever else was said is the scriptlets' own talk.
+            let is_warning = |line: &String| line.starts_with("warning: ") || line.starts_with("error: ");
+            return Ok(lines.into_iter().filter(is_warning).collect());
+        }
+        Err(TransactionFault::Failed { end: captured.outcome.end.to_string(), lines }.into())
+    }
+
+    fn spec(&self, arguments: Vec<String>) -> SandboxSpec {
+        let arguments = std::iter::once(RPM.to_owned()).chain(arguments).collect();
+        let mut spec = SandboxSpec::new(self.lowers.to_vec(), arguments);
+        (spec.uid, spec.gid) = (0, 0);
+        spec.capabilities = Capabilities::PackageTransaction;
+        spec.limits = Limits { wall_ms: Some(WALL_MS), ..Limits::default() };
+        spec
+    }
+
+    fn run(&self, spec: SandboxSpec) -> Result<Captured, RootError> {
+        Ok(self.sandbox.capture(&spec).map_err(TransactionFault::from)?)
+    }
+
+    /// Makes what the transaction left the root of the layer; returns it.
+    fn keep(&self, options: &PruneOptions<'_>) -> Result<PathBuf, RootError> {
+        let (overlay, root) = (self.staging.join("overlay"), self.staging.join("root"));
+        let upper = overlay.join("upper");
+        prune(&upper, self.lowers, options).map_err(|fault| match fault {
+            PruneFault::Io { operation, path, source } => {
+                RootError::Layer(LayerError::Io { operation, path, source })
+            }
+            elsewhere @ PruneFault::Elsewhere { .. } => {
+                TransactionFault::Changes { problem: elsewhere.to_string() }.into()
+            }
+        })?;
+        fs::rename(&upper, &root).context("move into the store", &upper)?;
+        for directory in [overlay, self.packages()] {
+            remove_tree(&directory).context("remove", &directory)?;
+        }
+        Ok(root)
+    }
+}
+
+/// Returns the last lines that a program said.
+fn last_lines(captured: &Captured) -> Vec<String> {
+    let text = [captured.stdout.as_slice(), captured.stderr.as_slice()].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    lines.iter().skip(lines.len().saturating_sub(MAX_LINES)).map(|line| (*line).to_owned()).collect()
+}
