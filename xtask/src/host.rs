@@ -31,6 +31,7 @@ const BUILD: [Need; 4] = [
 
 const TEST: [Need; 10] = [
     Need { file: "/usr/bin/rpm", package: "rpm" },
+    Need { file: "/usr/bin/bwrap", package: "bubblewrap" },
     Need { file: "/usr/bin/createrepo_c", package: "createrepo-c" },
     Need { file: "/usr/bin/dnf", package: "dnf" },
     Need { file: "/usr/lib/python3/dist-packages/dnf-plugins/builddep.py", package: "dnf-plugins-core" },

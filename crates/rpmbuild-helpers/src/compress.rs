@@ -67,6 +67,10 @@ pub(crate) fn plan(call: &Call) -> Result<Plan, Oddity> {
         _ => return Err(Oddity::Arguments),
     };
     let root = call.build_root()?;
+    if !root.is_absolute() || !root.is_dir() {
+        // The script goes on where it is.
+        return Err(Oddity::RootName);
+    }
     let base = with_ending(root, &prefix);
     let (mut pages, mut links, mut names) = (Vec::new(), Vec::new(), BTreeSet::new());
     for pattern in DIRECTORIES {

@@ -12,8 +12,8 @@ pub(crate) enum Oddity {
     /// The environment lacks something, or holds something that changes what the script does.
     #[error("the environment variable `{0}` is unusual")]
     Environment(&'static str),
-    /// The build root's path holds characters that patterns of the script take for operators.
-    #[error("the path of the build root holds characters that are operators in patterns")]
+    /// The build root is no directory, or its path holds characters that patterns of the script take for operators.
+    #[error("the build root is no directory, or its path holds characters that are operators in patterns")]
     RootName,
     /// A file's name holds characters that shells or tools take for something else.
     #[error("the name of `{}` holds unusual characters", .0.display())]

@@ -1,10 +1,14 @@
-//! `worker`: what building one trivial package costs, with everything around it.
+//! `worker`: what building one package costs, with everything around it.
 //!
 //! Ours is the command that the scheduler runs, `pkgworker --job`, with the job that the scheduler made, in a
-//! tree whose layers are unpacked already. The peer is the plain way: `tar -x` of a worker archive, `dnf
-//! install` of the build requirements, `rpmbuild --rebuild` in a chroot, its metadata cached already and its
-//! cleaning up not counted. They take turns, so that what else the machine does meets both.
+//! tree whose layers are unpacked already; with the native stand-ins for rpmbuild's scripts, and without them. The
+//! first peer is the plain way: `tar -x` of a worker archive, `dnf install` of the build requirements, `rpmbuild
+//! --rebuild` in a chroot; the second installs the whole root with dnf and runs rpmbuild under bubblewrap. Their
+//! metadata is cached and their cleaning up is not counted. All take turns, so that what else the machine does
+//! meets all. `%check` runs nowhere.
 
+mod bubblewrap;
+mod dnf;
 mod layers;
 mod ours;
 mod peer;
@@ -17,8 +21,9 @@ use crate::error::BenchError;
 use crate::figures::{Figures, Metric, table};
 use crate::machine::Machine;
 use crate::measure::Cost;
-use crate::tree::{Tree, With, prepare};
+use crate::tree::{Tree, With, copy, prepare};
 use crate::{Conclusion, Place};
+use bubblewrap::Bubblewrap;
 use ours::{Ours, OursCost};
 use peer::{Peer, PeerCost};
 
@@ -31,60 +36,100 @@ struct Package {
     /// Its `BuildRequires`.
     requires: &'static [&'static str],
     /// The most processor time that the whole worker may use, in milliseconds.
-    goal: f64,
+    goal: Option<f64>,
+    /// It is built once in so many rounds.
+    rarity: u32,
 }
 
-const PACKAGES: [Package; 2] = [
+const PACKAGES: [Package; 3] = [
     Package {
         name: "bench-noarch",
         figure: "noarch",
         title: "trivial noarch package",
         requires: &["coreutils"],
-        goal: 60.0,
+        goal: Some(60.0),
+        rarity: 1,
     },
     Package {
         name: "bench-c",
         figure: "c",
         title: "package of one C file",
         requires: &["gcc", "pkgconfig(expat)"],
-        goal: 150.0,
+        goal: Some(150.0),
+        rarity: 1,
+    },
+    Package {
+        name: "jq",
+        figure: "jq",
+        title: "jq, a real package",
+        requires: &["autoconf", "automake", "libtool", "millwright-rpm-macros", "pkgconfig(oniguruma)"],
+        goal: None,
+        rarity: 5,
     },
 ];
 
+/// Specs of the distribution that the last package is and needs.
+const REAL: [&str; 3] = ["jq", "millwright-rpm-macros", "oniguruma"];
+
 /// The most processor time that anything but rpmbuild may use, in milliseconds.
 const OVERHEAD_GOAL: f64 = 5.0;
+
+/// The most memory that the worker itself may have resident, in MiB.
+const MEMORY_GOAL: f64 = 60.0;
 
 /// What was measured of one package.
 #[derive(Default)]
 struct Samples {
     ours: Vec<OursCost>,
+    untuned: Vec<OursCost>,
     peer: Vec<PeerCost>,
+    bubblewrap: Vec<PeerCost>,
+    /// Most memory of the worker itself, in MiB.
+    memory: Vec<f64>,
 }
 
 /// Runs the benchmark.
 pub(crate) fn run(place: &Place, runs: u32) -> Result<Conclusion, BenchError> {
-    prepare(place, With::Toolchain)?;
-    let specs = place.root.join("crates/bench/specs");
-    let tree = Tree::new(place, place.scratch.join("tree"), &specs, With::Toolchain)?;
-    tree.millwright("build", &["build", "--offline"])?;
+    prepare(place, With::Sources)?;
+    let specs = place.scratch.join("specs");
+    copy(&place.root.join("crates/bench/specs"), &specs)?;
+    for name in REAL {
+        copy(&place.root.join("SPECS").join(name), &specs.join(name))?;
+    }
+    let tree = Tree::new(place, place.scratch.join("tree"), &specs, With::Sources)?;
+    tree.millwright("build", &["build", "--offline", "--run-check=false"])?;
     tree.millwright("export", &["worker", "--export", "worker_chroot.tar"])?;
-    let ours = PACKAGES.iter().map(|package| Ours::new(&tree, package)).collect::<Result<Vec<_>, _>>()?;
+    let ours =
+        PACKAGES.iter().map(|package| Ours::new(&tree, package.name)).collect::<Result<Vec<_>, _>>()?;
     let peer = Peer::new(&tree, place.scratch.join("peer"))?;
-    let mut samples = [Samples::default(), Samples::default()];
-    // The first round fills what both keep: page cache, dnf's metadata.
+    let bubblewrap = Bubblewrap::new(&tree, place.scratch.join("bubblewrap"))?;
+    let mut samples = [Samples::default(), Samples::default(), Samples::default()];
+    // The first round fills what all keep: page cache, dnf's metadata.
     for round in 0..=runs {
         for ((package, ours), samples) in PACKAGES.iter().zip(&ours).zip(&mut samples) {
-            let (our_cost, peer_cost) = (ours.build(&tree)?, peer.build(ours, package)?);
-            if our_cost.packages != peer_cost.packages {
-                return Err(BenchError::DifferentWork {
-                    package: package.name.to_owned(),
-                    ours: our_cost.packages,
-                    peer: peer_cost.packages,
-                });
+            if round % package.rarity != 0 {
+                continue;
             }
-            if round > 0 {
-                samples.ours.push(our_cost);
-                samples.peer.push(peer_cost);
+            let tuned = ours.build(&tree, true)?;
+            let untuned = ours.build(&tree, false)?;
+            let plain = peer.build(ours, package.requires)?;
+            let wrapped = bubblewrap.build(ours, package.requires)?;
+            for other in [&untuned.packages, &plain.packages, &wrapped.packages] {
+                if tuned.packages != *other {
+                    return Err(BenchError::DifferentWork {
+                        package: package.name.to_owned(),
+                        ours: tuned.packages,
+                        peer: other.clone(),
+                    });
+                }
+            }
+            let memory = ours.peak_memory(&tree)?;
+            if round > 0 || runs < package.rarity {
+                samples.ours.push(tuned);
+                samples.untuned.push(untuned);
+                samples.peer.push(plain);
+                samples.bubblewrap.push(wrapped);
+                samples.memory.push(memory);
             }
         }
     }
@@ -133,54 +178,67 @@ type Row = (&'static str, String, Option<Metric>);
 
 fn rows(package: &Package, samples: &Samples) -> Vec<Row> {
     let ours = |value: fn(&OursCost) -> f64| samples.ours.iter().map(value).collect::<Vec<f64>>();
+    let untuned = |value: fn(&OursCost) -> f64| samples.untuned.iter().map(value).collect::<Vec<f64>>();
     let peer = |value: fn(&PeerCost) -> f64| samples.peer.iter().map(value).collect::<Vec<f64>>();
-    let row = |key, title: &str, metric| (key, title.to_owned(), metric);
+    let wrapped = |value: fn(&PeerCost) -> f64| samples.bubblewrap.iter().map(value).collect::<Vec<f64>>();
+    let row = |key, title: &str, metric: Option<Metric>| (key, title.to_owned(), metric);
+    let milliseconds = |values: &[f64]| Metric::of("ms", values);
+    let processor = |values: &[f64]| Metric::of("ms CPU", values);
+    let goal = |metric: Metric| match package.goal {
+        Some(goal) => metric.at_most(goal),
+        None => metric,
+    };
+    let whole_cpu = || processor(&ours(|cost| cpu(cost.whole)));
+    let whole_wall = || milliseconds(&ours(|cost| wall(cost.whole)));
+    let rpmbuild_cpu = || processor(&ours(|cost| cost.rpmbuild_cpu));
+    let rpmbuild_wall = || milliseconds(&ours(|cost| cost.rpmbuild_wall));
+    let with = |metric: Option<Metric>, values: Vec<f64>| metric.map(|metric| metric.beside(&values));
     vec![
         row(
             "cpu",
-            "whole worker, CPU",
-            Metric::of("ms CPU", &ours(|cost| cpu(cost.whole)))
-                .map(|metric| metric.beside(&peer(|cost| cpu(cost.whole()))).at_most(package.goal)),
+            "whole worker, CPU, beside tar and dnf",
+            with(whole_cpu(), peer(|cost| cpu(cost.whole()))).map(goal),
         ),
+        row("wall", "whole worker, wall", with(whole_wall(), peer(|cost| wall(cost.whole())))),
         row(
-            "wall",
-            "whole worker, wall",
-            Metric::of("ms", &ours(|cost| wall(cost.whole)))
-                .map(|metric| metric.beside(&peer(|cost| wall(cost.whole())))),
+            "bubblewrap_cpu",
+            "  CPU, beside bubblewrap",
+            with(whole_cpu(), wrapped(|cost| cpu(cost.whole()))),
         ),
+        row("bubblewrap_wall", "  wall", with(whole_wall(), wrapped(|cost| wall(cost.whole())))),
+        row("untuned_cpu", "  CPU, beside ours untuned", with(whole_cpu(), untuned(|cost| cpu(cost.whole)))),
         row(
             "rpmbuild_cpu",
-            "  rpmbuild, CPU",
-            Metric::of("ms CPU", &ours(|cost| cost.rpmbuild_cpu))
-                .map(|metric| metric.beside(&peer(|cost| cpu(cost.rpmbuild)))),
+            "  rpmbuild, CPU, in a chroot",
+            with(rpmbuild_cpu(), peer(|cost| cpu(cost.rpmbuild))),
         ),
+        row("rpmbuild_wall", "  rpmbuild, wall", with(rpmbuild_wall(), peer(|cost| wall(cost.rpmbuild)))),
         row(
-            "rpmbuild_wall",
-            "  rpmbuild, wall",
-            Metric::of("ms", &ours(|cost| cost.rpmbuild_wall))
-                .map(|metric| metric.beside(&peer(|cost| wall(cost.rpmbuild)))),
+            "untuned_rpmbuild_cpu",
+            "  rpmbuild untuned, CPU, in a chroot",
+            with(processor(&untuned(|cost| cost.rpmbuild_cpu)), peer(|cost| cpu(cost.rpmbuild))),
         ),
         row(
             "overhead_cpu",
             "  all but rpmbuild, CPU",
-            Metric::of("ms CPU", &ours(OursCost::overhead_cpu))
-                .map(|metric| metric.beside(&peer(|cost| cpu(cost.root()))).at_most(OVERHEAD_GOAL)),
+            with(processor(&ours(OursCost::overhead_cpu)), peer(|cost| cpu(cost.root)))
+                .map(|metric| metric.at_most(OVERHEAD_GOAL)),
         ),
-        row(
-            "sandbox_cpu",
-            "    of it the sandbox, CPU",
-            Metric::of("ms CPU", &ours(|cost| cost.sandbox_cpu)),
-        ),
+        row("sandbox_cpu", "    of it the sandbox, CPU", processor(&ours(|cost| cost.sandbox_cpu))),
         row(
             "overhead_wall",
             "  all but rpmbuild, wall",
-            Metric::of("ms", &ours(OursCost::overhead_wall))
-                .map(|metric| metric.beside(&peer(|cost| wall(cost.root())))),
+            with(milliseconds(&ours(OursCost::overhead_wall)), peer(|cost| wall(cost.root))),
         ),
         row(
             "worker_overhead_wall",
             "  overhead_seconds of its result",
-            Metric::of("ms", &ours(|cost| cost.told_overhead)),
+            milliseconds(&ours(|cost| cost.told_overhead)),
+        ),
+        row(
+            "memory",
+            "  most memory of pkgworker itself",
+            Metric::of("MiB", &samples.memory).map(|metric| metric.at_most(MEMORY_GOAL)),
         ),
     ]
 }

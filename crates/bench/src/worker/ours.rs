@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use buildroot::{
@@ -11,13 +12,16 @@ use buildroot::{
 use rpm_model::{JobDocument, ResultDocument};
 use serde::de::DeserializeOwned;
 
-use super::{Package, cpu, wall};
+use super::{cpu, wall};
 use crate::error::BenchError;
-use crate::measure::{Cost, run};
+use crate::measure::{Cost, run, run_watched};
 use crate::tree::{Tree, empty_directory};
 
 /// A program that does nothing.
 const EMPTY_PROGRAM: &str = "/usr/bin/true";
+
+/// How long between two looks at a worker's memory.
+const GLANCE: Duration = Duration::from_millis(1);
 
 /// How often the empty sandbox runs for one figure of it.
 const EMPTY_RUNS: usize = 5;
@@ -60,9 +64,9 @@ impl OursCost {
 }
 
 impl Ours {
-    /// Takes the job that `millwright build` left.
-    pub(super) fn new(tree: &Tree, package: &Package) -> Result<Self, BenchError> {
-        let job_file = tree.path(&format!("build/work/jobs/{}/job.json", package.name));
+    /// Takes the job that `millwright build` left of a package.
+    pub(super) fn new(tree: &Tree, name: &'static str) -> Result<Self, BenchError> {
+        let job_file = tree.path(&format!("build/work/jobs/{name}/job.json"));
         let job: JobDocument = read(&job_file, "job document")?;
         let layers = LayerStore::open(&tree.path("build/cache/layers"), SetuidPolicy::Strip)?;
         let requests: Vec<LayerRequest> = job.lock.packages().iter().map(LayerRequest::from).collect();
@@ -76,15 +80,41 @@ impl Ours {
         empty.binds.push(BindMount { source: top, target: "/build".into(), read_only: false });
         let sandbox = Sandbox::with_init(&tree.program("buildroot-init"));
         let srpm = PathBuf::from(&job.srpm_path);
-        Ok(Self { srpm, job, name: package.name, job_file, sandbox, empty })
+        Ok(Self { srpm, job, name, job_file, sandbox, empty })
     }
 
-    /// Builds it once.
-    pub(super) fn build(&self, tree: &Tree) -> Result<OursCost, BenchError> {
+    /// Builds it once, with the native stand-ins for rpmbuild's scripts or without.
+    pub(super) fn build(&self, tree: &Tree, tuned: bool) -> Result<OursCost, BenchError> {
+        let output = tree.path("measured");
+        let (mut command, result_file) = self.command(tree, tuned)?;
+        let whole = run(&mut command, &tree.path(&format!("{}.log", self.name)))?;
+        self.cost(whole, &result_file, &output)
+    }
+
+    /// Builds it once more and returns the most memory that the worker itself had resident, in MiB.
+    ///
+    /// The kernel keeps the largest value for as long as the process lives; it is read until then.
+    pub(super) fn peak_memory(&self, tree: &Tree) -> Result<f64, BenchError> {
+        let (mut command, _) = self.command(tree, true)?;
+        let peak = Mutex::new(0.0_f64);
+        run_watched(&mut command, &tree.path("memory.log"), |process| {
+            while let Some(mebibytes) = resident(process) {
+                if let Ok(mut peak) = peak.lock() {
+                    *peak = peak.max(mebibytes);
+                }
+                std::thread::sleep(GLANCE);
+            }
+        })?;
+        Ok(peak.into_inner().unwrap_or_default())
+    }
+
+    /// Returns the command that builds it, and where its result will be.
+    fn command(&self, tree: &Tree, tuned: bool) -> Result<(Command, PathBuf), BenchError> {
         let output = tree.path("measured");
         empty_directory(&output)?;
         let (result_file, work) = (output.join("result.json"), tree.path("build/worker/chroot"));
         let mut command = tree.command("pkgworker", &["--lifeline"]);
+        command.args((!tuned).then_some("--untuned"));
         command
             .arg("--job")
             .arg(&self.job_file)
@@ -98,8 +128,11 @@ impl Ours {
             .arg(tree.path("build/cache/layers"))
             .arg("--log-file")
             .arg(output.join("build.log"));
-        let whole = run(&mut command, &tree.path(&format!("{}.log", self.name)))?;
-        let result: ResultDocument = read(&result_file, "result document")?;
+        Ok((command, result_file))
+    }
+
+    fn cost(&self, whole: Cost, result_file: &Path, output: &Path) -> Result<OursCost, BenchError> {
+        let result: ResultDocument = read(result_file, "result document")?;
         let sandbox = self.sandbox_cost(&output.join("true.log"))?;
         let mut packages: Vec<String> = result.rpms.iter().map(|rpm| rpm.nevra.file_name()).collect();
         packages.sort();
@@ -140,6 +173,14 @@ impl Ours {
     }
 }
 
+/// Returns the most memory that a process had resident so far, in MiB; `None` when it has ended.
+fn resident(process: u32) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes / 1024.0)
+}
+
 /// Returns the middle of some costs, of wall and processor time each on its own.
 fn middle(costs: Vec<Cost>) -> Cost {
     let middle = |value: fn(&Cost) -> Duration| {
@@ -150,7 +191,7 @@ fn middle(costs: Vec<Cost>) -> Cost {
     Cost { wall: middle(|cost| cost.wall), cpu: middle(|cost| cost.cpu) }
 }
 
-fn read<T: DeserializeOwned>(path: &Path, what: &'static str) -> Result<T, BenchError> {
+pub(super) fn read<T: DeserializeOwned>(path: &Path, what: &'static str) -> Result<T, BenchError> {
     let bytes = fs::read(path).map_err(BenchError::io("read", path))?;
     serde_json::from_slice(&bytes).map_err(|source| BenchError::Document {
         what,

@@ -1,35 +1,35 @@
-//! The peer: a worker archive, dnf and rpmbuild in a chroot.
+//! The first peer: a worker archive, dnf and rpmbuild in a chroot.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::Package;
+use super::dnf::Dnf;
 use super::ours::Ours;
 use crate::error::BenchError;
 use crate::measure::{Cost, run};
 use crate::tree::{Tree, empty_directory, files_below};
 
 /// `_topdir` in the chroot.
-const TOP: &str = "build";
+pub(super) const TOP: &str = "build";
 
 /// What a person types: mounts that vanish with their namespace, then rpmbuild.
 const BUILD: &str = r#"mount -t proc proc "$1/proc"
 mount --bind /dev "$1/dev"
 exec chroot "$1" /usr/bin/env -i PATH=/usr/bin:/usr/sbin HOME=/root LC_ALL=C.UTF-8 TZ=UTC \
-    rpmbuild --rebuild --define "_topdir /build" --define "dist .mw1" "/build/$2""#;
+    rpmbuild --rebuild --nocheck --define "_topdir /build" --define "dist .mw1" "/build/$2""#;
 
 /// The peer's archive and directories.
 pub(super) struct Peer {
     directory: PathBuf,
     archive: PathBuf,
-    toolchain: PathBuf,
+    dnf: Dnf,
 }
 
 /// What one build cost.
 pub(super) struct PeerCost {
-    unpack: Cost,
-    install: Cost,
+    /// Making the build root.
+    pub(super) root: Cost,
     pub(super) rpmbuild: Cost,
     /// Names of the packages, sorted.
     pub(super) packages: Vec<String>,
@@ -38,12 +38,7 @@ pub(super) struct PeerCost {
 impl PeerCost {
     /// Returns all of it.
     pub(super) fn whole(&self) -> Cost {
-        self.root() + self.rpmbuild
-    }
-
-    /// Returns what making the build root cost.
-    pub(super) fn root(&self) -> Cost {
-        self.unpack + self.install
+        self.root + self.rpmbuild
     }
 }
 
@@ -52,16 +47,8 @@ impl Peer {
     /// packages in the archive would nearly double its size.
     pub(super) fn new(tree: &Tree, directory: PathBuf) -> Result<Self, BenchError> {
         empty_directory(&directory)?;
-        let home = directory.join("home");
-        fs::create_dir_all(&home).map_err(BenchError::io("create", &home))?;
-        // Debian's rpm has its database elsewhere; dnf must find the worker's.
-        let macros = home.join(".rpmmacros");
-        fs::write(&macros, "%_dbpath /var/lib/rpm\n").map_err(BenchError::io("write", &macros))?;
-        let peer = Self {
-            archive: directory.join("worker_chroot.tar.gz"),
-            toolchain: tree.path("build/toolchain_rpms"),
-            directory,
-        };
+        let dnf = Dnf::new(tree, &directory)?;
+        let peer = Self { archive: directory.join("worker_chroot.tar.gz"), dnf, directory };
         empty_directory(&peer.root())?;
         let exported = tree.path("build/worker/worker_chroot.tar");
         let log = peer.log("archive");
@@ -77,16 +64,13 @@ impl Peer {
     }
 
     /// Builds the SRPM of one of our jobs once.
-    pub(super) fn build(&self, ours: &Ours, package: &Package) -> Result<PeerCost, BenchError> {
+    pub(super) fn build(&self, ours: &Ours, requires: &[&str]) -> Result<PeerCost, BenchError> {
         let root = self.root();
         empty_directory(&root)?;
         let unpack =
             run(Command::new("tar").arg("-xzf").arg(&self.archive).arg("-C").arg(&root), &self.log("tar"))?;
-        let install = run(self.dnf().args(package.requires), &self.log("dnf"))?;
-        let top = root.join(TOP);
-        fs::create_dir_all(&top).map_err(BenchError::io("create", &top))?;
-        let srpm = ours.srpm.file_name().unwrap_or_default();
-        fs::copy(&ours.srpm, top.join(srpm)).map_err(BenchError::io("copy", &ours.srpm))?;
+        let install = run(self.dnf.install(&root).args(requires), &self.log("dnf"))?;
+        let srpm = place_srpm(&root, ours)?;
         let rpmbuild = run(
             Command::new("unshare")
                 .args(["--mount", "--propagation", "private", "--", "/bin/sh", "-ec", BUILD, "sh"])
@@ -94,26 +78,7 @@ impl Peer {
                 .arg(srpm),
             &self.log("rpmbuild"),
         )?;
-        let name = |path: PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
-        let mut packages: Vec<String> =
-            files_below(&top.join("RPMS"))?.into_iter().filter_map(name).collect();
-        packages.sort();
-        Ok(PeerCost { unpack, install, rpmbuild, packages })
-    }
-
-    /// Returns dnf over the toolchain alone, its metadata kept from run to run.
-    fn dnf(&self) -> Command {
-        let mut command = Command::new("dnf");
-        command
-            .env("HOME", self.directory.join("home"))
-            .args(["-y", "-q", "--nogpgcheck", "--releasever=1", "--forcearch=x86_64"])
-            .args(["--setopt=reposdir=/nonexistent", "--setopt=plugins=0", "--setopt=install_weak_deps=0"])
-            .arg("--setopt=module_platform_id=platform:x")
-            .arg(format!("--setopt=cachedir={}", self.directory.join("cache").display()))
-            .arg(format!("--installroot={}", self.root().display()))
-            .arg(format!("--repofrompath=toolchain,file://{}", self.toolchain.display()))
-            .args(["--repo=toolchain", "install"]);
-        command
+        Ok(PeerCost { root: unpack + install, rpmbuild, packages: built(&root)? })
     }
 
     fn root(&self) -> PathBuf {
@@ -123,4 +88,22 @@ impl Peer {
     fn log(&self, name: &str) -> PathBuf {
         self.directory.join(format!("{name}.log"))
     }
+}
+
+/// Copies the SRPM of a job into a root's `_topdir` and returns its name.
+pub(super) fn place_srpm(root: &Path, ours: &Ours) -> Result<String, BenchError> {
+    let top = root.join(TOP);
+    fs::create_dir_all(&top).map_err(BenchError::io("create", &top))?;
+    let srpm = ours.srpm.file_name().unwrap_or_default();
+    fs::copy(&ours.srpm, top.join(srpm)).map_err(BenchError::io("copy", &ours.srpm))?;
+    Ok(srpm.to_string_lossy().into_owned())
+}
+
+/// Returns the names of the packages that were built in a root, sorted.
+pub(super) fn built(root: &Path) -> Result<Vec<String>, BenchError> {
+    let name = |path: PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let mut packages: Vec<String> =
+        files_below(&root.join(TOP).join("RPMS"))?.into_iter().filter_map(name).collect();
+    packages.sort();
+    Ok(packages)
 }

@@ -12,7 +12,7 @@ use pkgworker::{
     find_kept, rerun, unused,
 };
 use report::{Event, ExitStatus, Failure};
-use rpm_model::{CleanPolicy, FailureClass, JobDocument, Outcome, ResultDocument};
+use rpm_model::{CleanPolicy, FailureClass, JobDocument, Outcome, ResultDocument, TuningMode};
 
 use super::{Pipeline, environment};
 
@@ -115,8 +115,10 @@ impl Pipeline<'_> {
             stop_before: None,
             on_phase: &on_phase,
         };
-        // A compiler cache would spare the build from opening what it compiles with.
-        let answer = unused(&JobDocument { ccache: None, ..job.clone() }, &host).map_err(environment);
+        // A compiler cache would spare the build from opening what it compiles with, stand-ins for rpmbuild's scripts
+        // what these call.
+        let answer = unused(&JobDocument { ccache: None, tuning: TuningMode::Off, ..job.clone() }, &host)
+            .map_err(environment);
         match fs::remove_dir_all(&output) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(environment(error)),
             _ => answer,
