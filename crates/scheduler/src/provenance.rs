@@ -54,7 +54,7 @@ impl ProvenanceWriter {
             generation,
             worker_semantics: WORKER_SEMANTICS,
             invocation: Invocation { arguments, environment, working_directory },
-            tuned: false,
+            tuned: !result.tuning.stand_ins.is_empty(),
             host: &self.host,
             finished_at: seconds_since_1970(),
         });
