@@ -255,8 +255,8 @@ pub(crate) struct Common {
     pub(crate) config: Option<PathBuf>,
     /// The tree's root [default: the current directory or the nearest one above it that holds configs/millwright.toml]
     // Without a directory it means something else to `shell` alone, see `asks_for_root`.
-    #[arg(long, global = true, value_name = "DIR", num_args = 0..=1, default_missing_value = "")]
-    root: Option<PathBuf>,
+    #[arg(long, global = true, value_name = "DIR")]
+    root: Option<Option<PathBuf>>,
     /// Print events as JSON lines on standard output
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -391,12 +391,12 @@ enum Handling {
 impl Common {
     /// Returns the tree's root as given.
     pub(crate) fn root(&self) -> Option<&Path> {
-        self.root.as_deref().filter(|root| !root.as_os_str().is_empty())
+        self.root.as_ref()?.as_deref()
     }
 
     /// Returns whether `--root` was given without a directory, which asks `shell` to be root inside.
     pub(crate) fn asks_for_root(&self) -> bool {
-        self.root.as_ref().is_some_and(|root| root.as_os_str().is_empty())
+        self.root == Some(None)
     }
 
     /// Returns the configuration that the flags state; paths become absolute against the current directory.

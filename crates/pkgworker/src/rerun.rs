@@ -49,7 +49,9 @@ pub fn rerun(
     host: &RerunHost<'_>,
 ) -> Result<Rerun, WorkerError> {
     let places = JobDirectories::below(directory);
-    let mut spec = sandbox_spec(&kept.job, kept.lowers(host.layers)?, &places, true);
+    // Held to the end of this function, and its layers with it.
+    let root = kept.root(host.layers, host.sandbox)?;
+    let mut spec = sandbox_spec(&kept.job, root.lowers.clone(), &places, true);
     spec.upper = Upper::Disk { dir: places.upper.clone() };
     let file = spec_file(&places.top.join("SPECS"))?;
     for argument in &mut spec.arguments {

@@ -24,7 +24,7 @@ use rustix::process::{
 use serde::{Deserialize, Serialize};
 
 use super::failure::{Context, Step, failure};
-use super::opens::OpenWatch;
+use super::opens::Opens;
 use super::{mounts, privileges, system};
 use crate::outcome::{End, IdMapping, Limiter, SetupFailure, SetupOperation as Op};
 use crate::plan::MountPlan;
@@ -63,7 +63,7 @@ pub(super) struct Inside<'a> {
     /// Files through which to enter the cgroups of the run.
     pub(super) cgroups: Vec<File>,
     /// Watches the root, where somebody wants to know what is opened.
-    pub(super) opens: &'a OpenWatch,
+    pub(super) opens: &'a Opens,
 }
 
 impl Inside<'_> {

@@ -35,7 +35,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 
 use self::failure::{Context, Step, failure};
 use self::inside::{Inside, Message};
-use self::opens::OpenWatch;
+use self::opens::Opens;
 use self::watch::{Watch, excess};
 use crate::cgroup::Cgroup;
 use crate::opened::OpenedFiles;
@@ -88,7 +88,7 @@ fn supervise(control: &UnixStream, started: Instant) -> Step<Outcome> {
     }
     let cgroup = Cgroup::new(&spec.limits);
     let id_mapping = identity::enter(&spec)?;
-    let opens = OpenWatch::new(spec.record_opens);
+    let opens = Opens::new(spec.record_opens);
     let (messages, report) = io::pipe().at(Op::Fork)?;
     let inside = Inside {
         spec: &spec,
@@ -102,9 +102,9 @@ fn supervise(control: &UnixStream, started: Instant) -> Step<Outcome> {
         opens: &opens,
     };
     let pid1 = start_pid1(inside)?;
-    let reading = opens.read().at(Op::Fork)?;
     let forced =
-        Watch { pid1: &pid1, control, cgroup: &cgroup, limits: &spec.limits, started }.until_the_end()?;
+        Watch { pid1: &pid1, control, cgroup: &cgroup, limits: &spec.limits, started, opens: &opens }
+            .until_the_end()?;
     let (status, used) = system::wait_for(pid1.pid).at(Op::Fork)?;
     let (setup_us, told) = read_messages(messages);
     let end = match (told, forced) {
@@ -133,7 +133,7 @@ fn supervise(control: &UnixStream, started: Instant) -> Step<Outcome> {
     if cgroup.limiter() == Limiter::ResourceLimits && spec.uid != 0 {
         unenforced.retain(|kind| *kind != LimitKind::Processes);
     }
-    let opened = reading.finish();
+    let opened = opens.finish();
     Ok(Outcome { end, usage, limiter: cgroup.limiter(), id_mapping, unenforced, opened })
 }
 

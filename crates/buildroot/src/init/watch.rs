@@ -15,6 +15,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use super::Pid1;
 use super::failure::{Context, Step};
+use super::opens::Opens;
 use super::processes::cpu_time_of_tree;
 use crate::cgroup::{Account, Cgroup};
 use crate::outcome::{End, Limiter, SetupOperation as Op};
@@ -33,6 +34,7 @@ pub(super) struct Watch<'a> {
     pub(super) cgroup: &'a Cgroup,
     pub(super) limits: &'a Limits,
     pub(super) started: Instant,
+    pub(super) opens: &'a Opens,
 }
 
 impl Watch<'_> {
@@ -43,14 +45,15 @@ impl Watch<'_> {
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let timeout = left.into_iter().chain(self.next_look()).min().map(timespec);
-            let mut fds = [
-                PollFd::from_borrowed_fd(self.pid1.handle.as_fd(), PollFlags::IN),
-                PollFd::from_borrowed_fd(self.control.as_fd(), PollFlags::IN),
-            ];
+            let awaited =
+                [Some(self.pid1.handle.as_fd()), Some(self.control.as_fd()), self.opens.descriptor()];
+            let readable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+            let mut fds: Vec<PollFd<'_>> = awaited.into_iter().flatten().map(readable).collect();
             match poll(&mut fds, timeout.as_ref()) {
                 Err(rustix::io::Errno::INTR) => continue,
                 polled => polled.at(Op::Fork)?,
             };
+            self.opens.take();
             let end = if !fds[0].revents().is_empty() {
                 return Ok(None);
             } else if !fds[1].revents().is_empty() {

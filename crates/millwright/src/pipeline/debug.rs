@@ -133,8 +133,9 @@ impl Pipeline<'_> {
 
     /// Enters a kept root and returns how the shell or command ended.
     pub(crate) fn enter(&self, kept: &Kept, entrance: &Entrance) -> Result<End, Failure> {
-        let lowers = kept.root.lowers(&self.layers).map_err(environment)?;
-        let spec = enter(&kept.root, &kept.directory, lowers, entrance).map_err(environment)?;
+        // Held as long as somebody is inside, and its layers with it.
+        let root = kept.root.root(&self.layers, &self.sandbox).map_err(environment)?;
+        let spec = enter(&kept.root, &kept.directory, root.lowers.clone(), entrance).map_err(environment)?;
         let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
         let own = |stream: std::os::fd::BorrowedFd<'_>| stream.try_clone_to_owned().map_err(environment);
         let io = SandboxIo {
@@ -172,7 +173,7 @@ impl Pipeline<'_> {
 
     /// Returns what was changed in a kept root.
     pub(crate) fn difference(&self, kept: &Kept) -> Result<Difference, Failure> {
-        let lowers = kept.root.lowers(&self.layers).map_err(environment)?;
-        difference(&kept.root, &kept.directory, &lowers).map_err(environment)
+        let root = kept.root.root(&self.layers, &self.sandbox).map_err(environment)?;
+        difference(&kept.root, &kept.directory, &root.lowers).map_err(environment)
     }
 }

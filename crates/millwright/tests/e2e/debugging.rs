@@ -13,7 +13,7 @@ fn failing(tree: &Tree) {
         &Spec::data("broken")
             .tag("Source0: verdict.txt")
             .build(
-                "cp %{SOURCE0} verdict\necho left > /tmp/left-in-tmp\nmkdir /var/tmp/left\n\
+                "cp %{SOURCE0} verdict\necho left > /tmp/left-in-tmp\nmkdir -p /var/tmp/left\n\
                  echo more > /var/tmp/left/in-var-tmp\ngrep good verdict",
             )
             .install("cp verdict %{buildroot}/usr/share/broken/"),
@@ -50,7 +50,7 @@ fn run(tree: &Tree, arguments: &[&str]) -> Ended {
 fn a_shell_sees_what_the_failed_section_saw() {
     let Some((tree, kept)) = kept("shell") else { return };
     let script = "pwd; echo root=$RPM_BUILD_ROOT; echo $RPM_PACKAGE_NAME-$RPM_PACKAGE_VERSION; \
-                  umask; rpm --eval 'dist=%{dist} top=%{_topdir}'; cat verdict; cat /tmp/left-in-tmp; id -u; ls /sys/class/net";
+                  umask; rpm --eval 'dist=%{dist} top=%{_topdir}'; cat verdict; cat /tmp/left-in-tmp; id -u";
     let ended = run(&tree, &["shell", "broken", "--", "bash", "-c", script]);
     ended.exits(0).says(&[
         "/build/BUILD/broken-1.0",
@@ -174,4 +174,24 @@ fn roots_are_kept_as_the_policy_says() {
         assert_eq!(kept(), expected, "{policy}");
     }
     run(&tree, &["build", "--clean=maybe"]).exits(2).says(&["never", "on-success", "always"]);
+}
+
+#[test]
+fn build_requirements_that_nothing_was_opened_of_are_told() {
+    let Some(tree) = Tree::new("unused") else { return };
+    tree.spec(&Spec::library("greet", "1", 7));
+    tree.spec(&Spec::library("spare", "1", 8));
+    tree.spec(&Spec::program("hello", "greet").needs("spare-devel"));
+    tree.millwright(&["build"]).exits(0).says(&["3 built"]);
+    let before = tree.published();
+    let ended = tree.millwright(&["unused", "hello"]);
+    ended
+        .exits(0)
+        .says(&["hello: of 3 build requirements 1 are unused", "BuildRequires: spare-devel (spare-1.0-1"]);
+    ended.never_says(&["BuildRequires: gcc", "BuildRequires: greet-devel"]);
+    let ended = tree.millwright(&["unused", "hello", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&ended.exits(0).stdout).unwrap();
+    assert_eq!(report["unused"][0]["requirement"], "spare-devel");
+    assert_eq!(report["unused"].as_array().unwrap().len(), 1);
+    assert_eq!(tree.published(), before);
 }

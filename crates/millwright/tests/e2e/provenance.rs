@@ -6,7 +6,7 @@ use rpm_model::ContentDigest;
 use serde_json::Value;
 
 use crate::spec::Spec;
-use crate::tree::Tree;
+use crate::tree::{Tree, files_below};
 
 /// Reads one of the documents of a package.
 #[track_caller]
@@ -84,7 +84,7 @@ fn every_input_and_output_is_written_down() {
     assert_eq!(count("BUILD_DEPENDENCY_OF"), root.len());
     assert_eq!(bill["packages"][0]["licenseDeclared"], "MIT");
     // Its time is that of the changelog.
-    assert_eq!(bill["creationInfo"]["created"], "2026-11-20T12:00:00Z");
+    assert_eq!(bill["creationInfo"]["created"], "2026-11-20T00:00:00Z");
 
     // A new version: the old one's documents go with its packages. Nothing changed: nothing is written.
     let before = tree.read("out/PROVENANCE/greet-1.0-1.mw1/buildinfo.json");
@@ -122,8 +122,11 @@ fn a_build_is_verified_by_doing_it_again() {
     // Inputs that are gone are named; elsewhere they are found again.
     let elsewhere = tree.path("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
-    for directory in ["out/SRPMS", "build/INTERMEDIATE_SRPMS/x86_64"] {
-        let srpm = tree.path(directory).join("greet-1.0-1.mw1.src.rpm");
+    let mut srpms = files_below(&tree.path("out/SRPMS"));
+    srpms.extend(files_below(&tree.path("build/INTERMEDIATE_SRPMS")));
+    srpms.retain(|path| path.ends_with("greet-1.0-1.mw1.src.rpm"));
+    assert_eq!(srpms.len(), 2, "{srpms:?}");
+    for srpm in srpms {
         fs::rename(srpm, elsewhere.join("greet-1.0-1.mw1.src.rpm")).unwrap();
     }
     let sha256 = tree.records()["greet"].srpm.sha256.clone();
