@@ -8,6 +8,7 @@
 //! What it is not: it unpacks no payload, installs nothing, starts no process and opens no connection.
 
 mod cache;
+mod contents;
 mod directory;
 mod error;
 mod header;
@@ -19,6 +20,7 @@ mod solver;
 mod testing;
 mod verify;
 
+pub use contents::{FileContent, read_file_contents};
 pub use directory::{PackageDirectory, Scan};
 pub use error::{BadPackage, HeaderPart, RepositoryError};
 pub use header::{

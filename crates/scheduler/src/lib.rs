@@ -13,6 +13,7 @@ mod accept;
 mod external;
 mod local;
 mod lock;
+mod overlap;
 mod plan;
 mod queue;
 mod records;
@@ -32,6 +33,7 @@ pub use external::ExternalNeeds;
 pub use grapher::Style;
 pub use local::{KeepRoots, LocalBuilder, LocalDirectories};
 pub use lock::{BuildDirectoryLock, LockError};
+pub use overlap::FileOverlap;
 pub use plan::{
     Estimate, Estimates, GuessSource, LocalCause, PathStep, PlaceInGraph, PlanCause, PlanDocument, PlanInput,
     PlannedAction, PlannedPackage, PlannedTime, SourcesState,

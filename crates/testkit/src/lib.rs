@@ -7,12 +7,14 @@
 //! reason, because a test has no better use for an error.
 
 mod draw;
+mod kills;
 mod oracle;
 mod source_server;
 mod tls;
 pub mod verdict;
 
 pub use draw::{RequirementSet, requirement_sets};
+pub use kills::{KillReport, KillTrial, STAGES, Stage};
 pub use oracle::{DnfAnswer, Oracle, OracleError};
 pub use source_server::{FileReply, RangeSupport, ReceivedRequest, Reply, SourceServer};
 pub use tls::TestAuthority;

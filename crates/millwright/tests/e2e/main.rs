@@ -19,12 +19,16 @@
 
 mod azure;
 mod bad_input;
+mod clock;
 mod disk;
 mod fetch;
 mod graph;
 mod hostile;
+mod hostile_bombs;
+mod hostile_reach;
 mod incremental;
 mod interruption;
+mod kills;
 mod make_front;
 mod plan;
 mod repository;
