@@ -12,6 +12,8 @@ use crate::{Stop, cargo, host};
 pub(crate) enum Benchmark {
     /// One trivial package in a fresh build root, beside tar + dnf + rpmbuild in a chroot
     Worker,
+    /// Workers killed at random moments, and what they leave (must be nothing)
+    Kills,
     /// All of SPECS built twice in different directories; every RPM must be bit-identical
     Reproducible,
     /// All specs of the Azure Linux tree (AZURE_TREE) read, beside rpmspec; --verify compares both

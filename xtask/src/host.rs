@@ -29,7 +29,7 @@ const BUILD: [Need; 4] = [
     Need { file: "/etc/ssl/certs/ca-certificates.crt", package: "ca-certificates" },
 ];
 
-const TEST: [Need; 10] = [
+const TEST: [Need; 12] = [
     Need { file: "/usr/bin/rpm", package: "rpm" },
     Need { file: "/usr/bin/bwrap", package: "bubblewrap" },
     Need { file: "/usr/bin/createrepo_c", package: "createrepo-c" },
@@ -41,6 +41,7 @@ const TEST: [Need; 10] = [
     Need { file: "/usr/bin/gpg", package: "gnupg" },
     Need { file: "/usr/bin/newuidmap", package: "uidmap" },
     Need { file: "/usr/bin/debugedit", package: "debugedit" },
+    Need { file: "/usr/bin/faketime", package: "faketime" },
 ];
 
 /// Makes sure that the host has what the purpose needs.

@@ -1,7 +1,7 @@
 //! `millwright-bench`: measures Millwright beside the commands that it replaces, in one run.
 //!
 //! What it is: `worker` times one trivial package in a fresh build root beside unpacking a worker archive,
-//! `dnf install` and rpmbuild in a chroot; `reproducible` builds all of `SPECS` twice under different
+//! `dnf install` and rpmbuild in a chroot; `kills` kills workers and looks for what they leave; `reproducible` builds all of `SPECS` twice under different
 //! circumstances and compares every package; `specs` reads a whole distribution beside `rpmspec`, or compares what
 //! both say; `noop` times finding that nothing changed; `graph` draws the graph of a distribution and of made-up trees of
 //! growing size; `repository` opens a large one; `solver` solves build roots beside dnf, or compares what both answer.
@@ -12,6 +12,7 @@ mod azure;
 mod error;
 mod figures;
 mod graph;
+mod kills;
 mod machine;
 mod measure;
 mod noop;
@@ -52,6 +53,14 @@ enum Benchmark {
         common: Common,
         /// How often each is measured
         #[arg(long, value_name = "NUMBER", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+        runs: u32,
+    },
+    /// Workers killed at random moments of every stage of their life, and what they leave
+    Kills {
+        #[command(flatten)]
+        common: Common,
+        /// How many are killed
+        #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
         runs: u32,
     },
     /// All of SPECS built twice in different directories; every package must be bit-identical
@@ -169,6 +178,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let reporter = reporter.as_ref();
     match &arguments.benchmark {
         Benchmark::Worker { common, runs } => at(common, "worker", |place| worker::run(place, *runs)),
+        Benchmark::Kills { common, runs } => at(common, "kills", |place| kills::run(place, *runs)),
         Benchmark::Reproducible { common, names } => {
             at(common, "reproducible", |place| reproducible::run(place, names))
         }

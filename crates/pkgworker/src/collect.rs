@@ -5,7 +5,7 @@
 //! one that the spec announced or a debug package that belongs to it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use repository::read_package;
@@ -20,6 +20,9 @@ pub(crate) enum Refusal {
     /// Something that is no regular file stands among the packages.
     #[error("`{0}` among the packages is no regular file")]
     NotAFile(PathBuf),
+    /// A file that can be reached by another name, and so be changed.
+    #[error("`{0}` among the packages has several names")]
+    SeveralNames(PathBuf),
     /// A file is no readable package.
     #[error("`{path}` is not a readable package: {message}")]
     Unreadable {
@@ -93,9 +96,12 @@ pub(crate) fn collect(
     Ok(Ok(artifacts))
 }
 
-/// Returns a path as refusals name it: the job's directory means nothing to people.
+/// Returns a path as refusals name it: the job's directory means nothing to people, and a name that the build
+/// has chosen must not steer a terminal.
 fn below(rpms: &Path, path: &Path) -> PathBuf {
-    path.strip_prefix(rpms).unwrap_or(path).to_owned()
+    let text = path.strip_prefix(rpms).unwrap_or(path).to_string_lossy();
+    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(shown).collect::<String>().into()
 }
 
 /// Returns the files below `rpms`, sorted.
@@ -109,8 +115,12 @@ fn find(rpms: &Path) -> Result<Result<Vec<PathBuf>, Refusal>, WorkerError> {
         }
         for file in fs::read_dir(&directory).context("read", &directory)? {
             let file = file.context("read", &directory)?.path();
-            if !fs::symlink_metadata(&file).context("examine", &file)?.is_file() {
+            let metadata = fs::symlink_metadata(&file).context("examine", &file)?;
+            if !metadata.is_file() {
                 return Ok(Err(Refusal::NotAFile(below(rpms, &file))));
+            }
+            if metadata.nlink() != 1 {
+                return Ok(Err(Refusal::SeveralNames(below(rpms, &file))));
             }
             files.push(file);
         }

@@ -5,9 +5,9 @@
 //! `<work>/<stem>/`, where people look for it, and replaces an older one of the same name. Nothing here is
 //! mounted: mounts live in the sandbox's own namespace and end with it.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use buildroot::{BUILDER_ID, remove_tree};
@@ -103,7 +103,8 @@ impl JobDirectory {
 fn create_locked(path: &Path) -> Result<File, WorkerError> {
     let lock_path = path.join(LOCK);
     loop {
-        match fs::create_dir(path) {
+        // Nobody else passes: a build may leave set-user-id programs of the build user.
+        match DirBuilder::new().mode(0o700).create(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(error).context("create", path);
             }
@@ -185,6 +186,7 @@ mod tests {
         let work = tempfile::tempdir().unwrap();
         let directory = JobDirectory::create(work.path(), "zlib-1-1", false).unwrap();
         assert!(directory.places().top.join("BUILD").is_dir());
+        assert_eq!(fs::metadata(directory.path()).unwrap().mode() & 0o777, 0o700);
         drop(directory);
         assert_eq!(fs::read_dir(work.path()).unwrap().count(), 0);
 

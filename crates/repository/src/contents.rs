@@ -39,6 +39,17 @@ pub struct PackagedFile {
     pub digest: String,
 }
 
+impl PackagedFile {
+    /// Whether rpm would install both at one path: two directories, or twice the same.
+    pub fn installs_like(&self, other: &Self) -> bool {
+        const KIND: u16 = 0o170_000;
+        const DIRECTORY: u16 = 0o040_000;
+        let is_directory = |file: &Self| file.mode & KIND == DIRECTORY;
+        (is_directory(self) && is_directory(other))
+            || (self.mode, &self.digest, &self.link) == (other.mode, &other.digest, &other.link)
+    }
+}
+
 /// Reads what a package's header lists.
 ///
 /// # Errors

@@ -19,6 +19,7 @@ use rpm_model::{
     PackageOrigin, RecordedPackage, Requirement, ResultDocument,
 };
 
+use crate::overlap::{FileOverlap, overlaps};
 use crate::provenance::ProvenanceWriter;
 use crate::queue::Task;
 use crate::records::{RecordError, RecordStore};
@@ -144,6 +145,7 @@ impl RepositoryAcceptor<'_> {
         let mut record = self.record(package, reasons, job, result, &made)?;
         // Before the record: a package that a record vouches for has its documents.
         self.provenance.write(job, result, &self.worker, &made)?;
+        let overlaps = self.overlaps(package, &made)?;
         self.universe.write().unwrap_or_else(PoisonError::into_inner).replace(package, made);
         record.unmet = self.unmet(&record);
         self.store.write(&record)?;
@@ -157,13 +159,20 @@ impl RepositoryAcceptor<'_> {
         }
         self.records.insert(package.to_owned(), record);
         let changed = before != after;
-        Ok(Acceptance { changed, cascade: if changed { self.cascade(package) } else { Vec::new() } })
+        let cascade = if changed { self.cascade(package) } else { Vec::new() };
+        Ok(Acceptance { changed, cascade, overlaps })
     }
 
     /// Returns whether a file of the repository is known to have this content.
     fn is_published(&self, path: &Path, content: &ContentDigest) -> bool {
         let universe = self.universe.read().unwrap_or_else(PoisonError::into_inner);
         universe.is_published(path, content)
+    }
+
+    /// Returns where packages that were built overlap with published ones of other specs.
+    fn overlaps(&self, package: &str, made: &[IndexedPackage]) -> Result<Vec<FileOverlap>, AcceptError> {
+        let universe = self.universe.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(overlaps(made, universe.packages_of_others(package))?)
     }
 
     fn refuse_foreign(&self, package: &str, made: &[IndexedPackage]) -> Result<(), AcceptError> {

@@ -13,6 +13,7 @@ mod accept;
 mod external;
 mod local;
 mod lock;
+mod overlap;
 mod plan;
 mod provenance;
 mod queue;
@@ -33,6 +34,7 @@ pub use external::ExternalNeeds;
 pub use grapher::Style;
 pub use local::{LocalBuilder, LocalDirectories};
 pub use lock::{BuildDirectoryLock, LockError};
+pub use overlap::FileOverlap;
 pub use plan::{
     Estimate, Estimates, GuessSource, LocalCause, PathStep, PlaceInGraph, PlanCause, PlanDocument, PlanInput,
     PlannedAction, PlannedPackage, PlannedTime, SourcesState,

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use report::{Event, PackageEnd, Reporter};
 use rpm_model::{BuildReason, FailureClass, JobDocument, Outcome, ResultDocument};
 
+use crate::overlap::FileOverlap;
 use crate::queue::{Queue, Task, TaskState};
 
 /// What came back from one attempt at a package.
@@ -44,6 +45,8 @@ pub struct Acceptance {
     pub changed: bool,
     /// Packages that must be built because of the change, with the reasons.
     pub cascade: Vec<(Task, Vec<BuildReason>)>,
+    /// Files that packages of other specs have too, with other content.
+    pub overlaps: Vec<FileOverlap>,
 }
 
 /// A result that was not taken.
@@ -306,6 +309,9 @@ impl Run<'_> {
 
     fn accepted(&mut self, package: &str, acceptance: Acceptance) {
         self.queue.succeeded(package);
+        for overlap in acceptance.overlaps {
+            self.reporter.event(&Event::Warning { message: format!("{package}: {overlap}") });
+        }
         for (task, reasons) in acceptance.cascade {
             let name = task.package.clone();
             if self.queue.add(task) {

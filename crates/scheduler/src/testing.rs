@@ -130,6 +130,7 @@ impl Acceptor for FakeAcceptor {
         Ok(Acceptance {
             changed: !self.identical.contains(package),
             cascade: cascade.map(|name| (task(name, &[package]), vec![BuildReason::Requested])).collect(),
+            overlaps: Vec::new(),
         })
     }
 }

@@ -157,6 +157,12 @@ impl Universe {
         list
     }
 
+    /// Returns the packages of all specs but one, each with its spec.
+    pub(crate) fn packages_of_others(&self, spec: &str) -> impl Iterator<Item = (&str, &IndexedPackage)> {
+        let others = self.published.iter().filter(move |(owner, _)| *owner != spec);
+        others.flat_map(|(owner, packages)| packages.iter().map(|package| (owner.as_str(), package.as_ref())))
+    }
+
     /// Returns whether there are packages of a spec.
     pub fn has_packages_of(&self, spec: &str) -> bool {
         self.published.get(spec).is_some_and(|packages| !packages.is_empty())

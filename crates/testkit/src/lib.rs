@@ -10,6 +10,7 @@
 mod account;
 mod draw;
 mod installed;
+mod kills;
 mod oracle;
 mod source_server;
 mod tls;
@@ -18,6 +19,7 @@ pub mod verdict;
 pub use account::{Account, SOMEBODY, SUBORDINATE, SubordinateIds, give_to_somebody};
 pub use draw::{RequirementSet, requirement_sets};
 pub use installed::{TreeListing, differences, install_with_rpm, list_directory, list_overlay};
+pub use kills::{KillReport, KillTrial, STAGES, Stage};
 pub use oracle::{DnfAnswer, Oracle, OracleError};
 pub use source_server::{FileReply, RangeSupport, ReceivedRequest, Reply, SourceServer};
 pub use tls::TestAuthority;

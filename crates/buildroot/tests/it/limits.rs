@@ -323,7 +323,9 @@ fn without_cgroups(root: &HostRoot, spec: &buildroot::SandboxSpec) -> Outcome {
         .expect("unshare");
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     let json = stderr.find("{\n").map(|start| &stderr[start..]).unwrap_or_default();
-    serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {stderr}"))
+    let outcome: Option<Outcome> = serde_json::from_str(json).ok();
+    assert!(outcome.is_some(), "no outcome: {stderr}");
+    outcome.expect("asserted")
 }
 
 #[test]
@@ -392,12 +394,24 @@ fn memory_and_cpu_time_are_counted_without_limits() {
         return;
     }
     let root = HostRoot::new();
-    let (outcome, ..) =
-        capture(&root.script("head -c 20000000 /dev/zero > /tmp/x; cat /proc/self/oom_score_adj"));
+    let mut spec = root.script("head -c 20000000 /dev/zero > /tmp/x");
+    let (outcome, ..) = capture(&spec);
     if has_cgroups(test, &outcome) {
         let peak = outcome.usage.peak_memory_bytes.expect("counted");
         assert!(peak >= 20_000_000, "{peak}");
     }
     assert_eq!(outcome.unenforced, []);
-    assert!(cgroups_of_ours().iter().all(|path| !path.contains(&format!("-{}-", std::process::id()))));
+    spec.arguments[2] = "cat /proc/self/oom_score_adj".to_owned();
+    assert_eq!(output(&spec), "500\n");
+
+    // Whatever was made for it is gone with it, however it ended.
+    for script in ["true", "kill -9 $$", "while :; do :; done"] {
+        spec.arguments[2] = script.to_owned();
+        spec.limits.cpu_ms = Some(200);
+        let running = sandbox().spawn(&spec, SandboxIo::null().expect("/dev/null")).expect("start");
+        let mark = format!("/buildroot-{}-", running.helper_id());
+        running.wait().expect("outcome");
+        let left = || cgroups_of_ours().into_iter().find(|path| path.contains(&mark));
+        assert!(eventually(|| left().is_none()), "{script}: {:?}", left());
+    }
 }

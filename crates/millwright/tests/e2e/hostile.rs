@@ -23,6 +23,37 @@ fn a_link_among_the_results_is_refused() {
 }
 
 #[test]
+fn whatever_is_planted_among_the_results_is_refused() {
+    let Some(tree) = Tree::new("planted") else { return };
+    let plants = [
+        ("link-arch", "ln -s /etc /build/RPMS/aarch64", "`aarch64` among the packages"),
+        ("file-arch", "touch /build/RPMS/aarch64", "`aarch64` among the packages"),
+        ("fifo", "mkfifo /build/RPMS/noarch/x-1-1.noarch.rpm", "`noarch/x-1-1.noarch.rpm` among"),
+        ("directory", "mkdir /build/RPMS/noarch/x-1-1.noarch.rpm", "`noarch/x-1-1.noarch.rpm` among"),
+        ("dangling", "ln -s /nowhere /build/RPMS/noarch/x-1-1.noarch.rpm", "`noarch/x-1-1.noarch.rpm` among"),
+        ("hard", "echo x > /build/x; ln /build/x /build/RPMS/noarch/x-1-1.noarch.rpm", "several names"),
+        (
+            "newline",
+            "touch \"/build/RPMS/noarch/$(printf 'a\\nb\\033[2J').rpm\"",
+            "noarch/a\\nb\\u{1b}[2J.rpm",
+        ),
+        ("not-a-package", "echo x > /build/RPMS/noarch/x-1-1.noarch.rpm", "not a readable package"),
+    ];
+    for (name, plant, _) in plants {
+        let script = format!("mkdir -p /build/RPMS/noarch\n{}", plant.replace('%', "%%"));
+        tree.spec(&Spec::data(name).install(&script));
+    }
+    tree.spec(&Spec::data("good"));
+    let ended = tree.millwright(&["build"]);
+    ended.exits(1).says(&["[package-failure]", "1 built, 8 failed"]);
+    for (name, _, words) in plants {
+        assert!(ended.text().contains(words), "{name}: `{words}`\n{}", ended.text());
+    }
+    assert!(!ended.text().contains('\u{1b}'), "a file's name reached the terminal as it is");
+    assert_eq!(tree.records().keys().collect::<Vec<_>>(), ["good"]);
+}
+
+#[test]
 fn a_package_that_the_spec_does_not_announce_is_refused() {
     // A build can make any RPM and leave it among the results.
     check_refused(
@@ -48,4 +79,31 @@ fn a_build_that_hangs_with_200_children_is_ended_with_all_of_them() {
     ended.exits(1).says(&["bad", "[timeout]", "time limit", "%build", "--timeout", "1 built, 1 failed"]);
     assert!(tree.read("build/logs/pkggen/rpmbuilding/bad-1.0-1.mw1.src.rpm.log").contains("all are there"));
     assert_eq!(tree.records().keys().collect::<Vec<_>>(), ["good"]);
+}
+
+#[test]
+fn a_file_of_another_package_with_other_content_is_told() {
+    let Some(tree) = Tree::new("overlapping") else { return };
+    let shares = |name: &str, text: &str, link: &str| {
+        Spec::data(name)
+            .install(&format!(
+                "mkdir -p %{buildroot}/usr/share/common\necho same > %{buildroot}/usr/share/common/same\n\
+                 echo {text} > %{buildroot}/usr/share/common/text\nln -s {link} %{buildroot}/usr/share/common/link",
+                buildroot = "{buildroot}"
+            ))
+            .file("/usr/share/common")
+    };
+    tree.spec(&shares("victim", "mine", "text"));
+    tree.millwright(&["build"]).exits(0).never_says(&["/usr/share/common"]);
+    tree.spec(&shares("bad", "stolen", "/etc/passwd"));
+    let ended = tree.millwright(&["build"]);
+    ended.exits(0).says(&[
+        "bad: `/usr/share/common/link` of bad-1.0-1.mw1.noarch is in victim-1.0-1.mw1.noarch of `victim` too",
+        "and 1 more",
+        "Conflicts",
+    ]);
+    // Who says so himself is not told again; nor is who has the same content.
+    tree.spec(&shares("bad", "stolen", "/etc/passwd").tag("Conflicts: victim"));
+    tree.spec(&shares("twin", "mine", "text").tag("Conflicts: bad"));
+    tree.millwright(&["build"]).exits(0).says(&["2 built"]).never_says(&["/usr/share/common"]);
 }

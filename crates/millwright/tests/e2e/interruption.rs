@@ -12,7 +12,7 @@ use crate::spec::Spec;
 use crate::tree::{Tree, files_below};
 
 /// A package whose build waits until a file is written into its build directory from outside.
-fn waiting(name: &str) -> Spec {
+pub(crate) fn waiting(name: &str) -> Spec {
     Spec::data(name).build("touch /build/waiting\nwhile ! test -e /build/go-on; do sleep 0.1; done")
 }
 
@@ -26,7 +26,7 @@ fn tree_with_a_waiting_build(test: &str) -> Option<Tree> {
 }
 
 /// Returns the directories of builds that have come to their waiting place.
-fn waiting_jobs(tree: &Tree) -> BTreeSet<PathBuf> {
+pub(crate) fn waiting_jobs(tree: &Tree) -> BTreeSet<PathBuf> {
     let jobs = std::fs::read_dir(tree.path("build/worker/chroot")).into_iter().flatten().flatten();
     jobs.map(|job| job.path().join("build")).filter(|job| job.join("waiting").exists()).collect()
 }
@@ -40,7 +40,7 @@ fn start_until_it_waits(tree: &Tree) -> (Running, PathBuf) {
 }
 
 /// Lets a waiting build go on.
-fn release(job: &Path) {
+pub(crate) fn release(job: &Path) {
     std::fs::write(job.join("go-on"), "").unwrap();
 }
 

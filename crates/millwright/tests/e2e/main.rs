@@ -20,13 +20,17 @@
 mod azure;
 mod bad_input;
 mod cache;
+mod clock;
 mod debugging;
 mod disk;
 mod fetch;
 mod graph;
 mod hostile;
+mod hostile_bombs;
+mod hostile_reach;
 mod incremental;
 mod interruption;
+mod kills;
 mod make_front;
 mod plan;
 mod provenance;

@@ -248,7 +248,10 @@ fn binary_header(metadata: &PackageMetadata, path: &Path) -> Result<PackageHeade
 }
 
 /// Runs parser code and turns a panic of it into an error.
-fn guarded<T>(path: &Path, run: impl FnOnce() -> Result<T, BadPackage>) -> Result<T, RepositoryError> {
+pub(crate) fn guarded<T>(
+    path: &Path,
+    run: impl FnOnce() -> Result<T, BadPackage>,
+) -> Result<T, RepositoryError> {
     catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|panic| {
             let message = panic
@@ -261,7 +264,7 @@ fn guarded<T>(path: &Path, run: impl FnOnce() -> Result<T, BadPackage>) -> Resul
         .map_err(|bad| bad.at(path))
 }
 
-fn parser_error(error: rpm::Error) -> BadPackage {
+pub(crate) fn parser_error(error: rpm::Error) -> BadPackage {
     BadPackage::Parser { message: error.to_string() }
 }
 
