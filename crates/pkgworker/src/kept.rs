@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use buildroot::{LayerRequest, LayerStore, RootOptions};
+use buildroot::{LayerRequest, LayerStore, RootOptions, RootPlan, Sandbox};
 use rpm_model::{FailureClass, JobDocument, LimitReport, Outcome};
 use serde::{Deserialize, Serialize};
 
@@ -115,11 +115,12 @@ impl KeptRoot {
         write().context("write", &path)
     }
 
-    /// Returns the directories that form the root; makes what is no longer in the store again.
-    pub fn lowers(&self, layers: &LayerStore) -> Result<Vec<PathBuf>, WorkerError> {
+    /// Returns the layers that form the root, which are there as long as the value is kept; makes what is no
+    /// longer in the store again.
+    pub fn stack(&self, layers: &LayerStore, sandbox: &Sandbox) -> Result<RootPlan, WorkerError> {
         let requests: Vec<LayerRequest> = self.job.lock.packages().iter().map(LayerRequest::from).collect();
         let options = RootOptions { common: self.job.common.clone(), ..RootOptions::default() };
-        Ok(layers.root_plan(&requests, &options)?.lowers)
+        Ok(layers.root(&requests, &options, sandbox)?)
     }
 
     /// Returns the section that failed, when it is one that can be run again.

@@ -49,7 +49,8 @@ pub fn rerun(
     host: &RerunHost<'_>,
 ) -> Result<Rerun, WorkerError> {
     let places = JobDirectories::below(directory);
-    let mut spec = sandbox_spec(&kept.job, kept.lowers(host.layers)?, &places, true);
+    let stack = kept.stack(host.layers, host.sandbox)?;
+    let mut spec = sandbox_spec(&kept.job, stack.lowers.clone(), &places, true);
     spec.upper = Upper::Disk { dir: places.upper.clone() };
     let file = spec_file(&places.top.join("SPECS"))?;
     for argument in &mut spec.arguments {

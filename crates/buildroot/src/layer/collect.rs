@@ -17,10 +17,10 @@ use serde::Serialize;
 use super::LayerStore;
 use super::lease::{Leased, close_gate, read_leases};
 use super::record::LayerKey;
-use super::remove::remove_tree;
 use super::statistics::{Census, seconds};
 use super::store::remove_stale;
 use crate::error::{LayerError, PathContext};
+use crate::remove::remove_tree;
 
 /// What a collection did, or would have done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -16,10 +16,10 @@ use super::lease::Lease;
 use super::record::{
     Layer, LayerCounts, LayerKey, LayerMissReason, LayerOutcome, LayerRecord, LayerRequest, SetuidPolicy,
 };
-use super::remove::remove_tree;
 use super::unpack::{open_package, unpack};
 use super::verify::verified_package;
 use crate::error::{LayerError, PathContext};
+use crate::remove::remove_tree;
 
 /// Version of the layout and of what unpacking makes of a package.
 const FORMAT: u32 = 1;

@@ -18,7 +18,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::layer::{SetuidPolicy, remove_tree};
+use crate::layer::SetuidPolicy;
+use crate::remove::remove_tree;
 
 /// Attributes of the overlay are kept in one of these name spaces.
 const OVERLAY_PREFIXES: [&str; 2] = ["trusted.overlay.", "user.overlay."];
@@ -224,11 +225,7 @@ fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 fn remove(path: &Path) -> Result<(), PruneFault> {
-    if path.symlink_metadata().at("examine", path)?.is_dir() {
-        remove_tree(path).at("remove", path)
-    } else {
-        fs::remove_file(path).at("remove", path)
-    }
+    remove_tree(path).map(drop).at("remove", path)
 }
 
 /// Dates a directory that stays, and takes the upper's own marks from it.

@@ -29,9 +29,8 @@ use rpm_model::ContentHasher;
 use super::prune::{PruneFault, PruneOptions, prune};
 use super::{RootError, RootPlan};
 use crate::error::{LayerError, PathContext};
-use crate::layer::{
-    Layer, LayerKey, LayerRequest, LayerStore, identity_and_build_time, remove_tree, verify_sha256,
-};
+use crate::layer::{Layer, LayerKey, LayerRequest, LayerStore, identity_and_build_time, verify_sha256};
+use crate::remove::remove_tree;
 use crate::spec::{BindMount, Capabilities, Limits, SandboxSpec, Upper};
 use crate::{Captured, Sandbox, SandboxError};
 

@@ -131,8 +131,8 @@ impl Pipeline<'_> {
 
     /// Enters a kept root and returns how the shell or command ended.
     pub(crate) fn enter(&self, kept: &Kept, entrance: &Entrance) -> Result<End, Failure> {
-        let lowers = kept.root.lowers(&self.layers).map_err(environment)?;
-        let spec = enter(&kept.root, &kept.directory, lowers, entrance).map_err(environment)?;
+        let stack = kept.root.stack(&self.layers, &self.sandbox).map_err(environment)?;
+        let spec = enter(&kept.root, &kept.directory, stack.lowers.clone(), entrance).map_err(environment)?;
         let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
         let own = |stream: std::os::fd::BorrowedFd<'_>| stream.try_clone_to_owned().map_err(environment);
         let io = SandboxIo {
@@ -170,7 +170,7 @@ impl Pipeline<'_> {
 
     /// Returns what was changed in a kept root.
     pub(crate) fn difference(&self, kept: &Kept) -> Result<Difference, Failure> {
-        let lowers = kept.root.lowers(&self.layers).map_err(environment)?;
-        difference(&kept.root, &kept.directory, &lowers).map_err(environment)
+        let stack = kept.root.stack(&self.layers, &self.sandbox).map_err(environment)?;
+        difference(&kept.root, &kept.directory, &stack.lowers).map_err(environment)
     }
 }
