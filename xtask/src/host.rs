@@ -29,7 +29,7 @@ const BUILD: [Need; 4] = [
     Need { file: "/etc/ssl/certs/ca-certificates.crt", package: "ca-certificates" },
 ];
 
-const TEST: [Need; 10] = [
+const TEST: [Need; 11] = [
     Need { file: "/usr/bin/rpm", package: "rpm" },
     Need { file: "/usr/bin/bwrap", package: "bubblewrap" },
     Need { file: "/usr/bin/createrepo_c", package: "createrepo-c" },
