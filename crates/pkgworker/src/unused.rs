@@ -2,7 +2,8 @@
 //!
 //! The build runs once more while the kernel reports every file of the root that is opened or executed. A
 //! build requirement counts as used when one of these files belongs to a package that provides it, or to a
-//! package that only it pulled in. What this cannot see: files that are only looked at (`stat`, `access`, a
+//! package that only it pulled in. The kernel tells where a symbolic link led, not the link; so a link counts as
+//! opened when what it leads to was (`/usr/bin/gcc` is a link of another package than the compiler). What this cannot see: files that are only looked at (`stat`, `access`, a
 //! directory listing), a package that matters by being absent or present for a configuration test that opens
 //! nothing, and what only other architectures or conditions read. So it is a hint for a packager, not a proof.
 
@@ -10,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use buildroot::OpenedFiles;
-use repository::{IndexedPackage, ProviderIndex, read_package, read_source_header};
+use repository::{IndexedPackage, ProviderIndex, read_contents, read_package, read_source_header};
 use rpm_model::{ContentDigest, Dependency, JobDocument, Outcome, Requirement};
 use serde::Serialize;
 
@@ -79,7 +80,15 @@ pub fn unused(job: &JobDocument, host: &Host<'_>) -> Result<UnusedAnswer, Worker
         .iter()
         .map(|package| read_package(Path::new(&package.path), package.origin))
         .collect::<Result<_, _>>()?;
-    let unused = unused_requirements(&source.build_requires, &packages, &job.common, &paths);
+    let mut links = BTreeMap::new();
+    for package in locked {
+        let files = read_contents(Path::new(&package.path))?.files;
+        links.extend(
+            files.into_iter().filter(|file| !file.link.is_empty()).map(|file| (file.path, file.link)),
+        );
+    }
+    let opened = with_links(&paths, &links);
+    let unused = unused_requirements(&source.build_requires, &packages, &job.common, &opened);
     Ok(UnusedAnswer::Report(UnusedReport {
         schema: UnusedReport::SCHEMA,
         package: job.package.clone(),
@@ -118,6 +127,35 @@ fn unused_requirements(
     }
     unused.sort();
     unused
+}
+
+/// Returns the opened paths and the links that lead to them.
+fn with_links(opened: &BTreeSet<String>, links: &BTreeMap<String, String>) -> BTreeSet<String> {
+    let leads_there = |link: &&String| {
+        let mut path = (*link).clone();
+        // As many steps as the kernel takes.
+        for _ in 0..40 {
+            let Some(target) = links.get(&path) else { break };
+            path = target_of(&path, target);
+        }
+        is_opened(&path, opened)
+    };
+    opened.iter().chain(links.keys().filter(leads_there)).cloned().collect()
+}
+
+/// Returns the absolute path that a link leads to.
+fn target_of(link: &str, target: &str) -> String {
+    let directory = link.rsplit_once('/').map_or("", |(directory, _)| directory);
+    let start = if target.starts_with('/') { "" } else { directory };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in start.split('/').chain(target.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            name => parts.push(name),
+        }
+    }
+    format!("/{}", parts.join("/"))
 }
 
 /// A package may list `/lib/x` where the root, whose `/lib` is a link, has `/usr/lib/x`.
@@ -217,6 +255,20 @@ mod tests {
         check(&["/usr/lib/libz.so"], &["core", "tool"]);
         // Both pull it in, so it speaks for neither.
         check(&["/usr/lib/shared"], &["core", "tool", "z-devel"]);
+    }
+
+    #[test]
+    fn a_link_is_opened_when_what_it_leads_to_is() {
+        let links = [
+            ("/usr/bin/gcc", "gcc-12"),
+            ("/usr/bin/gcc-12", "../lib/gcc/driver"),
+            ("/usr/bin/other", "/usr/lib/other"),
+            ("/usr/bin/round", "round"),
+        ];
+        let links = links.map(|(link, target)| (link.to_owned(), target.to_owned())).into_iter().collect();
+        let opened = BTreeSet::from(["/usr/lib/gcc/driver".to_owned()]);
+        let found: Vec<String> = with_links(&opened, &links).into_iter().collect();
+        assert_eq!(found, ["/usr/bin/gcc", "/usr/bin/gcc-12", "/usr/lib/gcc/driver"]);
     }
 
     #[test]
