@@ -22,6 +22,7 @@ mod layer;
 mod opened;
 mod outcome;
 mod plan;
+mod probe;
 mod remove;
 mod root;
 mod sandbox;
@@ -39,6 +40,7 @@ pub use layer::{
 pub use opened::OpenedFiles;
 pub use outcome::{End, IdMapping, LimitKind, Limiter, Outcome, SetupFailure, SetupOperation, Usage};
 pub use plan::{MountOperation, MountPlan, PlanError};
+pub use probe::{AccountingSource, Probe};
 pub use remove::remove_tree;
 pub use root::{PackageScriptlet, RootError, RootNote, RootOptions, RootOutcome, RootPlan, TransactionFault};
 pub use sandbox::{Captured, INIT_PROGRAM, KillHandle, Running, Sandbox, SandboxError, SandboxIo};

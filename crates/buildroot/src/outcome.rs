@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::opened::OpenedFiles;
+use crate::probe::Probe;
 
 /// Tells how one sandbox run ended, and what it used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub struct Outcome {
     /// Which files of the root were opened.
     #[serde(default)]
     pub opened: OpenedFiles,
+    /// The last probe, taken when everything had ended; `None` when nothing was started.
+    #[serde(default)]
+    pub last_probe: Option<Probe>,
 }
 
 impl Outcome {

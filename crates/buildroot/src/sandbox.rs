@@ -4,7 +4,7 @@
 //! fork happens in that single-threaded helper (`crate::init`).
 //!
 //! The helper's standard input is one end of a socket pair. The specification goes in through it and
-//! the [`Outcome`] comes back; between the two it is the lifeline: when this end closes (a call of
+//! the [`Outcome`] comes back; between the two it answers probes ([`Running::probe`]) and is the lifeline: when this end closes (a call of
 //! [`KillHandle::kill`], a dropped [`Running`], or the death of the calling process by any signal)
 //! the helper kills everything inside, and the kernel takes the mounts away with the processes.
 
@@ -16,11 +16,11 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use crate::wire;
-use crate::{MountPlan, Outcome, PlanError, SandboxSpec};
+use crate::wire::{self, Report, Reports};
+use crate::{MountPlan, Outcome, PlanError, Probe, SandboxSpec};
 
 /// File name of the helper program.
 pub const INIT_PROGRAM: &str = "buildroot-init";
@@ -47,6 +47,7 @@ pub struct SandboxIo {
 pub struct Running {
     helper: Option<Child>,
     control: Arc<UnixStream>,
+    reports: Mutex<Reports>,
 }
 
 /// Kills a running sandbox from another thread or a signal watcher.
@@ -106,6 +107,9 @@ pub enum SandboxError {
         /// Exit status of the helper.
         status: ExitStatus,
     },
+    /// The helper ended after it had answered a probe, without telling how the run ended.
+    #[error("`{INIT_PROGRAM}` ended without reporting an outcome")]
+    Interrupted,
     /// The helper's report is not understood; helper and library are of different versions.
     #[error("`{INIT_PROGRAM}` reported something unreadable; is it of the same version?")]
     UnreadableOutcome(#[source] serde_json::Error),
@@ -151,7 +155,11 @@ impl Sandbox {
             command.spawn().map_err(|source| SandboxError::Start { program: self.init.clone(), source })?;
         // The command still holds the helper's ends of the socket and of the caller's pipes.
         drop(command);
-        let running = Running { helper: Some(helper), control: Arc::new(ours) };
+        let running = Running {
+            helper: Some(helper),
+            control: Arc::new(ours),
+            reports: Mutex::new(Reports::default()),
+        };
         wire::send_spec(&running.control, spec, io.stdin.as_ref().map(AsFd::as_fd))
             .map_err(|source| SandboxError::Control { operation: "send the specification to", source })?;
         Ok(running)
@@ -221,9 +229,18 @@ impl Running {
         shut(&self.control);
     }
 
+    /// Returns what the run has used so far; `None` when it has ended.
+    ///
+    /// Waits while the sandbox is set up; after that an answer takes a fraction of a millisecond.
+    pub fn probe(&self) -> Option<Probe> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner).probe(&self.control)
+    }
+
     /// Waits until nothing of the sandbox is left and returns how it ended.
     pub fn wait(mut self) -> Result<Outcome, SandboxError> {
-        let report = wire::receive_report(&self.control)
+        let reports = self.reports.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let report = reports
+            .outcome(&self.control)
             .map_err(|source| SandboxError::Control { operation: "hear from", source });
         // Always reaped, also when the report could not be read.
         let status = self.reap();
@@ -231,7 +248,10 @@ impl Running {
         match status {
             Some(Ok(status)) if report.is_empty() => Err(SandboxError::NoOutcome { status }),
             Some(Err(source)) => Err(SandboxError::Control { operation: "wait for", source }),
-            _ => serde_json::from_slice(&report).map_err(SandboxError::UnreadableOutcome),
+            _ => match serde_json::from_slice(&report).map_err(SandboxError::UnreadableOutcome)? {
+                Report::Outcome(outcome) => Ok(*outcome),
+                Report::Probe(_) => Err(SandboxError::Interrupted),
+            },
         }
     }
 

@@ -2,8 +2,9 @@
 //!
 //! Library to helper: the specification as JSON after its length (`u32`, little endian); the
 //! program's standard input, when it is not `/dev/null`, travels as a file descriptor beside the
-//! length. Helper to library: the outcome as JSON, ended by closing. Both sides are built from the
-//! same source; there is no version to negotiate.
+//! length; after it a byte asks for a [`Probe`], and closing means the end. Helper to library: reports, one
+//! line of JSON each: answers to probes, and last the outcome. Both sides are built from the same source;
+//! there is no version to negotiate.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -15,7 +16,22 @@ use rustix::net::{
     SendFlags, recvmsg, sendmsg,
 };
 
-use crate::{Outcome, SandboxSpec};
+use serde::{Deserialize, Serialize};
+
+use crate::{Outcome, Probe, SandboxSpec};
+
+/// The byte that asks for a probe.
+pub(crate) const PROBE: u8 = b'p';
+
+/// What the helper says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Report {
+    /// What the run has used so far.
+    Probe(Probe),
+    /// How it ended; nothing follows.
+    Outcome(Box<Outcome>),
+}
 
 /// Greatest specification that is accepted: room for the greatest number of longest paths.
 const MAX_SPEC_BYTES: usize = 4 << 20;
@@ -66,21 +82,80 @@ pub(crate) fn receive_spec(control: &UnixStream) -> io::Result<(SandboxSpec, Opt
 }
 
 /// Sends the outcome. The caller may be gone; then there is nobody to tell.
-pub(crate) fn send_outcome(control: &UnixStream, outcome: &Outcome) -> io::Result<()> {
-    let json = serde_json::to_vec(outcome).map_err(io::Error::other)?;
-    let mut writer = control;
-    writer.write_all(&json)
+pub(crate) fn send_outcome(control: &UnixStream, outcome: Outcome) -> io::Result<()> {
+    send(control, &Report::Outcome(Box::new(outcome)))
 }
 
-/// Receives everything the helper says until it closes; empty when it ended without a word.
-pub(crate) fn receive_report(control: &UnixStream) -> io::Result<Vec<u8>> {
-    let mut report = Vec::new();
-    let mut reader = control;
-    match reader.read_to_end(&mut report) {
-        // The helper died with the specification unread in its socket.
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(Vec::new()),
-        Err(error) => Err(error),
-        Ok(_) => Ok(report),
+/// Answers a probe; returns false when the caller is gone. A caller waits for the answer before it asks again,
+/// so that the line always fits into the socket and the helper never waits for its caller.
+pub(crate) fn send_probe(control: &UnixStream, probe: &Probe) -> bool {
+    send(control, &Report::Probe(*probe)).is_ok()
+}
+
+fn send(control: &UnixStream, report: &Report) -> io::Result<()> {
+    let mut line = serde_json::to_vec(report).map_err(io::Error::other)?;
+    line.push(b'\n');
+    let mut writer = control;
+    writer.write_all(&line)
+}
+
+/// The caller's side of the reports, as far as they were read.
+#[derive(Debug, Default)]
+pub(crate) struct Reports {
+    /// Read, but not taken yet.
+    buffer: Vec<u8>,
+    /// The outcome's line, when it came instead of an answer.
+    outcome: Option<Vec<u8>>,
+}
+
+impl Reports {
+    /// Asks for a probe and waits for the answer; `None` when the run has ended.
+    pub(crate) fn probe(&mut self, control: &UnixStream) -> Option<Probe> {
+        if self.outcome.is_some() {
+            return None;
+        }
+        let mut writer = control;
+        writer.write_all(&[PROBE]).ok()?;
+        let line = self.next_line(control).ok()??;
+        match serde_json::from_slice(&line).ok()? {
+            Report::Probe(probe) => Some(probe),
+            Report::Outcome(_) => {
+                self.outcome = Some(line);
+                None
+            }
+        }
+    }
+
+    /// Waits for the outcome and returns its line; empty when the helper ended without a word.
+    pub(crate) fn outcome(&mut self, control: &UnixStream) -> io::Result<Vec<u8>> {
+        if let Some(line) = self.outcome.take() {
+            return Ok(line);
+        }
+        let mut last = Vec::new();
+        while let Some(line) = self.next_line(control)? {
+            last = line;
+        }
+        Ok(last)
+    }
+
+    /// Returns the next line; `None` when the helper has closed. What has no line end was torn.
+    fn next_line(&mut self, control: &UnixStream) -> io::Result<Option<Vec<u8>>> {
+        let mut reader = control;
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let rest = self.buffer.split_off(end + 1);
+                return Ok(Some(std::mem::replace(&mut self.buffer, rest)));
+            }
+            let mut chunk = [0; 4096];
+            match reader.read(&mut chunk) {
+                Ok(0) => return Ok(None),
+                Ok(length) => self.buffer.extend_from_slice(&chunk[..length]),
+                // The helper died with something unread in its socket.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
@@ -117,6 +192,39 @@ mod tests {
     fn silence_is_an_empty_report() {
         let (ours, theirs) = UnixStream::pair().expect("socket pair");
         drop(theirs);
-        assert_eq!(receive_report(&ours).expect("receive"), b"");
+        assert_eq!(Reports::default().outcome(&ours).expect("receive"), b"");
+    }
+    #[test]
+    fn an_outcome_that_comes_instead_of_an_answer_is_kept() {
+        let (ours, theirs) = UnixStream::pair().expect("socket pair");
+        let probe = Probe {
+            wall_us: 1,
+            cpu_us: 2,
+            peak_memory_bytes: Some(3),
+            written_bytes: None,
+            source: crate::AccountingSource::Processes,
+        };
+        assert!(send_probe(&theirs, &probe));
+        let outcome = Outcome {
+            end: crate::End::Cancelled,
+            usage: crate::Usage::default(),
+            limiter: crate::Limiter::ResourceLimits,
+            id_mapping: crate::IdMapping::Host,
+            unenforced: Vec::new(),
+            opened: crate::OpenedFiles::NotAsked,
+            last_probe: Some(probe),
+        };
+        send_outcome(&theirs, outcome.clone()).expect("send");
+        let mut reports = Reports::default();
+        assert_eq!(reports.probe(&ours), Some(probe));
+        assert_eq!(reports.probe(&ours), None);
+        // Both requests lie unread in the socket: closing it now resets the connection.
+        drop(theirs);
+        assert_eq!(reports.probe(&ours), None);
+        let line = reports.outcome(&ours).expect("receive");
+        match serde_json::from_slice(&line).expect("a report") {
+            Report::Outcome(received) => assert_eq!(*received, outcome),
+            Report::Probe(_) => unreachable!("the probe was answered"),
+        }
     }
 }

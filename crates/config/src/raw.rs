@@ -74,6 +74,8 @@ pub struct RawDirectories {
     pub cache: Option<PathBuf>,
     /// ccache's objects (default `ccache`).
     pub ccache: Option<PathBuf>,
+    /// sccache's objects (default `sccache`).
+    pub sccache: Option<PathBuf>,
 }
 
 /// What is done about `*.signatures.json`.
@@ -139,8 +141,14 @@ pub struct RawBuild {
     pub file_limit: Option<u64>,
     /// `never`, `on-success` or `always` (default): when the build root of a finished build is removed.
     pub clean: Option<String>,
+    /// What the log of one build keeps, in MiB; of more, the beginning and the end (default 100).
+    pub log_limit_mib: Option<u64>,
     /// Whether ccache is used (default false).
     pub ccache: Option<bool>,
+    /// Whether sccache is used for specs that need Rust (default false).
+    pub sccache: Option<bool>,
+    /// Groups of specs that share a compiler cache, or have none, as JSON (default: each spec has its own).
+    pub ccache_config: Option<PathBuf>,
     /// Whether the first failure stops the run (default false: independent packages go on).
     pub stop_on_failure: Option<bool>,
     /// A file of macros that every build reads.
@@ -188,6 +196,8 @@ pub struct RawPackage {
     pub cpu_limit: Option<String>,
     /// Its own limit of files and directories.
     pub file_limit: Option<u64>,
+    /// Its own log limit in MiB.
+    pub log_limit_mib: Option<u64>,
     /// Its own processor limit.
     pub max_cpu: Option<u32>,
     /// Whether its `%check` runs.
@@ -223,6 +233,7 @@ impl RawConfig {
             toolchain,
             cache,
             ccache,
+            sccache,
         );
         lay_over!(
             self.sources,
@@ -251,7 +262,10 @@ impl RawConfig {
             cpu_limit,
             file_limit,
             clean,
+            log_limit_mib,
             ccache,
+            sccache,
+            ccache_config,
             stop_on_failure,
             macros_file,
             tuning,

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rpm_model::{BuildLimits, CleanPolicy, PackageRules, RebuildPolicy, TuningMode};
+use rpm_model::{BuildLimits, CleanPolicy, JobDocument, PackageRules, RebuildPolicy, TuningMode};
 
 use crate::raw::{RawConfig, RawPackage, SignatureHandling};
 use crate::repositories::{self, Repository};
@@ -41,6 +41,8 @@ pub struct Directories {
     pub cache: PathBuf,
     /// ccache's objects.
     pub ccache: PathBuf,
+    /// sccache's objects.
+    pub sccache: PathBuf,
 }
 
 /// The configuration.
@@ -74,6 +76,10 @@ pub struct Config {
     pub clean: CleanPolicy,
     /// Whether ccache is used.
     pub ccache: bool,
+    /// Whether sccache is used for specs that need Rust.
+    pub sccache: bool,
+    /// Groups of specs that share a compiler cache, or have none.
+    pub ccache_config: Option<PathBuf>,
     /// Whether the first failure stops the run.
     pub stop_on_failure: bool,
     /// What unpacked packages may take of the disk, in bytes.
@@ -101,6 +107,8 @@ pub struct PackageLimits {
     pub disk_limit_bytes: u64,
     /// What else it may use.
     pub build: BuildLimits,
+    /// What its log keeps, in bytes.
+    pub log_limit_bytes: u64,
     /// Processors that it may count on.
     pub max_cpu: u32,
     /// Whether its `%check` runs.
@@ -170,6 +178,7 @@ impl RawConfig {
                     file_limit: self.build.file_limit,
                 },
             )?,
+            log_limit_bytes: self.build.log_limit_mib.unwrap_or(JobDocument::LOG_LIMIT >> 20) << 20,
             max_cpu: self.build.max_cpu.filter(|number| *number > 0).unwrap_or(share),
             run_check: self.build.run_check.unwrap_or(false),
         };
@@ -209,6 +218,8 @@ impl RawConfig {
             retries: self.build.retries.unwrap_or(1),
             clean: clean(self.build.clean.as_deref())?,
             ccache: self.build.ccache.unwrap_or(false),
+            sccache: self.build.sccache.unwrap_or(false),
+            ccache_config: self.build.ccache_config.map(absolute),
             stop_on_failure: self.build.stop_on_failure.unwrap_or(false),
             layer_budget: self
                 .cache
@@ -238,6 +249,9 @@ impl Config {
             limits.run_check = own.run_check.unwrap_or(limits.run_check);
             if let Some(mebibytes) = own.disk_limit_mib {
                 limits.disk_limit_bytes = mebibytes << 20;
+            }
+            if let Some(mebibytes) = own.log_limit_mib {
+                limits.log_limit_bytes = mebibytes << 20;
             }
             // `resolve` has parsed every one of these texts before.
             if let Ok(build) = build_limits(limits.build.clone(), "cpu-limit", LimitTexts::of(own)) {
@@ -320,6 +334,7 @@ fn resolve_directories(raw: crate::raw::RawDirectories, root: &Path) -> Result<D
         toolchain: below(raw.toolchain, &build, "toolchain_rpms"),
         cache: below(raw.cache, &build, "rpm_cache/cache"),
         ccache: below(raw.ccache, root, "ccache"),
+        sccache: below(raw.sccache, root, "sccache"),
         build,
         output,
     })

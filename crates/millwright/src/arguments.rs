@@ -14,6 +14,8 @@ use crate::debug_arguments::{
 use grapher::QuestionArguments;
 use rpm_model::TuningMode;
 
+use crate::test_lists::ChosenTests;
+
 /// Turn a tree of RPM specs into a repository of RPMs
 ///
 /// Everything is decided by content: run any command again and it does only what a change requires. Start
@@ -183,7 +185,7 @@ pub(crate) enum CleanPart {
     BuildPackagesWorkers,
     /// RPMs from other repositories, unpacked packages and remembered results
     Cache,
-    /// ccache's objects
+    /// ccache's and sccache's objects
     Ccache,
     /// The worker
     ChrootTools,
@@ -215,9 +217,25 @@ pub(crate) struct Goals {
     /// Specs not to build, separated by blanks; what is published of them is used
     #[arg(long, value_name = "LIST", env = "PACKAGE_IGNORE_LIST", hide_env_values = true)]
     pub(crate) ignore_list: Option<String>,
+    #[command(flatten)]
+    pub(crate) tests: TestLists,
     /// Show what would be done and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// Whose `%check` runs.
+#[derive(Debug, Args)]
+pub(crate) struct TestLists {
+    /// With --run-check run %check of these specs alone, separated by blanks; empty means all
+    #[arg(long, value_name = "LIST", env = "TEST_RUN_LIST", hide_env_values = true)]
+    test_run_list: Option<String>,
+    /// Specs to build and test again although they are up to date, separated by blanks
+    #[arg(long, value_name = "LIST", env = "TEST_RERUN_LIST", hide_env_values = true)]
+    test_rerun_list: Option<String>,
+    /// Specs whose %check does not run, separated by blanks
+    #[arg(long, value_name = "LIST", env = "TEST_IGNORE_LIST", hide_env_values = true)]
+    test_ignore_list: Option<String>,
 }
 
 /// Lists of packages that `fetch` follows, as the Azure Linux toolkit writes them.
@@ -241,6 +259,18 @@ impl Goals {
     }
 }
 
+impl TestLists {
+    /// Returns the lists as checks are chosen by.
+    pub(crate) fn chosen(&self) -> ChosenTests {
+        let set = |list: &Option<String>| words(list.as_deref()).into_iter().collect();
+        ChosenTests {
+            run: set(&self.test_run_list),
+            rerun: set(&self.test_rerun_list),
+            ignore: set(&self.test_ignore_list),
+        }
+    }
+}
+
 /// Returns the words of a list.
 pub(crate) fn words(list: Option<&str>) -> Vec<String> {
     list.unwrap_or_default().split_whitespace().map(str::to_owned).collect()
@@ -260,6 +290,9 @@ pub(crate) struct Common {
     /// Print events as JSON lines on standard output
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Tell what each build used, section by section, and what its tests and compiler caches did
+    #[arg(long, global = true, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
     /// Tell only of failures
     #[arg(long, global = true)]
     pub(crate) quiet: bool,
@@ -305,6 +338,9 @@ pub(crate) struct Common {
     /// ccache's objects
     #[arg(long, global = true, value_name = "DIR")]
     ccache_dir: Option<PathBuf>,
+    /// sccache's objects
+    #[arg(long, global = true, value_name = "DIR")]
+    sccache_dir: Option<PathBuf>,
     /// Appended to every release
     #[arg(long, global = true, value_name = "TAG")]
     dist_tag: Option<String>,
@@ -368,6 +404,12 @@ pub(crate) struct Common {
     /// Compile through ccache
     #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     use_ccache: Option<bool>,
+    /// Compile Rust through sccache
+    #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    use_sccache: Option<bool>,
+    /// Groups of specs that share a compiler cache, or have none, as JSON
+    #[arg(long, global = true, value_name = "FILE")]
+    ccache_config: Option<PathBuf>,
     /// A file of macros that every build reads
     #[arg(long, global = true, value_name = "FILE")]
     macros_file: Option<PathBuf>,
@@ -430,6 +472,7 @@ impl Common {
                 toolchain: absolute(&self.toolchain_rpms_dir)?,
                 cache: absolute(&self.cached_rpms_dir)?,
                 ccache: absolute(&self.ccache_dir)?,
+                sccache: absolute(&self.sccache_dir)?,
             },
             sources: RawSources {
                 urls: (!urls.is_empty()).then_some(urls),
@@ -456,7 +499,10 @@ impl Common {
                 cpu_limit: None,
                 file_limit: None,
                 clean: self.clean.clone(),
+                log_limit_mib: None,
                 ccache: self.use_ccache,
+                sccache: self.use_sccache,
+                ccache_config: absolute(&self.ccache_config)?,
                 stop_on_failure: self.stop_on_failure,
                 macros_file: absolute(&self.macros_file)?,
                 tuning: self.tuning.map(|tuning| match tuning {

@@ -28,7 +28,7 @@ fn paths(part: CleanPart, directories: &Directories) -> Vec<PathBuf> {
             all.push(directories.cache.clone());
             all
         }
-        CleanPart::Ccache => vec![directories.ccache.clone()],
+        CleanPart::Ccache => vec![directories.ccache.clone(), directories.sccache.clone()],
         CleanPart::ChrootTools => build(&["worker"]),
         CleanPart::ExpandSpecs => vec![directories.intermediate_specs.clone()],
         CleanPart::InputSrpms => {

@@ -71,6 +71,9 @@ pub(crate) fn run_rerun(pipeline: &Pipeline<'_>, asked: &RerunArguments) -> Resu
             report::print(&text)?;
             Ok(ExitStatus::Done)
         }
+        Outcome::RequirementsGenerated { .. } => {
+            Err(Failure::new(ExitStatus::Internal, "a build that goes on asked what it needs"))
+        }
         Outcome::Failed { message, .. } => {
             let mut text = format!("{package}: {message}");
             for line in &ended.decisive_lines {
@@ -128,6 +131,13 @@ pub(crate) fn run_unused(
         UnusedAnswer::Report(report) => report,
         UnusedAnswer::BuildFailed(Outcome::Failed { message, .. }) => {
             let text = format!("{package}: {message}; what a failed build did not open says nothing");
+            return Err(
+                Failure::new(ExitStatus::GoalsFailed, text).hint(format!("`millwright build {package}`"))
+            );
+        }
+        UnusedAnswer::BuildFailed(Outcome::RequirementsGenerated { .. }) => {
+            let text =
+                format!("{package}: %generate_buildrequires asks for something else than in the last build");
             return Err(
                 Failure::new(ExitStatus::GoalsFailed, text).hint(format!("`millwright build {package}`"))
             );
@@ -192,7 +202,7 @@ fn planned_job(pipeline: &Pipeline<'_>, package: &str, only: &[String]) -> Resul
     let base = pipeline.base(false)?;
     let specs = pipeline.specs(&base, only)?;
     let limits = |spec: &str| pipeline.limits(spec);
-    let session = pipeline.session(&base, &specs, &limits);
+    let session = pipeline.session(&base, &specs, &limits)?;
     let names = BTreeSet::from([package.to_owned()]);
     let wanted = Wanted { goals: vec![package.to_owned()], rebuild: names, ..Wanted::default() };
     let planned = pipeline.plan(&session, &base, &specs, &wanted, &Rounds::default(), false)?;

@@ -7,8 +7,10 @@ mod debug;
 mod debug_arguments;
 mod doctor;
 mod pipeline;
+mod test_lists;
 mod verify;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -18,12 +20,13 @@ use arguments::{
 use clap::Parser;
 use config::{Config, RawConfig};
 use grapher::Surroundings;
-use pipeline::{FetchOptions, Pipeline, no_repository};
+use pipeline::{FetchOptions, Pipeline, Specs, no_repository};
 use report::{Event, ExitStatus, Failure, Reporter, conclude};
 use scheduler::{
     BuildDirectoryLock, Finished, LockError, PlanDocument, PlanWords, Planned, Rounds, RunSummary, Stop,
     Style, Wanted, blocked_text, build_in_rounds, duration, failure, plan_text, run_status, summary_text,
 };
+use test_lists::ChosenTests;
 
 /// The configuration file's place below the tree's root.
 const CONFIGURATION: &str = "configs/millwright.toml";
@@ -198,7 +201,7 @@ fn run_graph(
     let base = pipeline.base(false)?;
     let specs = pipeline.specs(&base, only)?;
     let limits = |spec: &str| pipeline.limits(spec);
-    let session = pipeline.session(&base, &specs, &limits);
+    let session = pipeline.session(&base, &specs, &limits)?;
     let graphed = pipeline.graph(&base, &session, &asked.question.hints())?;
     if !asked.question.asks(question.as_ref()) {
         return Ok(bad_specs_status(&specs.document.bad));
@@ -283,6 +286,8 @@ fn wanted(goals: &Goals, rebuild: &[String]) -> Wanted {
         ignore: words_of(goals.ignore_list.as_deref()).into_iter().collect(),
     };
     wanted.rebuild.extend(rebuild.iter().cloned());
+    // Testing is part of a build.
+    wanted.rebuild.extend(goals.tests.chosen().rerun);
     wanted
 }
 
@@ -297,8 +302,11 @@ fn run_plan(
 ) -> Result<ExitStatus, Failure> {
     let base = pipeline.base(false)?;
     let specs = pipeline.specs(&base, only)?;
-    let limits = |spec: &str| pipeline.limits(spec);
-    let session = pipeline.session(&base, &specs, &limits);
+    let tests = chosen_tests(goals, &specs)?;
+    let limits = |spec: &str| tests.over(spec, pipeline.limits(spec));
+    let mut session = pipeline.session(&base, &specs, &limits)?;
+    session.settings.run_check |= !tests.rerun.is_empty();
+    session.settings.run.verbose = common.verbose || common.json;
     let plan =
         pipeline.plan(&session, &base, &specs, &wanted(goals, rebuild), &Rounds::default(), true)?.plan;
     if common.json {
@@ -323,8 +331,11 @@ fn run_build(
     pipeline.check_sandbox()?;
     let base = pipeline.base(false)?;
     let specs = pipeline.specs(&base, only)?;
-    let limits = |spec: &str| pipeline.limits(spec);
-    let session = pipeline.session(&base, &specs, &limits);
+    let tests = chosen_tests(goals, &specs)?;
+    let limits = |spec: &str| tests.over(spec, pipeline.limits(spec));
+    let mut session = pipeline.session(&base, &specs, &limits)?;
+    session.settings.run_check |= !tests.rerun.is_empty();
+    session.settings.run.verbose = common.verbose || common.json;
     let wanted = wanted(goals, rebuild);
     let plan = |rounds: &Rounds| pipeline.plan(&session, &base, &specs, &wanted, rounds, false);
     let first = plan(&Rounds::default())?;
@@ -353,6 +364,15 @@ fn run_build(
     tell_blocked(common, &plan)?;
     tell(common, &summary_text(&plan, &summary, building.elapsed().as_secs_f64()))?;
     Ok(run_status(&plan, &summary))
+}
+
+/// Returns whose `%check` runs.
+fn chosen_tests(goals: &Goals, specs: &Specs) -> Result<ChosenTests, Failure> {
+    let tests = goals.tests.chosen();
+    let read = specs.document.specs.iter().map(|spec| spec.name.as_str());
+    let names: BTreeSet<&str> = read.chain(specs.document.bad.iter().map(|bad| bad.name.as_str())).collect();
+    tests.check(|name| names.contains(name))?;
+    Ok(tests)
 }
 
 /// Says why what could not be built could not, each cause once.

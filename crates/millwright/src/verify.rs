@@ -201,6 +201,12 @@ fn build_and_compare(
         .tempdir_in(&place)
         .map_err(environment)?;
     let result = build_again(scratch.path(), &job)?;
+    if let Outcome::RequirementsGenerated { .. } = &result.outcome {
+        verification.verdict = "not-built";
+        let text = "%generate_buildrequires asks for something else than in the recorded build";
+        verification.failure = Some(text.to_owned());
+        return Ok(ExitStatus::GoalsFailed);
+    }
     if let Outcome::Failed { class, message, .. } = &result.outcome {
         verification.verdict = "not-built";
         let lines = [message.clone()].into_iter().chain(result.decisive_lines.clone());

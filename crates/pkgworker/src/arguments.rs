@@ -8,7 +8,11 @@ use clap::{Parser, ValueEnum};
 use pkgworker::WorkerError;
 use pkgworker::resolve::{PackageSources, read_packages, resolve};
 use report::{ExitStatus, Failure};
-use rpm_model::{BuildLimits, CcacheMount, CleanPolicy, JobDocument, TuningMode, WorkerManifest};
+use repository::{IndexedPackage, SourcePackageHeader};
+use rpm_model::{
+    BuildLimits, BuildrootLock, CcacheMount, CleanPolicy, JobDocument, Requirement, TuningMode,
+    WorkerManifest,
+};
 
 use crate::environment;
 
@@ -140,12 +144,36 @@ pub(crate) struct Arguments {
     /// Run rpmbuild's own helper scripts, whatever the job document says
     #[arg(long)]
     pub(crate) untuned: bool,
+    /// What the log keeps of a build's output, in MiB; of more, head and tail (default: 100)
+    #[arg(long, value_name = "MIB", conflicts_with = "job")]
+    pub(crate) log_limit_mib: Option<u64>,
     /// The build's log (default: <name-version-release>.log in the work directory)
     #[arg(long, value_name = "FILE")]
     pub(crate) log_file: Option<PathBuf>,
     /// How much is told on standard error
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(crate) log_level: LogLevel,
+}
+
+/// Makes the lock of one SRPM again when `%generate_buildrequires` asks for more.
+pub(crate) struct Resolver {
+    header: SourcePackageHeader,
+    packages: Vec<IndexedPackage>,
+    worker: WorkerManifest,
+    sources: PackageSources,
+    extra: &'static [&'static str],
+}
+
+impl Resolver {
+    /// Returns the lock for what the SRPM requires and for these.
+    pub(crate) fn lock(&mut self, generated: &[Requirement]) -> Result<BuildrootLock, Failure> {
+        let stated = self.header.build_requires.len();
+        self.header.build_requires.extend(generated.iter().cloned());
+        let Self { header, packages, worker, sources, extra } = &*self;
+        let lock = resolve(header, packages, worker, sources, extra).map_err(environment);
+        self.header.build_requires.truncate(stated);
+        lock
+    }
 }
 
 /// What the upper directory of a build may hold when no job says otherwise, in bytes.
@@ -205,8 +233,9 @@ impl Arguments {
         self.log_file.clone().unwrap_or_else(|| self.work_dir.join(format!("{name}.log")))
     }
 
-    /// Returns the job that the Azure toolkit's flags describe.
-    pub(crate) fn make_job(&self) -> Result<JobDocument, Failure> {
+    /// Returns the job that the Azure toolkit's flags describe, and what makes it again for other build
+    /// requirements.
+    pub(crate) fn make_job(&self) -> Result<(JobDocument, Resolver), Failure> {
         let srpm_path = required(self.srpm_file.as_ref())?;
         let srpm = repository::read_source_package(srpm_path).map_err(environment)?;
         let worker = self.worker()?;
@@ -225,9 +254,11 @@ impl Arguments {
                 reporter.event(&report::Event::Warning { message });
             }
         }
-        let extra: &[&str] = if self.use_ccache { &["ccache"] } else { &[] };
-        let lock = resolve(&srpm.header, &packages, &worker, &sources, extra).map_err(environment)?;
-        Ok(JobDocument {
+        let extra: &'static [&'static str] = if self.use_ccache { &["ccache"] } else { &[] };
+        let mut resolver = Resolver { header: srpm.header, packages, worker, sources, extra };
+        let lock = resolver.lock(&[])?;
+        let worker = &resolver.worker;
+        let job = JobDocument {
             schema: JobDocument::SCHEMA,
             package: required(self.base_package_name.as_ref())?.clone(),
             srpm_path: srpm_path.to_string_lossy().into_owned(),
@@ -245,14 +276,19 @@ impl Arguments {
             ]),
             macros_file: self.rpmmacros_file.as_ref().map(|path| path.to_string_lossy().into_owned()),
             run_check: self.run_check,
+            has_check: None,
+            generated: Vec::new(),
             max_cpu: self.max_cpu,
             timeout_seconds: required(self.timeout.as_ref())?.as_secs(),
             disk_limit_bytes: DISK_LIMIT,
             limits: BuildLimits::default(),
+            log_limit_bytes: self.log_limit_mib.map_or(JobDocument::LOG_LIMIT, |mebibytes| mebibytes << 20),
             ccache: self.ccache(),
+            sccache: None,
             expected: Vec::new(),
             tuning: TuningMode::default(),
-        })
+        };
+        Ok((job, resolver))
     }
 
     fn ccache(&self) -> Option<CcacheMount> {

@@ -1,7 +1,7 @@
 //! One job from its document to its result.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::time::Instant;
@@ -10,23 +10,29 @@ use buildroot::{
     End, LayerRequest, LayerStore, OpenedFiles, Outcome as SandboxOutcome, RootOptions, RootOutcome, Sandbox,
     SandboxIo, SandboxSpec,
 };
+use repository::IndexedSource;
 use rpm_model::{
-    CleanPolicy, FailureClass, JobDocument, LimitReport, Outcome, PackageArtifact, PhaseTime, ResourceUsage,
-    ResultDocument,
+    CleanPolicy, FailureClass, JobDocument, LimitReport, Outcome, PackageArtifact, PhaseUsage, Requirement,
+    ResourceUsage, ResultDocument,
 };
 
+use crate::caches::cache_uses;
+use crate::check::{CheckLog, check_report, write_check};
 use crate::collect::collect;
-use crate::command::{HOST_ARCH, sandbox_spec};
+use crate::command::{HOST_ARCH, Purpose, sandbox_spec};
 use crate::disk::{Allowance, Passed, watch};
 use crate::error::{IoContext, WorkerError};
+use crate::generated;
 use crate::kept::KeptRoot;
-use crate::log::judge;
+use crate::log::{LogVerdict, judge};
+use crate::log_file::LogFile;
 use crate::memory;
-use crate::output::follow;
+use crate::output::{Followed, Follower, follow};
 use crate::patience::Patient;
+use crate::phases::{phase_usage, source_of, sum, usage_of};
 use crate::section::{Section, stop_before};
 use crate::tuning::{Tuning, probe};
-use crate::workdir::{JobDirectory, prepare_ccache};
+use crate::workdir::{JobDirectory, prepare_cache};
 
 /// What a job needs from its host.
 pub struct Host<'a> {
@@ -51,7 +57,10 @@ pub struct Host<'a> {
 /// What the sandbox gave back.
 pub(crate) struct Ran {
     pub(crate) outcome: SandboxOutcome,
-    pub(crate) phases: Vec<PhaseTime>,
+    pub(crate) phases: Vec<PhaseUsage>,
+    check: CheckLog,
+    /// Whether it was killed because it wrote too much.
+    flooded: bool,
     /// The limit of its directory for which it was killed.
     passed: Option<Passed>,
     /// The memory limit that was set.
@@ -79,13 +88,13 @@ fn build_watched(
     record_opens: bool,
 ) -> Result<(ResultDocument, OpenedFiles), WorkerError> {
     let start = Instant::now();
-    let srpm = check_srpm(job)?;
+    let source = check_srpm(job)?;
     let requests: Vec<LayerRequest> = job.lock.packages().iter().map(LayerRequest::from).collect();
     let options = RootOptions { common: job.common.clone(), ..RootOptions::default() };
     // Its layers are not collected before the end of this function.
     let root = host.layers.root(&requests, &options, host.sandbox)?;
-    if let Some(ccache) = &job.ccache {
-        prepare_ccache(Path::new(&ccache.directory))?;
+    for cache in job.ccache.iter().chain(&job.sccache) {
+        prepare_cache(Path::new(&cache.directory))?;
     }
     let mut directory = JobDirectory::create(host.work, &stem(&job.srpm_path), job.ccache.is_some())?;
     let mut spec = sandbox_spec(job, root.lowers.clone(), &directory.places(), host.clean.may_keep());
@@ -93,54 +102,136 @@ fn build_watched(
     let facts = probe(job.tuning, job.arch == HOST_ARCH, host.sandbox, &root.lowers);
     let tuning = Tuning::decide(job.tuning, &facts);
     tuning.apply(&mut spec);
-    if let Some(section) = host.stop_before {
-        stop_before(&mut spec.arguments, section);
-    }
-    let ran = run(job, &host.run(directory.path()), &spec)?;
-    let outcome = conclude(&ran, job, host.log)?;
+    let mut log = LogFile::create(host.log, job.log_limit_bytes).context("create", host.log)?;
+    let runs = run_all(job, host, directory.path(), &spec, &source, &mut log);
+    // The log is finished whatever became of the runs: it may say why.
+    let log_omitted_bytes = log.finish().context("write", host.log)?;
+    let Runs { last: ran, usage, phases, asked } = runs?;
+    let outcome = match asked {
+        Asked::Others(requirements) => Outcome::RequirementsGenerated { requirements },
+        Asked::Unreadable(message) => package_failure(message),
+        Asked::Nothing => conclude(&ran, job, host.log)?,
+    };
+    let top = directory.places().top;
     let (outcome, rpms, decisive_lines) = match outcome {
         Outcome::Succeeded => {
-            match collect(&directory.places().top.join("RPMS"), &job.expected, host.output)? {
+            match collect(&top.join("RPMS"), &job.expected, host.output)? {
                 Ok(rpms) => (Outcome::Succeeded, rpms, Vec::new()),
                 // The log of a build that ended well has nothing to say about this.
                 Err(refusal) => (package_failure(refusal.to_string()), Vec::new(), Vec::new()),
             }
         }
-        failed @ Outcome::Failed { .. } => (failed, Vec::new(), judge(&read_log(host.log)?).lines),
+        asked @ Outcome::RequirementsGenerated { .. } => (asked, Vec::new(), Vec::new()),
+        failed @ Outcome::Failed { .. } => (failed, Vec::new(), judge_log(host.log)?.lines),
     };
-    let failed = outcome != Outcome::Succeeded;
-    if host.clean.keeps(failed) {
+    let check = check_report(job, &outcome, &ran.check, &phases);
+    let junit = write_check(host.log, &job.package, &check, &phases, &decisive_lines)?;
+    let caches = cache_uses(job, &top);
+    let succeeded = outcome == Outcome::Succeeded;
+    let failed = matches!(outcome, Outcome::Failed { .. });
+    // A build that only asked is neither: another one follows it.
+    if (succeeded || failed) && host.clean.keeps(failed) {
         KeptRoot::of(job, &outcome, limits_of(&ran), &root.lowers, host.log)?.write(directory.path())?;
         directory.keep();
     }
     let kept_root = directory.finish()?;
-    let (usage, limits) = (usage_of(&ran.outcome), limits_of(&ran));
     let result = ResultDocument {
         schema: ResultDocument::SCHEMA,
         package: job.package.clone(),
-        check: check_result(job, &outcome, &ran.phases),
+        check,
+        junit: junit.map(|path| path.to_string_lossy().into_owned()),
         decisive_lines,
         outcome,
         rpms,
-        srpm: (!failed).then_some(srpm),
+        srpm: succeeded.then(|| artifact(job, &source)),
         log: host.log.to_string_lossy().into_owned(),
+        log_omitted_bytes,
         overhead_seconds: (start.elapsed().as_secs_f64() - usage.wall_seconds).max(0.0),
         usage,
-        phases: ran.phases,
+        phases,
+        usage_source: ran.outcome.last_probe.map(source_of),
+        caches,
         layers_made: match root.outcome {
             RootOutcome::Hit => 0,
             RootOutcome::Computed { made_layers } => made_layers,
         },
         skipped_scriptlets: root.scriptlets.iter().map(|scriptlet| scriptlet.package.clone()).collect(),
         tuning: tuning.report,
-        limits,
+        limits: limits_of(&ran),
         kept_root: kept_root.map(|path| path.to_string_lossy().into_owned()),
     };
     Ok((result, ran.outcome.opened))
 }
 
-/// Returns the SRPM as an artifact after comparing its hash with the job's.
-fn check_srpm(job: &JobDocument) -> Result<PackageArtifact, WorkerError> {
+/// All runs of rpmbuild for one job.
+struct Runs {
+    last: Ran,
+    usage: ResourceUsage,
+    phases: Vec<PhaseUsage>,
+    asked: Asked,
+}
+
+impl Runs {
+    fn only(last: Ran, asked: Asked) -> Self {
+        Self { usage: usage_of(&last.outcome), phases: last.phases.clone(), asked, last }
+    }
+}
+
+/// What `%generate_buildrequires` turned out to ask for.
+enum Asked {
+    /// Nothing that the build root is not made for.
+    Nothing,
+    /// All these, and the build root was made for others.
+    Others(Vec<Requirement>),
+    /// What it left is no list of requirements.
+    Unreadable(String),
+}
+
+/// Asks `%generate_buildrequires`, where there is one, and builds when the root is made for the answer.
+fn run_all(
+    job: &JobDocument,
+    host: &Host<'_>,
+    directory: &Path,
+    spec: &SandboxSpec,
+    source: &IndexedSource,
+    log: &mut LogFile,
+) -> Result<Runs, WorkerError> {
+    let run_host = host.run(directory);
+    let mut build_spec = spec.clone();
+    if let Some(section) = host.stop_before {
+        stop_before(&mut build_spec.arguments, section);
+        // Who wants to look into a section wants the tree as it is before it, whatever was asked for.
+        return run(job, &run_host, &build_spec, log).map(|last| Runs::only(last, Asked::Nothing));
+    }
+    if !source.header.generates_build_requires {
+        return run(job, &run_host, &build_spec, log).map(|last| Runs::only(last, Asked::Nothing));
+    }
+    let mut asking_spec = spec.clone();
+    Purpose::Requirements.apply(&mut asking_spec.arguments);
+    let asking = run(job, &run_host, &asking_spec, log)?;
+    let asked = match asking.outcome.end {
+        End::Exited { code: generated::GENERATED } => {
+            let srpms = directory.join("build/SRPMS");
+            match generated::requirements(&srpms, &source.header)? {
+                Ok(requirements) => requirements,
+                Err(message) => return Ok(Runs::only(asking, Asked::Unreadable(message))),
+            }
+        }
+        End::Exited { code: 0 } => Vec::new(),
+        _ => return Ok(Runs::only(asking, Asked::Nothing)),
+    };
+    if asked != job.generated {
+        return Ok(Runs::only(asking, Asked::Others(asked)));
+    }
+    Purpose::PreparedBuild.apply(&mut build_spec.arguments);
+    let last = run(job, &run_host, &build_spec, log)?;
+    let usage = sum(&usage_of(&asking.outcome), &usage_of(&last.outcome));
+    let phases = asking.phases.into_iter().chain(last.phases.iter().cloned()).collect();
+    Ok(Runs { phases, usage, asked: Asked::Nothing, last })
+}
+
+/// Returns the SRPM after comparing its hash with the job's.
+fn check_srpm(job: &JobDocument) -> Result<IndexedSource, WorkerError> {
     let path = PathBuf::from(&job.srpm_path);
     let found = repository::read_source_package(&path)?;
     if found.sha256 != job.srpm_sha256 {
@@ -150,8 +241,12 @@ fn check_srpm(job: &JobDocument) -> Result<PackageArtifact, WorkerError> {
             expected: job.srpm_sha256.to_string(),
         });
     }
-    let (nevra, sha256, size) = (found.header.nevra, found.sha256, found.size);
-    Ok(PackageArtifact { nevra, path: job.srpm_path.clone(), sha256, size })
+    Ok(found)
+}
+
+fn artifact(job: &JobDocument, source: &IndexedSource) -> PackageArtifact {
+    let (nevra, sha256) = (source.header.nevra.clone(), source.sha256.clone());
+    PackageArtifact { nevra, path: job.srpm_path.clone(), sha256, size: source.size }
 }
 
 /// What one run of rpmbuild needs from its host.
@@ -170,19 +265,27 @@ impl<'a> Host<'a> {
 }
 
 /// Runs rpmbuild in its root, its output into the log.
-pub(crate) fn run(job: &JobDocument, host: &RunHost<'_>, spec: &SandboxSpec) -> Result<Ran, WorkerError> {
+pub(crate) fn run(
+    job: &JobDocument,
+    host: &RunHost<'_>,
+    spec: &SandboxSpec,
+    log: &mut LogFile,
+) -> Result<Ran, WorkerError> {
     let mut spec = spec.clone();
     spec.limits.memory_bytes = spec.limits.memory_bytes.or_else(memory::default_limit);
-    if let Some(parent) = host.log.parent() {
-        fs::create_dir_all(parent).context("create", parent)?;
-    }
-    let log = File::create(host.log).context("create", host.log)?;
     let (reader, writer) = io::pipe().context("open a pipe for", host.log)?;
     let second = writer.try_clone().context("open a pipe for", host.log)?;
     let streams = SandboxIo { stdin: None, stdout: writer.into(), stderr: second.into() };
+    let started = Instant::now();
     let running = host.sandbox.spawn(&spec, streams)?;
     let (killer, (alive, ended)) = (running.kill_handle(), channel());
-    let ((phases, written), passed) = std::thread::scope(|scope| {
+    let follower = Follower {
+        on_phase: host.on_phase,
+        probe: &|| running.probe(),
+        flood: job.log_limit_bytes.saturating_mul(JobDocument::FLOOD),
+        kill: &|| running.kill(),
+    };
+    let (followed, passed) = std::thread::scope(|scope| {
         let watcher = scope.spawn(move || {
             let allowance = Allowance { bytes: job.disk_limit_bytes, files: job.limits.file_limit };
             let passed = watch(&[host.directory, host.log], allowance, &ended);
@@ -191,20 +294,24 @@ pub(crate) fn run(job: &JobDocument, host: &RunHost<'_>, spec: &SandboxSpec) -> 
             }
             passed
         });
-        let followed = follow(Patient::new(reader), log, host.on_phase);
+        let followed = follow(Patient::new(reader), log, &follower);
         drop(alive);
         (followed, watcher.join().unwrap_or(None))
     });
+    let finished = Instant::now();
     let outcome = running.wait()?;
+    let Followed { phases, check, flooded, written } = followed;
     written.context("write", host.log)?;
-    Ok(Ran { outcome, phases, passed, memory_limit: spec.limits.memory_bytes })
+    let phases = phase_usage(started, &phases, outcome.last_probe, finished);
+    Ok(Ran { outcome, phases, check, flooded, passed, memory_limit: spec.limits.memory_bytes })
 }
 
 /// Turns the sandbox's end into the job's outcome.
 pub(crate) fn conclude(ran: &Ran, job: &JobDocument, log: &Path) -> Result<Outcome, WorkerError> {
     let failed = |class, phase: Option<String>, message: String| Outcome::Failed { class, phase, message };
     let last = ran.phases.last().map(|phase| phase.phase.clone());
-    let place = last.as_deref().unwrap_or("preparation").to_owned();
+    let place = last.clone().unwrap_or_else(|| PhaseUsage::PREPARATION.to_owned());
+    let last = last.filter(|phase| phase != PhaseUsage::PREPARATION);
     Ok(match &ran.outcome.end {
         End::Exited { code: 0 } => Outcome::Succeeded,
         End::TimedOut => failed(FailureClass::Timeout, last, format!("the time limit ended it in {place}")),
@@ -234,6 +341,15 @@ pub(crate) fn conclude(ran: &Ran, job: &JobDocument, log: &Path) -> Result<Outco
             None,
             format!("the build root could not be set up: {failure}"),
         ),
+        End::Cancelled if ran.flooded => {
+            let limit = job.log_limit_bytes.saturating_mul(JobDocument::FLOOD);
+            let message = format!(
+                "it was ended because it wrote more than {limit} bytes of output ({} times the limit of its log) \
+                 in {place}",
+                JobDocument::FLOOD
+            );
+            failed(FailureClass::PackageFailure, last, message)
+        }
         End::Cancelled if ran.passed == Some(Passed::Bytes) => {
             let limit = job.disk_limit_bytes >> 20;
             let message = format!("it used more than its {limit} MiB of disk in {place}");
@@ -248,7 +364,7 @@ pub(crate) fn conclude(ran: &Ran, job: &JobDocument, log: &Path) -> Result<Outco
             failed(FailureClass::InfrastructureFailure, last, "the build was cancelled".to_owned())
         }
         end @ (End::Exited { .. } | End::Signaled { .. }) => {
-            let verdict = judge(&read_log(log)?);
+            let verdict = judge_log(log)?;
             let killed_for_memory = ran.outcome.usage.oom_kills.is_some_and(|kills| kills > 0);
             let class = if killed_for_memory { FailureClass::OutOfMemory } else { verdict.class };
             let place = verdict
@@ -268,20 +384,9 @@ fn package_failure(message: String) -> Outcome {
     Outcome::Failed { class: FailureClass::PackageFailure, phase: None, message }
 }
 
-/// Returns what is known of `%check`: nothing when it was not asked for or never reached.
-fn check_result(job: &JobDocument, outcome: &Outcome, phases: &[PhaseTime]) -> Option<bool> {
-    let reached = job.run_check && phases.iter().any(|phase| phase.phase == "%check");
-    match outcome {
-        _ if !reached => None,
-        Outcome::Failed { class: FailureClass::CheckFailure, .. } => Some(false),
-        _ => Some(true),
-    }
-}
-
-/// Reads a log, however broken its text.
-pub(crate) fn read_log(path: &Path) -> Result<String, WorkerError> {
-    let bytes = fs::read(path).context("read", path)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+/// Reads what the log says of a failed build.
+pub(crate) fn judge_log(path: &Path) -> Result<LogVerdict, WorkerError> {
+    judge(|| File::open(path).map(BufReader::new)).context("read", path)
 }
 
 /// Returns what held the build within its limits.
@@ -291,16 +396,6 @@ pub(crate) fn limits_of(ran: &Ran) -> LimitReport {
         id_mapping: ran.outcome.id_mapping.to_string(),
         unenforced: ran.outcome.unenforced.iter().map(ToString::to_string).collect(),
         memory_limit_bytes: ran.memory_limit,
-    }
-}
-
-fn usage_of(outcome: &SandboxOutcome) -> ResourceUsage {
-    let usage = &outcome.usage;
-    let seconds = |microseconds: u64| microseconds as f64 / 1e6;
-    ResourceUsage {
-        wall_seconds: seconds(usage.wall_us),
-        cpu_seconds: seconds(usage.user_us + usage.system_us),
-        peak_memory_bytes: usage.peak_memory_bytes.unwrap_or(usage.max_rss_kb << 10),
     }
 }
 

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use buildroot::{BindMount, Limits, SandboxSpec, Upper};
 use rpm_model::JobDocument;
 
+use crate::caches::{CCACHE_LOG, SCCACHE_STATISTICS};
+
 /// Raised whenever the same job document would be built in another way.
 pub const WORKER_SEMANTICS: u32 = 2;
 
@@ -26,6 +28,10 @@ const SRPM_DIRECTORY: &str = "/build/SRPMS";
 const CCACHE_DIRECTORY: &str = "/ccache";
 const CCACHE_LINKS: &str = "/ccache-bin";
 const CCACHE_CONFIG: &str = "/ccache.conf";
+
+/// Where a build sees sccache's objects and configuration.
+const SCCACHE_DIRECTORY: &str = "/sccache";
+const SCCACHE_CONFIG: &str = "/sccache.toml";
 
 /// Where a build sees the extra macro file.
 const MACROS_FILE: &str = "/etc/rpm/macros.zz-millwright-job";
@@ -104,6 +110,26 @@ pub(crate) fn rpmbuild_arguments(job: &JobDocument, srpm_name: &str) -> Vec<Stri
     arguments
 }
 
+/// What one run of rpmbuild is for, when `%generate_buildrequires` is asked before the build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To find out what the section asks for.
+    Requirements,
+    /// To build in the tree that asking has prepared.
+    PreparedBuild,
+}
+
+impl Purpose {
+    /// Changes the arguments of a whole build to those of this run.
+    pub(crate) fn apply(self, arguments: &mut Vec<String>) {
+        let Some(at) = arguments.iter().position(|argument| argument == "--rebuild") else { return };
+        match self {
+            Self::Requirements => "-rr".clone_into(&mut arguments[at]),
+            Self::PreparedBuild => arguments.insert(at + 1, "--noprep".to_owned()),
+        }
+    }
+}
+
 /// How a job's rpmbuild is started, as seen inside its root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invocation {
@@ -175,11 +201,25 @@ pub(crate) fn sandbox_spec(
         spec.binds.push(bind(Path::new(&ccache.directory), CCACHE_DIRECTORY, false));
         spec.binds.push(bind(&directories.ccache_links, CCACHE_LINKS, true));
         environment.insert("CCACHE_DIR", CCACHE_DIRECTORY.to_owned());
+        environment.insert("CCACHE_STATSLOG", format!("{TOP_DIRECTORY}/{CCACHE_LOG}"));
         if let Some(config) = &ccache.config {
             spec.binds.push(bind(Path::new(config), CCACHE_CONFIG, true));
             environment.insert("CCACHE_CONFIGPATH", CCACHE_CONFIG.to_owned());
         }
         path = format!("{CCACHE_LINKS}:{path}");
+    }
+    if let Some(sccache) = &job.sccache {
+        spec.binds.push(bind(Path::new(&sccache.directory), SCCACHE_DIRECTORY, false));
+        environment.insert("SCCACHE_DIR", SCCACHE_DIRECTORY.to_owned());
+        environment.insert("RUSTC_WRAPPER", "/usr/bin/sccache".to_owned());
+        // The server ends when it is told to, not when it has nothing to do; it listens where no network is.
+        environment.insert("SCCACHE_IDLE_TIMEOUT", "0".to_owned());
+        environment.insert("SCCACHE_SERVER_UDS", "/tmp/.sccache".to_owned());
+        if let Some(config) = &sccache.config {
+            spec.binds.push(bind(Path::new(config), SCCACHE_CONFIG, true));
+            environment.insert("SCCACHE_CONF", SCCACHE_CONFIG.to_owned());
+        }
+        spec.arguments = with_sccache(std::mem::take(&mut spec.arguments));
     }
     environment.insert("PATH", path);
     spec.environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
@@ -194,6 +234,18 @@ pub(crate) fn sandbox_spec(
         ..Limits::default()
     };
     spec
+}
+
+/// Returns a command that runs another between the start and the end of sccache's server.
+fn with_sccache(arguments: Vec<String>) -> Vec<String> {
+    // A server that does not start makes every compilation a plain one, and leaves no statistics.
+    let script = format!(
+        "sccache --start-server >/dev/null 2>&1; \"$@\"; code=$?; \
+         sccache --show-stats --stats-format=json >{TOP_DIRECTORY}/{SCCACHE_STATISTICS} 2>/dev/null; \
+         sccache --stop-server >/dev/null 2>&1; exit $code"
+    );
+    let shell = ["/bin/sh", "-c", &script, "sh"].map(str::to_owned);
+    shell.into_iter().chain(arguments).collect()
 }
 
 fn bind(source: &Path, target: &str, read_only: bool) -> BindMount {
@@ -217,11 +269,15 @@ mod tests {
             defines: BTreeMap::from([("dist".into(), ".mw1".into())]),
             macros_file: None,
             run_check: false,
+            has_check: None,
+            generated: Vec::new(),
             max_cpu: Some(3),
             timeout_seconds: 60,
             disk_limit_bytes: 64 << 20,
             limits: BuildLimits { cpu_limit_seconds: Some(7), ..BuildLimits::default() },
+            log_limit_bytes: JobDocument::LOG_LIMIT,
             ccache: None,
+            sccache: None,
             expected: Vec::new(),
             tuning: Default::default(),
         }
@@ -276,5 +332,26 @@ mod tests {
         assert!(spec.environment["PATH"].starts_with("/ccache-bin:"));
         assert_eq!(spec.environment["CCACHE_DIR"], "/ccache");
         assert_eq!(spec.binds.iter().filter(|mount| !mount.read_only).count(), 2);
+    }
+    #[test]
+    fn asking_for_requirements_comes_before_building_in_the_same_tree() {
+        let start = |purpose: Purpose| {
+            let mut arguments = rpmbuild_arguments(&job(), "z.src.rpm");
+            purpose.apply(&mut arguments);
+            arguments[1..4].join(" ")
+        };
+        assert_eq!(start(Purpose::Requirements), "-rr --nodeps --noclean");
+        assert_eq!(start(Purpose::PreparedBuild), "--rebuild --noprep --nodeps");
+    }
+
+    #[test]
+    fn sccache_lives_as_long_as_rpmbuild() {
+        let mut cached = job();
+        cached.sccache = Some(CcacheMount { directory: "/sc".into(), config: None });
+        let spec = sandbox_spec(&cached, vec!["/l".into()], &directories(), false);
+        assert_eq!(spec.arguments[0], "/bin/sh");
+        assert_eq!(spec.arguments[4..], rpmbuild_arguments(&cached, "zlib-1.3-1.mw1.src.rpm"));
+        assert_eq!(spec.environment["RUSTC_WRAPPER"], "/usr/bin/sccache");
+        assert_eq!(spec.environment["SCCACHE_DIR"], "/sccache");
     }
 }

@@ -72,6 +72,16 @@ pub enum WorkerError {
         /// The solver's words.
         explanation: String,
     },
+    /// `%generate_buildrequires` asks for something else each time.
+    #[error("{package}: %generate_buildrequires does not settle: in round {rounds} it {difference}")]
+    NeverSettles {
+        /// The spec.
+        package: String,
+        /// How many rounds there were.
+        rounds: usize,
+        /// What the last one changed, in words.
+        difference: String,
+    },
     /// A repository is given that cannot be used here.
     #[error("`{path}`: repository `{url}` is not on this host")]
     RemoteRepository {

@@ -5,8 +5,8 @@
 //! the right to do so changes the root itself. The root's packages are not kept: they are layers of the
 //! store, or made again from the job's lock.
 
-use std::fs;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -14,9 +14,9 @@ use buildroot::{LayerRequest, LayerStore, RootOptions, RootPlan, Sandbox};
 use rpm_model::{FailureClass, JobDocument, LimitReport, Outcome};
 use serde::{Deserialize, Serialize};
 
-use crate::build::read_log;
 use crate::command::invocation;
 use crate::error::{IoContext, WorkerError};
+use crate::log::for_each_line;
 use crate::section::Section;
 
 /// The document's name in the directory of a kept root.
@@ -71,7 +71,7 @@ impl KeptRoot {
             schema: Self::SCHEMA,
             job: job.clone(),
             outcome: outcome.clone(),
-            failed: failed_section(outcome, &read_log(log)?),
+            failed: failed_in_log(outcome, log)?,
             environment: invocation(job).environment,
             limits,
             lowers: lowers.to_vec(),
@@ -84,7 +84,7 @@ impl KeptRoot {
 
     /// Says the same of a later run in the same root.
     pub(crate) fn after(&self, outcome: &Outcome, log: &Path) -> Result<Self, WorkerError> {
-        let failed = failed_section(outcome, &read_log(log)?);
+        let failed = failed_in_log(outcome, log)?;
         Ok(Self { outcome: outcome.clone(), failed, log: log.to_string_lossy().into_owned(), ..self.clone() })
     }
 
@@ -130,16 +130,25 @@ impl KeptRoot {
 }
 
 /// Returns the section that failed with the script that rpmbuild left of it.
-fn failed_section(outcome: &Outcome, log: &str) -> Option<FailedSection> {
-    let Outcome::Failed { class, phase: Some(phase), .. } = outcome else { return None };
+fn failed_section(outcome: &Outcome, log: impl BufRead) -> std::io::Result<Option<FailedSection>> {
+    let Outcome::Failed { class, phase: Some(phase), .. } = outcome else { return Ok(None) };
     if *class == FailureClass::InfrastructureFailure {
-        return None;
+        return Ok(None);
     }
     // `Executing(%build): /bin/sh -e /var/tmp/rpm-tmp.x`
     let start = format!("Executing({phase}): ");
-    let command = log.lines().rev().find_map(|line| line.strip_prefix(&start))?;
-    let script = command.split_whitespace().next_back()?.to_owned();
-    Some(FailedSection { section: phase.clone(), script })
+    let mut script = None;
+    for_each_line(log, |line| {
+        if let Some(command) = line.strip_prefix(&start) {
+            script = command.split_whitespace().next_back().map(str::to_owned);
+        }
+    })?;
+    Ok(script.map(|script| FailedSection { section: phase.clone(), script }))
+}
+
+fn failed_in_log(outcome: &Outcome, log: &Path) -> Result<Option<FailedSection>, WorkerError> {
+    let file = File::open(log).context("open", log)?;
+    failed_section(outcome, BufReader::new(file)).context("read", log)
 }
 
 /// Finds the kept root of a package below `work`, the latest when there are several.
@@ -177,6 +186,7 @@ mod tests {
             phase: phase.map(str::to_owned),
             message: String::new(),
         };
+        let failed_section = |outcome: &Outcome, log: &str| failed_section(outcome, log.as_bytes()).unwrap();
         let found = failed_section(&failed(FailureClass::PackageFailure, Some("%build")), log).unwrap();
         assert_eq!((found.section.as_str(), found.script.as_str()), ("%build", "/var/tmp/rpm-tmp.b"));
         assert_eq!(failed_section(&failed(FailureClass::PackageFailure, None), log), None);

@@ -13,18 +13,23 @@
 //! leaves no process and no mount (both live in the sandbox), and a directory that the next worker removes.
 
 mod build;
+mod caches;
+mod check;
 mod collect;
 mod command;
 mod difference;
 mod disk;
 mod enter;
 mod error;
+mod generated;
 mod kept;
 mod log;
+mod log_file;
 mod memory;
 mod network;
 mod output;
 mod patience;
+mod phases;
 mod rerun;
 pub mod resolve;
 mod section;
@@ -37,6 +42,7 @@ pub use command::{Invocation, TOP_DIRECTORY, WORKER_SEMANTICS, invocation};
 pub use difference::{Change, ChangeKind, Difference, difference};
 pub use enter::{Entrance, enter};
 pub use error::WorkerError;
+pub use generated::{MOST_ROUNDS, changed_requirements};
 pub use kept::{KeptRoot, find_kept};
 pub use rerun::{Rerun, RerunHost, rerun};
 pub use section::{Section, SectionError};

@@ -6,10 +6,10 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use arguments::Arguments;
+use arguments::{Arguments, Resolver};
 use buildroot::{LayerStore, Sandbox, SetuidPolicy};
 use clap::Parser;
-use pkgworker::{Host, WorkerError, build};
+use pkgworker::{Host, MOST_ROUNDS, WorkerError, build, changed_requirements};
 use report::{Event, ExitStatus, Failure, Reporter, conclude};
 use rpm_model::{FailureClass, JobDocument, Outcome, ResultDocument, TuningMode};
 
@@ -26,9 +26,9 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     if arguments.lifeline {
         std::thread::spawn(end_with_standard_input);
     }
-    let mut job = match &arguments.job {
-        Some(path) => read_job(path)?,
-        None => arguments.make_job()?,
+    let (mut job, mut resolver) = match &arguments.job {
+        Some(path) => (read_job(path)?, None),
+        None => arguments.make_job().map(|(job, resolver)| (job, Some(resolver)))?,
     };
     if arguments.untuned {
         job.tuning = TuningMode::Off;
@@ -39,9 +39,10 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     })?;
     let layers = LayerStore::open(&arguments.layer_directory(), SetuidPolicy::Strip).map_err(environment)?;
     let reporter: Option<Box<dyn Reporter>> = arguments.job.is_some().then(|| report::choose(true, false));
+    let package = job.package.clone();
     let on_phase = |phase: &str| {
         if let Some(reporter) = &reporter {
-            reporter.event(&Event::PackagePhase { package: job.package.clone(), phase: phase.to_owned() });
+            reporter.event(&Event::PackagePhase { package: package.clone(), phase: phase.to_owned() });
         }
     };
     let log = arguments.log_path(&job);
@@ -55,7 +56,10 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         stop_before: None,
         on_phase: &on_phase,
     };
-    let result = build(&job, &host).map_err(environment)?;
+    let mut result = build(&job, &host).map_err(environment)?;
+    if let Some(resolver) = &mut resolver {
+        result = build_what_is_generated(&mut job, &host, resolver, result)?;
+    }
     if let Some(path) = &arguments.result {
         write_result(path, &result)?;
     }
@@ -67,6 +71,8 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
             }
             Ok(ExitStatus::Done)
         }
+        // Whoever wrote the job resolves it again.
+        Outcome::RequirementsGenerated { .. } => Ok(ExitStatus::GoalsFailed),
         Outcome::Failed { class, message, .. } if arguments.job.is_none() => {
             let mut text = format!("{}: {message}", job.package);
             for line in &result.decisive_lines {
@@ -79,6 +85,31 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         }
         Outcome::Failed { class, .. } => Ok(exit_status(*class)),
     }
+}
+
+/// Builds again, in a root made for what `%generate_buildrequires` asks for, until it asks for nothing else.
+fn build_what_is_generated(
+    job: &mut JobDocument,
+    host: &Host<'_>,
+    resolver: &mut Resolver,
+    mut result: ResultDocument,
+) -> Result<ResultDocument, Failure> {
+    let mut rounds = 1;
+    while let Outcome::RequirementsGenerated { requirements } = &result.outcome {
+        if rounds == MOST_ROUNDS {
+            let error = WorkerError::NeverSettles {
+                package: job.package.clone(),
+                rounds,
+                difference: changed_requirements(&job.generated, requirements),
+            };
+            return Err(environment(error));
+        }
+        job.lock = resolver.lock(requirements)?;
+        job.generated.clone_from(requirements);
+        rounds += 1;
+        result = build(job, host).map_err(environment)?;
+    }
+    Ok(result)
 }
 
 /// Returns whether the package or the host is to blame.
@@ -143,7 +174,7 @@ fn environment(error: impl Into<WorkerError>) -> Failure {
         WorkerError::Document { .. } | WorkerError::Schema { .. } | WorkerError::RemoteRepository { .. } => {
             ExitStatus::Usage
         }
-        WorkerError::Unresolvable { .. } => ExitStatus::GoalsFailed,
+        WorkerError::Unresolvable { .. } | WorkerError::NeverSettles { .. } => ExitStatus::GoalsFailed,
         _ => ExitStatus::Environment,
     };
     Failure::new(status, error)

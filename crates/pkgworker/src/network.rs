@@ -30,7 +30,7 @@ const TEXTS: [(&str, &str); 19] = [
 
 /// How many lines of a failed section are looked at, from its end: what was said long before is not why it
 /// failed.
-const LAST_LINES: usize = 200;
+pub(crate) const LAST_LINES: usize = 200;
 
 /// Returns the last line among these that says that the network could not be reached.
 pub(crate) fn complaint<'a>(lines: &[&'a str]) -> Option<&'a str> {

@@ -7,13 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use buildroot::{LayerStore, Sandbox, Upper};
-use rpm_model::{Outcome, PhaseTime};
+use rpm_model::{Outcome, PhaseUsage};
 
-use crate::build::{RunHost, conclude, read_log, run};
+use crate::build::{RunHost, conclude, judge_log, run};
 use crate::command::{JobDirectories, TOP_DIRECTORY, sandbox_spec};
 use crate::error::{IoContext, WorkerError};
 use crate::kept::KeptRoot;
-use crate::log::judge;
+use crate::log_file::LogFile;
 use crate::section::{Section, start_from};
 
 /// What a run needs from its host.
@@ -34,7 +34,7 @@ pub struct Rerun {
     /// How it ended.
     pub outcome: Outcome,
     /// The sections, those that were left out included: rpmbuild announces them all.
-    pub phases: Vec<PhaseTime>,
+    pub phases: Vec<PhaseUsage>,
     /// The lines that tell why it failed; empty on success.
     pub decisive_lines: Vec<String>,
     /// The packages, sorted; none when it failed.
@@ -68,12 +68,15 @@ pub fn rerun(
         fs::remove_file(&stale).context("remove", &stale)?;
     }
     let run_host = RunHost { sandbox: host.sandbox, log: host.log, directory, on_phase: host.on_phase };
-    let ran = run(&kept.job, &run_host, &spec)?;
+    let mut log = LogFile::create(host.log, kept.job.log_limit_bytes).context("create", host.log)?;
+    let ran = run(&kept.job, &run_host, &spec, &mut log);
+    log.finish().context("write", host.log)?;
+    let ran = ran?;
     let outcome = conclude(&ran, &kept.job, host.log)?;
     kept.after(&outcome, host.log)?.write(directory)?;
     let succeeded = outcome == Outcome::Succeeded;
     Ok(Rerun {
-        decisive_lines: if succeeded { Vec::new() } else { judge(&read_log(host.log)?).lines },
+        decisive_lines: if succeeded { Vec::new() } else { judge_log(host.log)?.lines },
         packages: if succeeded { packages(&rpms)? } else { Vec::new() },
         outcome,
         phases: ran.phases,

@@ -121,8 +121,8 @@ fn create_locked(path: &Path) -> Result<File, WorkerError> {
     }
 }
 
-/// Makes ccache's directory, if it is not there, and gives it to the build user.
-pub(crate) fn prepare_ccache(directory: &Path) -> Result<(), WorkerError> {
+/// Makes a compiler cache's directory, if it is not there, and gives it to the build user.
+pub(crate) fn prepare_cache(directory: &Path) -> Result<(), WorkerError> {
     fs::create_dir_all(directory).context("create", directory)?;
     give_to(BUILDER_ID, directory, "give to the build user")
 }

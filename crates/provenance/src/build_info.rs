@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use rpm_model::{
-    BuildLimits, BuildrootLock, CcacheMount, ContentDigest, JobDocument, LimitReport, LockedPackage, Nevra,
-    Outcome, PackageOrigin, PhaseTime, ResourceUsage, ResultDocument, TuningMode,
+    BuildLimits, BuildrootLock, CcacheMount, CheckVerdict, ContentDigest, JobDocument, LimitReport,
+    LockedPackage, Nevra, Outcome, PackageOrigin, PhaseUsage, Requirement, ResourceUsage, ResultDocument,
+    TuningMode,
 };
 use serde::{Deserialize, Serialize};
 
@@ -98,7 +99,10 @@ pub struct BuildInfo {
     /// What it used.
     pub usage: ResourceUsage,
     /// What its sections used.
-    pub phases: Vec<PhaseTime>,
+    pub phases: Vec<PhaseUsage>,
+    /// What `%generate_buildrequires` asked for besides what the spec states, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub generated: Vec<Requirement>,
     /// When the result was accepted, in seconds since 1970 UTC.
     pub finished_at: u64,
     /// What came out, sorted by NEVRA.
@@ -288,9 +292,10 @@ impl BuildInfo {
             enforcement: result.limits.clone(),
             host: facts.host.clone(),
             outcome: result.outcome.clone(),
-            check: result.check,
+            check: passed(result.check.verdict),
             usage: result.usage.clone(),
             phases: result.phases.clone(),
+            generated: job.generated.clone(),
             finished_at: facts.finished_at,
             outputs,
         }
@@ -358,16 +363,29 @@ impl BuildInfo {
             defines: self.settings.defines.clone(),
             macros_file,
             run_check: self.settings.run_check,
+            has_check: None,
+            generated: self.generated.clone(),
             max_cpu: self.settings.processors,
             timeout_seconds: self.settings.timeout_seconds,
             disk_limit_bytes: self.settings.disk_limit_bytes,
             limits: self.settings.limits.clone(),
             // The scripts themselves are what the stand-ins must agree with.
             tuning: TuningMode::Off,
+            log_limit_bytes: JobDocument::LOG_LIMIT,
             ccache: no_cache,
+            sccache: None,
             expected: self.outputs.iter().map(|output| output.nevra.clone()).collect(),
         };
         if missing.is_empty() { Ok(job) } else { Err(missing) }
+    }
+}
+
+/// Returns whether a check passed, where it ran.
+fn passed(verdict: CheckVerdict) -> Option<bool> {
+    match verdict {
+        CheckVerdict::Passed | CheckVerdict::Skipped => Some(true),
+        CheckVerdict::Failed => Some(false),
+        CheckVerdict::None | CheckVerdict::NotRun => None,
     }
 }
 
@@ -424,12 +442,16 @@ pub(crate) mod tests {
             defines: BTreeMap::from([("dist".into(), ".mw1".into())]),
             macros_file: Some("/host/macros.extra".into()),
             run_check: true,
+            has_check: Some(true),
+            generated: Vec::new(),
             max_cpu: Some(2),
             timeout_seconds: 60,
             disk_limit_bytes: 1 << 20,
             limits: Default::default(),
             tuning: Default::default(),
+            log_limit_bytes: JobDocument::LOG_LIMIT,
             ccache: Some(CcacheMount { directory: "/host/cc".into(), config: None }),
+            sccache: None,
             expected: Vec::new(),
         };
         let artifact = |nevra: &str| PackageArtifact {
@@ -441,13 +463,13 @@ pub(crate) mod tests {
         let result = ResultDocument {
             rpms: vec![artifact("hello-devel-1.0-1.x86_64"), artifact("hello-1.0-1.x86_64")],
             srpm: Some(PackageArtifact { sha256: digest("srpm"), ..artifact("hello-1.0-1.src") }),
-            check: Some(true),
-            phases: vec![PhaseTime {
+            check: rpm_model::CheckReport::of(CheckVerdict::Passed),
+            phases: vec![PhaseUsage {
                 phase: "%build".into(),
                 ..serde_json::from_str("{\"phase\":\"%build\",\"seconds\":1.5}").unwrap()
             }],
             ..serde_json::from_str(
-                r#"{"schema":1,"package":"hello","outcome":"succeeded","rpms":[],"srpm":null,"check":null,
+                r#"{"schema":1,"package":"hello","outcome":"succeeded","rpms":[],"srpm":null,"check":{"verdict":"none"},"usage_source":null,
                     "log":"/host/hello.log","decisive_lines":[],"usage":{"wall_seconds":2.0,"cpu_seconds":1.0,
                     "peak_memory_bytes":7},"phases":[],"overhead_seconds":0.0,"layers_made":0,
                     "skipped_scriptlets":[],"kept_root":null}"#,

@@ -135,7 +135,11 @@ fn static_inputs(record: &BuildRecord, state: &dyn PublishedState) -> Vec<BuildR
 /// Returns whether a package of the root is there because the spec itself asks for it.
 fn is_direct(package: &LockedPackage, record: &BuildRecord, build_requires: &[Requirement]) -> bool {
     let own = record.rpms.iter().any(|own| own.artifact.nevra.name == package.nevra.name);
-    !own && build_requires.iter().flat_map(Requirement::leaves).any(|leaf| leaf.name == package.nevra.name)
+    !own && build_requires
+        .iter()
+        .chain(&record.generated)
+        .flat_map(Requirement::leaves)
+        .any(|leaf| leaf.name == package.nevra.name)
 }
 
 fn changed_root(
@@ -225,6 +229,11 @@ mod tests {
             unmet: vec!["pager".parse().unwrap()],
             srpm: artifact("jq-1-1.src"),
             usage: ResourceUsage::default(),
+            phases: Vec::new(),
+            usage_source: None,
+            check: None,
+            generated: Vec::new(),
+            caches: Vec::new(),
         }
     }
 

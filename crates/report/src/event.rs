@@ -1,6 +1,6 @@
 //! What can happen in a run.
 
-use rpm_model::{BuildReason, FailureClass};
+use rpm_model::{BuildReason, CacheUse, CheckReport, FailureClass, PhaseUsage, UsageSource};
 use serde::{Deserialize, Serialize};
 
 /// The stages of a run, in the order in which they run.
@@ -66,6 +66,11 @@ pub enum PackageEnd {
         /// The log file.
         log: String,
     },
+    /// Not built in this round because of what it turned out to need.
+    Postponed {
+        /// What that is.
+        why: String,
+    },
     /// Not tried.
     Blocked {
         /// The packages whose failure prevents it.
@@ -128,6 +133,19 @@ pub enum Event {
         package: String,
         /// The section.
         phase: String,
+    },
+    /// What a package's build used and found; told before its end where that was asked for.
+    PackageUsage {
+        /// The spec's name.
+        package: String,
+        /// What each section used, in order.
+        phases: Vec<PhaseUsage>,
+        /// Who counted.
+        source: Option<UsageSource>,
+        /// What `%check` found.
+        check: CheckReport,
+        /// What compiler caches did.
+        caches: Vec<CacheUse>,
     },
     /// A package's build ended.
     PackageFinished {

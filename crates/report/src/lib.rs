@@ -13,6 +13,7 @@ mod failure;
 mod output;
 mod render;
 mod text;
+mod usage;
 
 pub use event::{Event, PackageEnd, Stage};
 pub use failure::{ExitStatus, Failure, conclude};

@@ -12,6 +12,7 @@ use rpm_model::{BuildReason, FailureClass};
 use crate::Reporter;
 use crate::event::{Event, PackageEnd, Stage};
 use crate::text::printable;
+use crate::usage::usage_lines;
 
 /// Returns the renderer that fits: JSON when asked for, a live view on a terminal, plain lines elsewhere.
 pub fn choose(json: bool, quiet: bool) -> Box<dyn Reporter> {
@@ -170,7 +171,10 @@ impl Reporter for TerminalReporter {
             }
             Event::StageFinished { stage, .. } => self.finish(stage.as_str()),
             Event::PackageFinished { package, .. } => self.finish(package),
-            Event::RoundStarted { .. } | Event::Warning { .. } | Event::Note { .. } => {}
+            Event::RoundStarted { .. }
+            | Event::PackageUsage { .. }
+            | Event::Warning { .. }
+            | Event::Note { .. } => {}
         }
         for line in lines_of(event) {
             // See QuietReporter.
@@ -199,6 +203,9 @@ fn words_of(event: &Event) -> Vec<String> {
         Event::PackageStarted { package, reasons, .. } => {
             vec![format!("{:>11}  {package}: {}", "start", reasons_text(reasons))]
         }
+        Event::PackageUsage { package, phases, source, check, caches } => {
+            usage_lines(package, phases, *source, check, caches)
+        }
         Event::PackageFinished { package, end, seconds, done, total } => {
             end_lines(package, end, &format!("[{done}/{total}]"), *seconds)
         }
@@ -219,6 +226,9 @@ fn end_lines(package: &str, end: &PackageEnd, count: &str, seconds: f64) -> Vec<
                 "{:>11}  {package} ({seconds:.1} s) {count}: nothing that depends on it is rebuilt",
                 "identical"
             )]
+        }
+        PackageEnd::Postponed { why } => {
+            vec![format!("{:>11}  {package} ({seconds:.1} s) {count}: {why}", "postponed")]
         }
         PackageEnd::Blocked { by } => {
             vec![format!("{:>11}  {package} {count}: needs {}", "blocked", by.join(", "))]

@@ -8,10 +8,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::check::CheckReport;
+use crate::dependency::Requirement;
 use crate::hash::ContentDigest;
 use crate::limits::{BuildLimits, LimitReport};
 use crate::nevra::Nevra;
 use crate::tuning::{TuningMode, TuningReport};
+use crate::usage::{CacheUse, PhaseUsage, ResourceUsage, UsageSource};
 use crate::worker::BuildrootLock;
 
 /// One build of one SRPM, self-contained.
@@ -40,6 +43,13 @@ pub struct JobDocument {
     pub macros_file: Option<String>,
     /// Whether `%check` runs, as a phase of the build.
     pub run_check: bool,
+    /// Whether the spec has a `%check` section; `None` means "not known".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub has_check: Option<bool>,
+    /// What `%generate_buildrequires` is known to ask for besides what the spec states, sorted; the lock holds it.
+    /// A spec that has the section is built only when it asks for exactly this.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub generated: Vec<Requirement>,
     /// Processors that the build may count on; `None` means all of the host's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_cpu: Option<u32>,
@@ -50,9 +60,15 @@ pub struct JobDocument {
     /// What else it may use.
     #[serde(default, flatten)]
     pub limits: BuildLimits,
+    /// Bytes of output that the log keeps: of more, the beginning and the end. A build that writes
+    /// [`JobDocument::FLOOD`] times as much is ended.
+    pub log_limit_bytes: u64,
     /// Where ccache keeps its objects, when it is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ccache: Option<CcacheMount>,
+    /// Where sccache keeps its objects, when it is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sccache: Option<CcacheMount>,
     /// The packages that the spec says will come out; anything else is refused. Empty means "not known".
     #[serde(default)]
     pub expected: Vec<Nevra>,
@@ -61,19 +77,25 @@ pub struct JobDocument {
     pub tuning: TuningMode,
 }
 
-/// A ccache directory that the build may write.
+/// A compiler cache's directory that the build may write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CcacheMount {
     /// The directory on this host.
     pub directory: String,
-    /// A ccache configuration file, where one is given.
+    /// Its configuration file, where one is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
 }
 
 impl JobDocument {
     /// The schema that this code reads and writes.
-    pub const SCHEMA: u32 = 1;
+    pub const SCHEMA: u32 = 2;
+
+    /// What the log keeps when nobody says otherwise, in bytes.
+    pub const LOG_LIMIT: u64 = 100 << 20;
+
+    /// How many times the log's limit a build may write before it is ended.
+    pub const FLOOD: u64 = 100;
 }
 
 /// Why a build did not succeed; only `InfrastructureFailure` is retried without a change.
@@ -143,6 +165,12 @@ impl FailureClass {
 pub enum Outcome {
     /// All went well.
     Succeeded,
+    /// `%generate_buildrequires` asks for other packages than the build root was made for: nothing was built
+    /// yet, and a root that holds these is needed.
+    RequirementsGenerated {
+        /// All that it asks for, sorted.
+        requirements: Vec<Requirement>,
+    },
     /// It failed.
     Failed {
         /// Whose fault it is.
@@ -167,26 +195,6 @@ pub struct PackageArtifact {
     pub size: u64,
 }
 
-/// What a build used.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ResourceUsage {
-    /// From start to end, in seconds.
-    pub wall_seconds: f64,
-    /// User and system time of all processes, in seconds.
-    pub cpu_seconds: f64,
-    /// Largest resident set of one process, in bytes.
-    pub peak_memory_bytes: u64,
-}
-
-/// How long one section of a build took.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PhaseTime {
-    /// The section, for example `%build`.
-    pub phase: String,
-    /// From its start to the start of the next, in seconds.
-    pub seconds: f64,
-}
-
 /// What a worker says of a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ResultDocument {
@@ -202,15 +210,26 @@ pub struct ResultDocument {
     /// The SRPM as it belongs in the repository, when the build succeeded.
     pub srpm: Option<PackageArtifact>,
     /// Results of `%check`.
-    pub check: Option<bool>,
+    pub check: CheckReport,
+    /// The file of them in JUnit's form, when `%check` ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub junit: Option<String>,
     /// The log file.
     pub log: String,
+    /// Bytes of output that the log does not hold because of its limit.
+    #[serde(default)]
+    pub log_omitted_bytes: u64,
     /// The last lines that tell why it failed; empty on success.
     pub decisive_lines: Vec<String>,
-    /// Time and memory of rpmbuild.
+    /// What rpmbuild used.
     pub usage: ResourceUsage,
-    /// The sections that ran, in order.
-    pub phases: Vec<PhaseTime>,
+    /// The sections that ran, in order, and what each used.
+    pub phases: Vec<PhaseUsage>,
+    /// Who counted for the sections; `None` when nothing ran.
+    pub usage_source: Option<UsageSource>,
+    /// What compiler caches did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caches: Vec<CacheUse>,
     /// Seconds spent outside rpmbuild: layers, mounts, collecting.
     pub overhead_seconds: f64,
     /// Packages that had to be unpacked for this job; the others were in the layer store.
@@ -229,7 +248,7 @@ pub struct ResultDocument {
 
 impl ResultDocument {
     /// The schema that this code reads and writes.
-    pub const SCHEMA: u32 = 1;
+    pub const SCHEMA: u32 = 2;
 }
 
 /// When a package whose own inputs did not change is built again.
@@ -387,6 +406,21 @@ pub struct BuildRecord {
     pub srpm: PackageArtifact,
     /// What it used; the next schedule's estimate.
     pub usage: ResourceUsage,
+    /// What each of its sections used, in order; empty in records of older versions.
+    #[serde(default)]
+    pub phases: Vec<PhaseUsage>,
+    /// Who counted for the sections.
+    #[serde(default)]
+    pub usage_source: Option<UsageSource>,
+    /// What `%check` found, without the single tests; absent in records of older versions.
+    #[serde(default)]
+    pub check: Option<CheckReport>,
+    /// What `%generate_buildrequires` asked for, sorted.
+    #[serde(default)]
+    pub generated: Vec<Requirement>,
+    /// What compiler caches did.
+    #[serde(default)]
+    pub caches: Vec<CacheUse>,
 }
 
 impl BuildRecord {

@@ -10,6 +10,7 @@
 
 mod azure;
 mod azure_reading;
+mod check;
 mod clean;
 mod dependency;
 mod document;
@@ -23,6 +24,7 @@ mod rich;
 mod rules;
 mod text;
 mod tuning;
+mod usage;
 mod worker;
 
 pub use azure::{
@@ -30,11 +32,12 @@ pub use azure::{
     AzureSummaryPackage,
 };
 pub use azure_reading::{AzureReading, AzureReadingError};
+pub use check::{CheckReport, CheckVerdict, TestCase, TestStatus};
 pub use clean::{CleanPolicy, CleanPolicyError};
 pub use dependency::{Comparison, Constraint, Dependency, DependencyError, Requirement};
 pub use document::{
-    BuildReason, BuildRecord, CcacheMount, FailureClass, JobDocument, Outcome, PackageArtifact, PhaseTime,
-    RebuildPolicy, RecordedPackage, ResourceUsage, ResultDocument,
+    BuildReason, BuildRecord, CcacheMount, FailureClass, JobDocument, Outcome, PackageArtifact,
+    RebuildPolicy, RecordedPackage, ResultDocument,
 };
 pub use evr::{Evr, EvrError};
 pub use hash::{ContentDigest, ContentDigestError, ContentHasher};
@@ -48,4 +51,5 @@ pub use package::{
 pub use rich::RichDependency;
 pub use rules::{Ban, PackagePattern, PackagePatternError, PackageRules};
 pub use tuning::{TuningMode, TuningReport, UntunedReason, UntunedScript};
+pub use usage::{CacheUse, CompilerCache, PhaseUsage, ResourceUsage, UsageSource};
 pub use worker::{BuildrootLock, LockedPackage, PackageOrigin, WorkerManifest};

@@ -226,6 +226,11 @@ impl RepositoryAcceptor<'_> {
                 size,
             },
             usage: result.usage.clone(),
+            phases: result.phases.clone(),
+            usage_source: result.usage_source,
+            check: Some(result.check.summary()),
+            generated: job.generated.clone(),
+            caches: result.caches.clone(),
         })
     }
 

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use clap::Parser;
 use config::PackageLimits;
-use rpm_model::{BuildLimits, CleanPolicy, PackageRules, RebuildPolicy};
-use scheduler::{LocalDirectories, RunSettings, SessionSettings, Wanted};
+use rpm_model::{BuildLimits, CleanPolicy, JobDocument, PackageRules, RebuildPolicy};
+use scheduler::{
+    CacheGroups, CacheGroupsError, CompilerCaches, LocalDirectories, RunSettings, SessionSettings, Wanted,
+};
 
 /// Build packed specs in dependency order, as far as their content changed
 ///
@@ -85,6 +87,18 @@ pub(crate) struct Arguments {
     /// ccache's objects
     #[arg(long, value_name = "DIR")]
     ccache_dir: Option<PathBuf>,
+    /// Groups of specs that share a compiler cache, or have none, as JSON
+    #[arg(long, value_name = "FILE")]
+    ccache_config: Option<PathBuf>,
+    /// Compile Rust through sccache
+    #[arg(long, requires = "sccache_dir")]
+    use_sccache: bool,
+    /// sccache's objects
+    #[arg(long, value_name = "DIR")]
+    sccache_dir: Option<PathBuf>,
+    /// Tell what each build used, section by section, and what its tests and compiler caches did
+    #[arg(long)]
+    verbose: bool,
     /// Processors that one build may use; 0 means its share
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     max_cpu: u32,
@@ -140,15 +154,20 @@ impl Arguments {
             timeout: self.timeout,
             disk_limit_bytes: DISK_LIMIT,
             build: BuildLimits::default(),
+            log_limit_bytes: JobDocument::LOG_LIMIT,
             max_cpu: if self.max_cpu == 0 { share.max(1) } else { self.max_cpu },
             run_check: self.run_check,
         }
     }
 
     /// Returns the session's settings; `programs` is the directory of this program.
-    pub(crate) fn settings(&self, programs: &Path, processors: usize) -> SessionSettings {
+    pub(crate) fn settings(
+        &self,
+        programs: &Path,
+        processors: usize,
+    ) -> Result<SessionSettings, CacheGroupsError> {
         let define = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        SessionSettings {
+        Ok(SessionSettings {
             rpms: self.rpm_dir.clone(),
             srpms: self.output_srpm_dir.clone(),
             records: self.work_dir.join("records"),
@@ -173,7 +192,11 @@ impl Arguments {
             ]),
             macros_file: self.rpmmacros_file.clone(),
             tuning: Default::default(),
-            ccache: self.ccache_dir.clone().filter(|_| self.use_ccache),
+            caches: CompilerCaches {
+                ccache: self.ccache_dir.clone().filter(|_| self.use_ccache),
+                sccache: self.sccache_dir.clone().filter(|_| self.use_sccache),
+                groups: self.cache_groups()?,
+            },
             clean: if self.no_cleanup { CleanPolicy::Never } else { CleanPolicy::Always },
             rules: PackageRules::default(),
             run_check: self.run_check,
@@ -181,7 +204,12 @@ impl Arguments {
                 workers: self.workers(processors),
                 retries: self.build_attempts.saturating_sub(1),
                 stop_on_failure: self.stop_on_failure,
+                verbose: self.verbose || self.json,
             },
-        }
+        })
+    }
+
+    fn cache_groups(&self) -> Result<CacheGroups, CacheGroupsError> {
+        self.ccache_config.as_deref().map_or_else(|| Ok(CacheGroups::default()), CacheGroups::read)
     }
 }

@@ -10,7 +10,9 @@
 //! never trusted; acceptance is.
 
 mod accept;
+mod caches;
 mod external;
+mod generated;
 mod local;
 mod lock;
 mod overlap;
@@ -30,7 +32,9 @@ mod universe;
 mod words;
 
 pub use accept::{AcceptError, RepositoryAcceptor};
+pub use caches::{CacheGroups, CacheGroupsError, CompilerCaches};
 pub use external::ExternalNeeds;
+pub use generated::Learned;
 pub use grapher::Style;
 pub use local::{LocalBuilder, LocalDirectories};
 pub use lock::{BuildDirectoryLock, LockError};

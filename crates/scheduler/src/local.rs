@@ -12,12 +12,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{PoisonError, RwLock};
 
+use pkgworker::{MOST_ROUNDS, changed_requirements};
 use report::{Event, Reporter};
 use rpm_model::{
-    CcacheMount, CleanPolicy, Dependency, JobDocument, Requirement, ResultDocument, TuningMode,
-    WorkerManifest,
+    BuildrootLock, CleanPolicy, JobDocument, Outcome, Requirement, ResultDocument, TuningMode, WorkerManifest,
 };
 
+use crate::caches::CompilerCaches;
+use crate::generated::Learned;
 use crate::run::{Attempt, Builder};
 use crate::task::PackageTask;
 use crate::universe::{RootRequest, Universe};
@@ -53,8 +55,10 @@ pub struct LocalBuilder<'a> {
     pub tasks: &'a BTreeMap<String, PackageTask>,
     /// The packages that exist.
     pub universe: &'a RwLock<Universe>,
-    /// ccache's directory, when it is used; each spec has its own below it.
-    pub ccache: Option<PathBuf>,
+    /// Compiler caches, as far as they are used.
+    pub caches: &'a CompilerCaches,
+    /// What specs generate that could not be had in this run.
+    pub learned: &'a Learned,
     /// When build roots are removed.
     pub clean: CleanPolicy,
     /// Told of sections that start.
@@ -63,13 +67,38 @@ pub struct LocalBuilder<'a> {
 
 impl Builder for LocalBuilder<'_> {
     fn build(&self, package: &str, _attempt: u32) -> Attempt {
-        let job = match self.job(package) {
-            Ok(job) => job,
-            Err(attempt) => return attempt,
+        let Some(task) = self.tasks.get(package) else {
+            return Attempt::Infrastructure(format!("`{package}` has no task"));
         };
-        match self.run_worker(&job) {
-            Ok(result) => Attempt::Ran { job: Box::new(job), result: Box::new(result) },
-            Err(text) => Attempt::Infrastructure(text),
+        // What it asked for before is a guess; what it says now is what it asks for.
+        let (mut asked, mut is_guess) = (self.known(task), true);
+        let mut rounds = 0;
+        loop {
+            let lock = match self.resolve(task, &asked) {
+                Ok(lock) => lock,
+                Err(_) if is_guess && !asked.is_empty() => {
+                    asked.clear();
+                    continue;
+                }
+                Err(explanation) => return self.not_there(task, &asked, explanation),
+            };
+            let job = self.document(task, lock, asked.clone());
+            let result = match self.run_worker(&job) {
+                Ok(result) => result,
+                Err(text) => return Attempt::Infrastructure(text),
+            };
+            let Outcome::RequirementsGenerated { requirements } = &result.outcome else {
+                return Attempt::Ran { job: Box::new(job), result: Box::new(result) };
+            };
+            rounds += 1;
+            if rounds == MOST_ROUNDS {
+                let changes = changed_requirements(&asked, requirements);
+                return Attempt::Unresolvable(format!(
+                    "%generate_buildrequires does not settle: in round {rounds} it {changes}"
+                ));
+            }
+            asked.clone_from(requirements);
+            is_guess = false;
         }
     }
 }
@@ -80,57 +109,79 @@ impl LocalBuilder<'_> {
         let Some(task) = self.tasks.get(package) else {
             return Err(Attempt::Infrastructure(format!("`{package}` has no task")));
         };
-        let root = {
-            let universe = self.universe.read().unwrap_or_else(PoisonError::into_inner);
-            let requirements = self.requirements(task);
-            universe.resolve(&RootRequest {
-                requirements: &requirements,
-                conflicts: &task.spec.build_conflicts,
-                core: self.worker.core.packages(),
-                specs: &task.root_specs,
-                arch: &self.worker.arch,
-            })
-        };
-        let root = match root {
-            Ok(root) => root,
-            Err(explanation) => return Err(Attempt::Unresolvable(explanation)),
-        };
-        for note in root.notes {
-            self.reporter.event(&Event::Warning { message: format!("{package}: {note}") });
+        let generated = self.known(task);
+        match self.resolve(task, &generated) {
+            Ok(lock) => Ok(self.document(task, lock, generated)),
+            Err(explanation) => Err(Attempt::Unresolvable(explanation)),
         }
-        Ok(JobDocument {
+    }
+
+    /// Returns what `%generate_buildrequires` is known to ask for: what it asked for in this run, else last time.
+    fn known(&self, task: &PackageTask) -> Vec<Requirement> {
+        self.learned.of(&task.spec.name).unwrap_or_else(|| task.generated_before.clone())
+    }
+
+    /// Returns the build root for what a spec states, what its caches need and what it generates.
+    fn resolve(&self, task: &PackageTask, generated: &[Requirement]) -> Result<BuildrootLock, String> {
+        let arch = &self.worker.arch;
+        let mut requirements = task.spec.requirements(task.run_check).to_vec();
+        requirements.extend(self.caches.requirements(&task.spec, arch));
+        requirements.extend(generated.iter().cloned());
+        let universe = self.universe.read().unwrap_or_else(PoisonError::into_inner);
+        let root = universe.resolve(&RootRequest {
+            requirements: &requirements,
+            conflicts: &task.spec.build_conflicts,
+            core: self.worker.core.packages(),
+            specs: &task.root_specs,
+            arch,
+        })?;
+        for note in root.notes {
+            let message = format!("{}: {note}", task.spec.name);
+            self.reporter.event(&Event::Warning { message });
+        }
+        Ok(root.lock)
+    }
+
+    /// Returns what becomes of a spec whose generated requirements cannot be had now. Once in a run the graph is
+    /// asked: it may know a spec whose packages provide them.
+    fn not_there(&self, task: &PackageTask, asked: &[Requirement], explanation: String) -> Attempt {
+        if asked.is_empty() {
+            return Attempt::Unresolvable(explanation);
+        }
+        let list: Vec<String> = asked.iter().map(|requirement| format!("`{requirement}`")).collect();
+        let text = format!("%generate_buildrequires asks for {}: {explanation}", list.join(", "));
+        if self.learned.add(&task.spec.name, asked) {
+            Attempt::Postponed(text)
+        } else {
+            Attempt::Unresolvable(text)
+        }
+    }
+
+    fn document(&self, task: &PackageTask, lock: BuildrootLock, generated: Vec<Requirement>) -> JobDocument {
+        let arch = &self.worker.arch;
+        JobDocument {
             schema: JobDocument::SCHEMA,
-            package: package.to_owned(),
+            package: task.spec.name.clone(),
             srpm_path: task.srpm.to_string_lossy().into_owned(),
             srpm_sha256: task.srpm_sha256.clone(),
-            lock: root.lock,
+            lock,
             common: self.worker.core_contents(),
-            arch: self.worker.arch.clone(),
+            arch: arch.clone(),
             defines: self.defines.clone(),
             macros_file: self.macros_file.as_ref().map(|path| path.to_string_lossy().into_owned()),
             run_check: task.run_check,
+            has_check: Some(task.spec.has_check),
+            generated,
             max_cpu: Some(task.max_cpu),
             timeout_seconds: task.timeout.as_secs(),
             disk_limit_bytes: task.disk_limit_bytes,
             limits: task.limits.clone(),
-            ccache: self.ccache_mount(package),
+            log_limit_bytes: task.log_limit_bytes,
+            ccache: self.caches.ccache(&task.spec, arch),
+            sccache: self.caches.sccache(&task.spec, arch),
             tuning: self.tuning,
             expected: task.spec.packages.iter().map(|package| package.nevra.clone()).collect(),
-        })
-    }
-
-    fn requirements(&self, task: &PackageTask) -> Vec<Requirement> {
-        let mut requirements = task.spec.requirements(task.run_check).to_vec();
-        if self.ccache.is_some() {
-            requirements.push(Dependency::any("ccache").into());
         }
-        requirements
-    }
-
-    /// Returns a spec's own ccache directory; the worker makes it.
-    fn ccache_mount(&self, package: &str) -> Option<CcacheMount> {
-        let directory = self.ccache.as_ref()?.join("work").join(&self.worker.arch).join(package);
-        Some(CcacheMount { directory: directory.to_string_lossy().into_owned(), config: None })
     }
 
     /// Runs one worker to its end and returns its result document, or a sentence on why there is none.

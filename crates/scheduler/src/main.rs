@@ -16,8 +16,8 @@ use report::{Event, ExitStatus, Failure, Reporter, conclude};
 use repository::{IndexedPackage, PackageDirectory, read_source_package};
 use rpm_model::{PackageOrigin, PackagesDocument, WorkerManifest};
 use scheduler::{
-    BuildDirectoryLock, Finished, PackedSrpm, PackedTree, PlanWords, Planned, Rounds, RunSummary, Session,
-    Stop, Style, build_in_rounds, plan_text, run_status, summary_text,
+    BuildDirectoryLock, Finished, Learned, PackedSrpm, PackedTree, PlanWords, Planned, Rounds, RunSummary,
+    Session, Stop, Style, build_in_rounds, plan_text, run_status, summary_text,
 };
 use serde::de::DeserializeOwned;
 
@@ -34,10 +34,13 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let limits = |_: &str| arguments.limits(processors);
     let session = Session {
-        settings: arguments.settings(own.parent().unwrap_or(Path::new(".")), processors),
+        settings: arguments
+            .settings(own.parent().unwrap_or(Path::new(".")), processors)
+            .map_err(|error| Failure::new(ExitStatus::Usage, error))?,
         worker: &worker,
         document: &document,
         limits: &limits,
+        learned: Learned::default(),
         reporter: reporter.as_ref(),
     };
     let wanted = arguments.wanted();

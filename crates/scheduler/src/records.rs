@@ -94,6 +94,11 @@ mod tests {
             unmet: Vec::new(),
             srpm: PackageArtifact { nevra, path: "a".into(), sha256: digest, size: 1 },
             usage: ResourceUsage::default(),
+            phases: Vec::new(),
+            usage_source: None,
+            check: None,
+            generated: Vec::new(),
+            caches: Vec::new(),
         }
     }
 
@@ -108,5 +113,13 @@ mod tests {
         let records = store.read_all().unwrap();
         assert_eq!(records.keys().collect::<Vec<_>>(), ["jq", "zlib"]);
         assert_eq!(records["jq"], record("jq"));
+    }
+    #[test]
+    fn records_of_older_versions_are_read() {
+        let mut value = serde_json::to_value(record("zlib")).unwrap();
+        for new in ["phases", "usage_source", "check", "generated", "caches"] {
+            assert!(value.as_object_mut().unwrap().remove(new).is_some());
+        }
+        assert_eq!(serde_json::from_value::<BuildRecord>(value).unwrap(), record("zlib"));
     }
 }

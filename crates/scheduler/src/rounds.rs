@@ -5,6 +5,9 @@
 //! built something for the first time, graph and plan are made anew from the records; what is known to be
 //! provided now is built in the next round. Each further round has learned from a first build, so there are
 //! at most as many rounds as specs. What still waits in the end is blocked, with the reason.
+//!
+//! The same goes for what `%generate_buildrequires` asks for ([`RunSummary::postponed`]): the next graph has it,
+//! each spec is postponed at most once for the same requirements, and what nothing provides is blocked.
 
 use std::collections::BTreeSet;
 
@@ -61,16 +64,18 @@ pub fn build_in_rounds<P, E>(
         let summary = build(planned)?;
         let (learned, ended) = (learns(&current, &summary), stopped(&summary));
         rounds.add(&current, summary);
-        if waiting.is_empty() {
+        let postponed: Vec<String> = rounds.summary.postponed.keys().cloned().collect();
+        if waiting.is_empty() && postponed.is_empty() {
             return Ok(Finished { plan: current, summary: rounds.summary });
         }
         if ended {
             rounds.summary.not_started.extend(waiting);
+            rounds.summary.not_started.extend(postponed);
             rounds.summary.not_started.sort();
             return Ok(Finished { plan: current, summary: rounds.summary });
         }
         planned = plan(&rounds)?;
-        if !learned {
+        if !learned && postponed.is_empty() {
             return Ok(Finished { plan: document(&planned).clone(), summary: rounds.summary });
         }
     }

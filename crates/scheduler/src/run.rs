@@ -26,6 +26,9 @@ pub enum Attempt {
         /// What the worker says.
         result: Box<ResultDocument>,
     },
+    /// Nothing was built: `%generate_buildrequires` asks for what may not enter the build root yet. The next
+    /// round's graph knows of it.
+    Postponed(String),
     /// The build root cannot be made: the solver's words.
     Unresolvable(String),
     /// The host or the worker failed; worth another attempt.
@@ -79,6 +82,8 @@ pub struct RunSettings {
     pub retries: u32,
     /// Whether the first failure ends the run.
     pub stop_on_failure: bool,
+    /// Whether it is told what each build used and found.
+    pub verbose: bool,
 }
 
 /// What a run did; every list is sorted.
@@ -92,6 +97,8 @@ pub struct RunSummary {
     pub failed: BTreeMap<String, String>,
     /// Not tried, each with the packages whose failure prevents it.
     pub blocked: BTreeMap<String, BTreeSet<String>>,
+    /// Not built because of what they turned out to need, each with what that is; the next round knows of it.
+    pub postponed: BTreeMap<String, String>,
     /// Not started because the run was stopped.
     pub not_started: Vec<String>,
 }
@@ -99,7 +106,10 @@ pub struct RunSummary {
 impl RunSummary {
     /// Returns whether everything that was asked for is there.
     pub fn is_complete(&self) -> bool {
-        self.failed.is_empty() && self.blocked.is_empty() && self.not_started.is_empty()
+        self.failed.is_empty()
+            && self.blocked.is_empty()
+            && self.postponed.is_empty()
+            && self.not_started.is_empty()
     }
 
     /// Returns whether a package was built and accepted.
@@ -117,6 +127,10 @@ impl RunSummary {
         self.built = built.into_iter().collect();
         self.failed.extend(later.failed);
         self.blocked.extend(later.blocked);
+        // What waited for what was postponed, and that itself, had its turn with the later round.
+        self.postponed = later.postponed;
+        let done: BTreeSet<&String> = self.built.iter().chain(&self.identical).collect();
+        self.blocked.retain(|package, _| !done.contains(package));
         // What an earlier round did not start, a later one had its turn with.
         self.not_started = later.not_started;
     }
@@ -259,7 +273,7 @@ impl Run<'_> {
                 }
                 _ => None,
             },
-            Attempt::Unresolvable(_) => None,
+            Attempt::Unresolvable(_) | Attempt::Postponed(_) => None,
         };
         if let Some(text) = infrastructure
             && attempt <= self.settings.retries
@@ -271,6 +285,7 @@ impl Run<'_> {
         }
         match outcome {
             Attempt::Ran { job, result } => self.ran(&package, &job, &result, acceptor),
+            Attempt::Postponed(why) => self.postponed(&package, why),
             Attempt::Unresolvable(text) => {
                 self.failed(&package, FailureClass::PackageFailure, text, Vec::new(), String::new())
             }
@@ -288,6 +303,25 @@ impl Run<'_> {
         result: &ResultDocument,
         acceptor: &mut dyn Acceptor,
     ) {
+        if self.settings.verbose {
+            self.reporter.event(&Event::PackageUsage {
+                package: package.to_owned(),
+                phases: result.phases.clone(),
+                source: result.usage_source,
+                check: result.check.clone(),
+                caches: result.caches.clone(),
+            });
+        }
+        if let Outcome::RequirementsGenerated { .. } = &result.outcome {
+            let message = "the worker asked for build requirements that nobody looked at".to_owned();
+            return self.failed(
+                package,
+                FailureClass::InfrastructureFailure,
+                message,
+                Vec::new(),
+                result.log.clone(),
+            );
+        }
         if let Outcome::Failed { class, message, .. } = &result.outcome {
             return self.failed(
                 package,
@@ -327,6 +361,13 @@ impl Run<'_> {
         self.report_end(package, end);
     }
 
+    fn postponed(&mut self, package: &str, why: String) {
+        // Nothing that needs it can be built in this round.
+        self.queue.failed(package);
+        self.summary.postponed.insert(package.to_owned(), why.clone());
+        self.report_end(package, PackageEnd::Postponed { why });
+    }
+
     fn failed(
         &mut self,
         package: &str,
@@ -360,6 +401,9 @@ impl Run<'_> {
         let mut waiting = Vec::new();
         for (package, state) in self.queue.states() {
             match state {
+                // What waits only for something postponed is neither started nor blocked: its turn comes.
+                TaskState::Blocked { by }
+                    if by.iter().all(|cause| self.summary.postponed.contains_key(cause)) => {}
                 TaskState::Blocked { by } => {
                     self.summary.blocked.insert(package.clone(), by.clone());
                 }
@@ -390,7 +434,7 @@ mod tests {
     }
 
     fn settings() -> RunSettings {
-        RunSettings { workers: 2, retries: 1, stop_on_failure: false }
+        RunSettings { workers: 2, retries: 1, stop_on_failure: false, verbose: false }
     }
 
     #[test]
@@ -421,7 +465,7 @@ mod tests {
     fn stop_on_failure_starts_nothing_more() {
         let builder = FakeBuilder::default().failing("a", FailureClass::PackageFailure);
         let tasks = vec![task("a", &[]), task("b", &[]), task("c", &[])];
-        let settings = RunSettings { workers: 1, retries: 0, stop_on_failure: true };
+        let settings = RunSettings { workers: 1, retries: 0, stop_on_failure: true, verbose: false };
         let summary = check(tasks, &builder, &settings);
         assert_eq!(summary.not_started, ["b", "c"]);
         assert_eq!(builder.attempts(), 1);

@@ -26,6 +26,8 @@ use rpm_model::{
 use serde::Serialize;
 
 use crate::accept::RepositoryAcceptor;
+use crate::caches::CompilerCaches;
+use crate::generated::Learned;
 use crate::local::{LocalBuilder, LocalDirectories};
 use crate::plan::{Estimates, PlaceInGraph, PlanDocument, PlanInput};
 use crate::provenance::ProvenanceWriter;
@@ -63,8 +65,8 @@ pub struct SessionSettings {
     pub macros_file: Option<PathBuf>,
     /// What stands for rpmbuild's helper scripts.
     pub tuning: TuningMode,
-    /// ccache's directory, when it is used.
-    pub ccache: Option<PathBuf>,
+    /// Compiler caches, as far as they are used.
+    pub caches: CompilerCaches,
     /// When build roots are removed.
     pub clean: CleanPolicy,
     /// Which packages build roots may use.
@@ -197,6 +199,8 @@ pub struct Session<'a> {
     pub document: &'a PackagesDocument,
     /// What holds for each spec.
     pub limits: &'a dyn Fn(&str) -> PackageLimits,
+    /// What builds of this run turned out to need.
+    pub learned: Learned,
     /// Told of what happens.
     pub reporter: &'a dyn Reporter,
 }
@@ -217,7 +221,9 @@ impl Session<'_> {
             .with_rules(self.settings.rules.clone());
         let core: BTreeSet<_> = self.worker.core.packages().iter().map(|package| &package.nevra).collect();
         let recorded = recorded(&records, &universe);
-        let names = WantedNames::of(self.document, &recorded);
+        let extended = self.learned.extended(self.document, &records);
+        let document = extended.as_ref().unwrap_or(self.document);
+        let names = WantedNames::of(document, &recorded);
         let names = names.with(hints.explained.iter().map(String::as_str));
         let relevant = universe.external(names.iter());
         let external: Vec<ExternalPackage<'_>> = relevant
@@ -228,7 +234,7 @@ impl Session<'_> {
             })
             .collect();
         let input = GraphInput {
-            document: self.document,
+            document,
             external: &external,
             recorded: &recorded,
             run_check: self.settings.run_check,
@@ -298,7 +304,10 @@ impl Session<'_> {
         rounds: &Rounds,
     ) -> Result<Planned, SessionError> {
         let Graphed { graph, records, universe } = graphed;
-        let tasks = self.tasks(packed, &chosen.order)?;
+        let tasks = self.tasks(packed, &chosen.order, &records)?;
+        // What an earlier round of the run has built again is built again.
+        let built = |name: &&String| !rounds.summary.has_built(name);
+        let requested: BTreeSet<String> = wanted.rebuild.iter().filter(built).cloned().collect();
         let mut goals = chosen.goals.clone();
         if wanted.goals.is_empty() {
             // Who asks for all asks for those too that could not be read; the graph's order does not have them.
@@ -332,7 +341,7 @@ impl Session<'_> {
             records: &records,
             state: &universe.state(),
             worker: &self.worker.generation(),
-            requested: &wanted.rebuild,
+            requested: &requested,
             ignored: &wanted.ignore,
             failed: &rounds.summary.failed,
             awaited: &rounds.awaited,
@@ -380,7 +389,9 @@ impl Session<'_> {
         self.builder(&planned.tasks, &universe).job(package).map_err(|attempt| SessionError::NoJob {
             package: package.to_owned(),
             reason: match attempt {
-                Attempt::Unresolvable(text) | Attempt::Infrastructure(text) => text,
+                Attempt::Unresolvable(text) | Attempt::Postponed(text) | Attempt::Infrastructure(text) => {
+                    text
+                }
                 Attempt::Ran { .. } => "it has been built".to_owned(),
             },
         })
@@ -401,7 +412,8 @@ impl Session<'_> {
             worker: self.worker,
             tasks,
             universe,
-            ccache: settings.ccache.clone(),
+            caches: &settings.caches,
+            learned: &self.learned,
             clean: settings.clean,
             reporter: self.reporter,
         }
@@ -423,6 +435,7 @@ impl Session<'_> {
         &self,
         packed: &PackedTree,
         order: &BuildOrder,
+        records: &BTreeMap<String, BuildRecord>,
     ) -> Result<BTreeMap<String, PackageTask>, SessionError> {
         let macros_file = match &self.settings.macros_file {
             Some(path) => {
@@ -450,7 +463,11 @@ impl Session<'_> {
                 timeout: limits.timeout,
                 disk_limit_bytes: limits.disk_limit_bytes,
                 limits: limits.build,
+                log_limit_bytes: limits.log_limit_bytes,
                 max_cpu: limits.max_cpu,
+                generated_before: records
+                    .get(&spec.name)
+                    .map_or_else(Vec::new, |record| record.generated.clone()),
                 policy: limits.rebuild,
                 spec: spec.clone(),
             };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rpm_model::{BuildLimits, ContentDigest, RebuildPolicy, SpecData};
+use rpm_model::{BuildLimits, ContentDigest, RebuildPolicy, Requirement, SpecData};
 
 /// A spec that can be built: its data, its packed source, its limits.
 #[derive(Clone, Debug)]
@@ -27,8 +27,12 @@ pub struct PackageTask {
     pub disk_limit_bytes: u64,
     /// What else it may use.
     pub limits: BuildLimits,
+    /// What the log keeps of the build's output, in bytes.
+    pub log_limit_bytes: u64,
     /// Processors that the build may count on.
     pub max_cpu: u32,
+    /// What `%generate_buildrequires` asked for when the spec was last built; empty when it never was.
+    pub generated_before: Vec<Requirement>,
     /// Which changes of others count.
     pub policy: RebuildPolicy,
 }

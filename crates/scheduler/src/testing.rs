@@ -8,9 +8,9 @@ use std::time::Duration;
 use report::{Event, Reporter};
 use repository::{IndexedPackage, PackageFacts};
 use rpm_model::{
-    BuildReason, BuildRecord, BuildrootLock, ContentDigest, FailureClass, JobDocument, Nevra, Outcome,
-    PackageArtifact, PackageHeader, PackageOrigin, RebuildPolicy, RecordedPackage, ResourceUsage,
-    ResultDocument, SpecData, SpecPackage,
+    BuildReason, BuildRecord, BuildrootLock, CheckReport, CheckVerdict, ContentDigest, FailureClass,
+    JobDocument, Nevra, Outcome, PackageArtifact, PackageHeader, PackageOrigin, RebuildPolicy,
+    RecordedPackage, ResourceUsage, ResultDocument, SpecData, SpecPackage,
 };
 
 use crate::queue::Task;
@@ -46,11 +46,15 @@ pub(crate) fn result_of(package: &str, outcome: Outcome) -> Attempt {
         defines: BTreeMap::new(),
         macros_file: None,
         run_check: false,
+        has_check: None,
+        generated: Vec::new(),
         max_cpu: None,
         timeout_seconds: 1,
         disk_limit_bytes: 1,
         limits: Default::default(),
+        log_limit_bytes: 1,
         ccache: None,
+        sccache: None,
         expected: Vec::new(),
         tuning: Default::default(),
     };
@@ -60,11 +64,15 @@ pub(crate) fn result_of(package: &str, outcome: Outcome) -> Attempt {
         outcome,
         rpms: Vec::new(),
         srpm: None,
-        check: None,
+        check: CheckReport::of(CheckVerdict::NotRun),
+        junit: None,
+        log_omitted_bytes: 0,
         log: "log".into(),
         decisive_lines: Vec::new(),
         usage: ResourceUsage::default(),
         phases: Vec::new(),
+        usage_source: None,
+        caches: Vec::new(),
         overhead_seconds: 0.0,
         layers_made: 0,
         skipped_scriptlets: Vec::new(),
@@ -199,6 +207,11 @@ pub(crate) fn record_of(spec: &str, packages: &[IndexedPackage]) -> BuildRecord 
         unmet: Vec::new(),
         srpm: artifact(&source, format!("{spec}-1-1.src.rpm"), &digest),
         usage: ResourceUsage::default(),
+        phases: Vec::new(),
+        usage_source: None,
+        check: None,
+        generated: Vec::new(),
+        caches: Vec::new(),
     }
 }
 
@@ -218,7 +231,9 @@ pub(crate) fn package_task(name: &str) -> PackageTask {
         timeout: Duration::from_secs(1),
         disk_limit_bytes: 1,
         limits: Default::default(),
+        log_limit_bytes: 1,
         max_cpu: 1,
+        generated_before: Vec::new(),
         policy: RebuildPolicy::Relevant,
     }
 }

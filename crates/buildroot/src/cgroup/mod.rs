@@ -11,6 +11,7 @@
 //! recognised and removed by the next run.
 
 mod layout;
+mod peak;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -20,6 +21,7 @@ use std::thread;
 use std::time::Duration;
 
 use self::layout::{Layout, layout};
+pub(crate) use self::peak::PeakMemory;
 use crate::outcome::{LimitKind, Limiter};
 use crate::spec::Limits;
 

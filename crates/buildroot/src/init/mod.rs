@@ -6,6 +6,8 @@
 //! - pid 1 of the new pid namespace: unshares the rest, mounts, starts the program, reaps (the module `inside`);
 //! - the program, after it has given up every privilege.
 //!
+//! While it waits the supervisor answers the caller's probes (one byte in, one line out).
+//!
 //! Nothing survives in any case. When the caller dies the supervisor sees its socket close and kills
 //! pid 1; when the supervisor dies the kernel kills pid 1 (parent death signal); when pid 1 dies the
 //! kernel kills all processes of its namespace, and the last of them takes the mounts along.
@@ -19,6 +21,7 @@ mod overlay;
 mod privileges;
 mod processes;
 mod system;
+mod usage;
 mod watch;
 
 use std::fs::File;
@@ -36,6 +39,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use self::failure::{Context, Step, failure};
 use self::inside::{Inside, Message};
 use self::opens::Opens;
+use self::usage::Prober;
 use self::watch::{Watch, excess};
 use crate::cgroup::Cgroup;
 use crate::opened::OpenedFiles;
@@ -60,9 +64,10 @@ pub fn run() -> ExitCode {
             id_mapping: IdMapping::Host,
             unenforced: Vec::new(),
             opened: OpenedFiles::NotAsked,
+            last_probe: None,
         },
     };
-    match wire::send_outcome(&control, &outcome) {
+    match wire::send_outcome(&control, outcome) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
@@ -102,16 +107,20 @@ fn supervise(control: &UnixStream, started: Instant) -> Step<Outcome> {
         opens: &opens,
     };
     let pid1 = start_pid1(inside)?;
-    let forced =
-        Watch { pid1: &pid1, control, cgroup: &cgroup, limits: &spec.limits, started, opens: &opens }
-            .until_the_end()?;
+    let mut prober = Prober::new(&cgroup, pid1.pid.as_raw(), started);
+    let watch = Watch { pid1: &pid1, control, cgroup: &cgroup, limits: &spec.limits, started, opens: &opens };
+    let forced = watch.until_the_end(&mut prober)?;
+    watch::wait_until_ended(&pid1)?;
+    // Pid 1 is not reaped yet: it still tells what it and all others have used.
+    let last_probe = Some(prober.probe());
     let (status, used) = system::wait_for(pid1.pid).at(Op::Fork)?;
     let (setup_us, told) = read_messages(messages);
     let end = match (told, forced) {
         (Some(end), _) | (None, Some(end)) => end,
         (None, None) => end_of_pid1(status),
     };
-    let account = cgroup.account();
+    let mut account = cgroup.account();
+    account.peak_memory_bytes = account.peak_memory_bytes.max(prober.greatest_peak());
     // Whether a look or the program's end came first must not matter; so the counters decide.
     let end = match end {
         End::SetupFailed(_) | End::Cancelled => end,
@@ -134,7 +143,8 @@ fn supervise(control: &UnixStream, started: Instant) -> Step<Outcome> {
         unenforced.retain(|kind| *kind != LimitKind::Processes);
     }
     let opened = opens.finish();
-    Ok(Outcome { end, usage, limiter: cgroup.limiter(), id_mapping, unenforced, opened })
+    let limiter = cgroup.limiter();
+    Ok(Outcome { end, usage, limiter, id_mapping, unenforced, opened, last_probe })
 }
 
 /// Pid 1 of the sandbox, seen from the host.

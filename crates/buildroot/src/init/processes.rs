@@ -11,14 +11,14 @@ use std::time::Duration;
 
 /// Length of a tick of `/proc/<pid>/stat`: the kernel gives programs hundredths of a second on every
 /// architecture (`USER_HZ`).
-const TICK: Duration = Duration::from_millis(10);
+pub(super) const TICK: Duration = Duration::from_millis(10);
 
 /// What one line of `/proc/<pid>/stat` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Process {
+pub(super) struct Process {
     parent: u32,
     /// User and system time of it and of all that it has waited for.
-    ticks: u64,
+    pub(super) ticks: u64,
 }
 
 /// Returns the processor time of a process and of everything below it.
@@ -34,7 +34,7 @@ pub(super) fn cpu_time_of_tree(top: u32) -> io::Result<Duration> {
     Ok(TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX)))
 }
 
-fn parse(stat: &str) -> Option<Process> {
+pub(super) fn parse(stat: &str) -> Option<Process> {
     // The program's name, in parentheses, may contain anything; the state, field 3, is the first after it.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = fields.get(11..15)?.iter().map(|field| field.parse::<u64>().unwrap_or(0)).sum();

@@ -1,11 +1,11 @@
 //! Waits for the end of pid 1 and brings it about: when the time is up, when a limit has been passed that the
-//! kernel does not end a run for, and when the caller wants it or is gone.
+//! kernel does not end a run for, and when the caller wants it or is gone. Answers the caller's probes meanwhile.
 //!
 //! Wall time is the monotonic clock's, so setting the host's clock changes nothing. Limits on sums (processor
 //! time, killed processes, refused forks) are looked at from time to time: the nearer to its limit the sum can
 //! be, the sooner. What one look costs is a few small files.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -17,9 +17,11 @@ use super::Pid1;
 use super::failure::{Context, Step};
 use super::opens::Opens;
 use super::processes::cpu_time_of_tree;
+use super::usage::Prober;
 use crate::cgroup::{Account, Cgroup};
 use crate::outcome::{End, Limiter, SetupOperation as Op};
 use crate::spec::Limits;
+use crate::wire;
 
 /// Time between two looks at what the kernel counts.
 const LOOK: Duration = Duration::from_millis(250);
@@ -39,7 +41,7 @@ pub(super) struct Watch<'a> {
 
 impl Watch<'_> {
     /// Returns when pid 1 has ended or has been killed; returns why it was killed.
-    pub(super) fn until_the_end(&self) -> Step<Option<End>> {
+    pub(super) fn until_the_end(&self, prober: &mut Prober<'_>) -> Step<Option<End>> {
         let deadline =
             self.limits.wall_ms.and_then(|limit| self.started.checked_add(Duration::from_millis(limit)));
         loop {
@@ -57,7 +59,9 @@ impl Watch<'_> {
             let end = if !fds[0].revents().is_empty() {
                 return Ok(None);
             } else if !fds[1].revents().is_empty() {
-                // The caller says nothing more; whatever happens there means the end.
+                if answered(self.control, prober) {
+                    continue;
+                }
                 End::Cancelled
             } else if left == Some(Duration::ZERO) {
                 End::TimedOut
@@ -107,6 +111,29 @@ pub(super) fn excess(limits: &Limits, account: &Account) -> Option<End> {
         Some(End::OutOfMemory)
     } else {
         (account.forks_refused > Some(0)).then_some(End::TooManyProcesses)
+    }
+}
+
+/// Answers the caller's request for a probe; returns false when what happened at the socket was none, which
+/// means the end: the caller says nothing else.
+fn answered(control: &UnixStream, prober: &mut Prober<'_>) -> bool {
+    let mut request = [0];
+    let mut reader = control;
+    match reader.read(&mut request) {
+        Ok(1) if request[0] == wire::PROBE => wire::send_probe(control, &prober.probe()),
+        Err(error) => error.kind() == io::ErrorKind::Interrupted,
+        Ok(_) => false,
+    }
+}
+
+/// Waits until pid 1 has ended, without reaping it.
+pub(super) fn wait_until_ended(pid1: &Pid1) -> Step<()> {
+    loop {
+        let mut fds = [PollFd::from_borrowed_fd(pid1.handle.as_fd(), PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Err(rustix::io::Errno::INTR) => {}
+            polled => return polled.map(|_| ()).at(Op::Fork),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod layers;
 mod limits;
 mod oracle;
 mod packages;
+mod probe;
 mod rootless;
 mod roots;
 mod sandbox;

@@ -59,7 +59,7 @@ impl Pipeline<'_> {
             fs::read(place.join("result.json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let failed = result.and_then(|result| match result.outcome {
             Outcome::Failed { phase, .. } => phase?.parse().ok(),
-            Outcome::Succeeded => None,
+            Outcome::Succeeded | Outcome::RequirementsGenerated { .. } => None,
         });
         Some(LastJob { job, failed })
     }

@@ -162,7 +162,7 @@ impl Pipeline<'_> {
         offer: &Offer,
     ) -> Result<ExternalNeeds, Failure> {
         let limits = |spec: &str| self.limits(spec);
-        let session = self.session(base, specs, &limits);
+        let session = self.session(base, specs, &limits)?;
         self.stage(Stage::Graph, None, || {
             let outside = Outside { packages: base.packages.clone(), repositories: offer.indexes() };
             let scanned = self.scan(&self.config.directories.rpms, PackageOrigin::Tree, "tree")?;

@@ -8,11 +8,11 @@ use report::{Failure, Stage};
 use repository::{IndexedPackage, PackageDirectory};
 use rpm_model::PackageOrigin;
 use scheduler::{
-    Graphed, LocalDirectories, PackedTree, Planned, Rounds, RunSettings, RunSummary, Session,
-    SessionSettings, Universe, Wanted, failure,
+    CacheGroups, CompilerCaches, Graphed, Learned, LocalDirectories, PackedTree, Planned, Rounds,
+    RunSettings, RunSummary, Session, SessionSettings, Universe, Wanted, failure,
 };
 
-use super::{Base, Pipeline, Specs, environment};
+use super::{Base, Pipeline, Specs, environment, usage};
 
 impl Pipeline<'_> {
     /// Returns the scheduler's session over these specs.
@@ -21,8 +21,14 @@ impl Pipeline<'_> {
         base: &'b Base,
         specs: &'b Specs,
         limits: &'b dyn Fn(&str) -> PackageLimits,
-    ) -> Session<'b> {
+    ) -> Result<Session<'b>, Failure> {
         let directories = &self.config.directories;
+        let groups = self.config.ccache_config.as_deref().map(CacheGroups::read).transpose();
+        let caches = CompilerCaches {
+            ccache: self.config.ccache.then(|| directories.ccache.clone()),
+            sccache: self.config.sccache.then(|| directories.sccache.clone()),
+            groups: groups.map_err(usage)?.unwrap_or_default(),
+        };
         let settings = SessionSettings {
             rpms: directories.rpms.clone(),
             srpms: directories.srpms.clone(),
@@ -41,7 +47,7 @@ impl Pipeline<'_> {
             defines: self.config.defines.clone(),
             macros_file: self.config.macros_file.clone(),
             tuning: self.config.tuning,
-            ccache: self.config.ccache.then(|| directories.ccache.clone()),
+            caches,
             clean: self.config.clean,
             rules: self.config.rules.clone(),
             run_check: self.config.limits("").run_check,
@@ -49,9 +55,17 @@ impl Pipeline<'_> {
                 workers: self.config.workers,
                 retries: self.config.retries,
                 stop_on_failure: self.config.stop_on_failure,
+                verbose: false,
             },
         };
-        Session { settings, worker: &base.worker, document: &specs.document, limits, reporter: self.reporter }
+        Ok(Session {
+            settings,
+            worker: &base.worker,
+            document: &specs.document,
+            limits,
+            learned: Learned::default(),
+            reporter: self.reporter,
+        })
     }
 
     /// Returns what holds for a spec.

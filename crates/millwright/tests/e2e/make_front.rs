@@ -31,7 +31,7 @@ fn call(scratch: &Path, arguments: &[&str]) -> Vec<String> {
 #[test]
 fn variables_become_flags_that_millwright_knows() {
     let scratch = tempfile::tempdir().unwrap();
-    let table: [(&str, &str); 36] = [
+    let table: [(&str, &str); 40] = [
         ("SPECS_DIR=/s", "--specs-dir=/s"),
         ("BUILD_DIR=/b", "--build-dir=/b"),
         ("OUT_DIR=/o", "--out-dir=/o"),
@@ -58,6 +58,9 @@ fn variables_become_flags_that_millwright_knows() {
         ("CA_CERT=/ca.pem", "--ca-cert=/ca.pem"),
         ("RUN_CHECK=y", "--run-check=true"),
         ("RUN_CHECK=n", "--run-check=false"),
+        ("TEST_RUN_LIST=zlib jq", "--test-run-list=zlib jq"),
+        ("TEST_RERUN_LIST=zlib", "--test-rerun-list=zlib"),
+        ("TEST_IGNORE_LIST=zlib", "--test-ignore-list=zlib"),
         ("CONCURRENT_PACKAGE_BUILDS=4", "--workers=4"),
         ("MAX_CPU=2", "--max-cpu=2"),
         ("PACKAGE_BUILD_RETRIES=3", "--retries=3"),
@@ -66,6 +69,7 @@ fn variables_become_flags_that_millwright_knows() {
         ("CLEANUP_PACKAGE_BUILDS=y", "--clean=always"),
         ("STOP_ON_PKG_FAIL=y", "--stop-on-failure=true"),
         ("USE_CCACHE=y", "--use-ccache=true"),
+        ("CCACHE_CONFIG=/c.json", "--ccache-config=/c.json"),
         ("DIST_TAG=.azl3", "--dist-tag=.azl3"),
         ("RELEASE_VERSION=3.0", "--release-version=3.0"),
         ("REPO_LIST=/a.repo", "--repo-file=/a.repo"),

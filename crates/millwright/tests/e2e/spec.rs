@@ -11,6 +11,7 @@ pub(crate) struct Spec {
     description: String,
     packages: String,
     prep: String,
+    generate: Option<String>,
     build: String,
     install: String,
     check: Option<String>,
@@ -27,6 +28,7 @@ impl Spec {
             description: format!("The package {name} of a test."),
             packages: String::new(),
             prep: "%setup -q -c -T\n".to_owned(),
+            generate: None,
             build: String::new(),
             install: format!(
                 "mkdir -p %{{buildroot}}/usr/share/{name}\necho {name} > %{{buildroot}}/usr/share/{name}/text\n"
@@ -98,6 +100,12 @@ impl Spec {
         self.tag(&format!("BuildRequires: {requirement}"))
     }
 
+    /// Sets `%generate_buildrequires`.
+    pub(crate) fn generate(mut self, script: &str) -> Self {
+        self.generate = Some(format!("{script}\n"));
+        self
+    }
+
     /// Adds lines to `%build`.
     pub(crate) fn build(mut self, script: &str) -> Self {
         self.build.push_str(script);
@@ -126,10 +134,13 @@ impl Spec {
 
     /// Returns the file.
     pub(crate) fn text(&self) -> String {
+        let section = "%generate_buildrequires";
+        let generate = self.generate.as_ref().map(|script| format!("{section}\n{script}\n"));
+        let generate = generate.unwrap_or_default();
         let check = self.check.as_ref().map(|script| format!("%check\n{script}\n")).unwrap_or_default();
         format!(
             "Name: {}\nVersion: {}\nRelease: 1%{{?dist}}\nSummary: Part of a test\nLicense: MIT\n{}\n\n\
-             %description\n{}\n\n{}\n%prep\n{}\n%build\n{}\n%install\n{}\n{check}%files\n{}\n%changelog\n\
+             %description\n{}\n\n{}\n%prep\n{}\n{generate}%build\n{}\n%install\n{}\n{check}%files\n{}\n%changelog\n\
              * Fri Nov 20 2026 Millwright Tests <tests@millwright.invalid> - {}-1\n- First package\n",
             self.name,
             self.version,

@@ -100,9 +100,15 @@ impl Tree {
     pub(crate) fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program_path(program));
         command.args(arguments).current_dir(&self.root);
-        for variable in
-            ["PACKAGE_BUILD_LIST", "PACKAGE_REBUILD_LIST", "PACKAGE_IGNORE_LIST", "SRPM_PACK_LIST"]
-        {
+        for variable in [
+            "PACKAGE_BUILD_LIST",
+            "PACKAGE_REBUILD_LIST",
+            "PACKAGE_IGNORE_LIST",
+            "SRPM_PACK_LIST",
+            "TEST_RUN_LIST",
+            "TEST_RERUN_LIST",
+            "TEST_IGNORE_LIST",
+        ] {
             command.env_remove(variable);
         }
         command

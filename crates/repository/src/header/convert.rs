@@ -36,6 +36,7 @@ pub(super) fn source_header(metadata: &PackageMetadata) -> Result<SourcePackageH
         build_arch: metadata.get_arch().unwrap_or_default().to_owned(),
         build_requires: requirements("BuildRequires", metadata.get_requires())?,
         build_conflicts: requirements("BuildConflicts", metadata.get_conflicts())?,
+        generates_build_requires: generates_build_requires(metadata),
         exclusive_arch: names(metadata, IndexTag::RPMTAG_EXCLUSIVEARCH)?,
         exclude_arch: names(metadata, IndexTag::RPMTAG_EXCLUDEARCH)?,
         spec_file,
@@ -43,6 +44,12 @@ pub(super) fn source_header(metadata: &PackageMetadata) -> Result<SourcePackageH
         patches: names(metadata, IndexTag::RPMTAG_PATCH)?,
         files: sorted(entries.iter().map(|entry| entry.basename().to_owned()).collect()),
     })
+}
+
+/// rpmbuild marks the source package of a spec with `%generate_buildrequires` by a feature that rpm must have.
+fn generates_build_requires(metadata: &PackageMetadata) -> bool {
+    let requires = metadata.get_requires().unwrap_or_default();
+    requires.iter().any(|dependency| dependency.name == "rpmlib(DynamicBuildRequires)")
 }
 
 /// Reads the descriptive values; an absent one is empty.

@@ -78,6 +78,8 @@ pub struct SourcePackageHeader {
     pub build_requires: Vec<Requirement>,
     /// Packages that must not be in the build root, sorted.
     pub build_conflicts: Vec<Requirement>,
+    /// Whether the spec has a `%generate_buildrequires` section, which asks for more.
+    pub generates_build_requires: bool,
     /// `ExclusiveArch`; empty means every architecture.
     pub exclusive_arch: Vec<String>,
     /// `ExcludeArch`.

@@ -1,0 +1,109 @@
+//! What the processes of a run have used, for probes: the cgroup's counters, or else the processes' own.
+//!
+//! The kernel adds what a process has used to its parent when the parent reaps it. So the sum over the living
+//! processes, each with its reaped children, is the whole run; what ends between two reads of one sum may be
+//! missed and is there at the next probe. After the end pid 1, not reaped yet, holds everything.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use super::processes::{TICK, parse};
+use crate::cgroup::{Cgroup, PeakMemory};
+use crate::outcome::Limiter;
+use crate::probe::{AccountingSource, Probe};
+
+/// More processes than these are not asked at one probe: what they use is seen when they have ended.
+const MOST_PROCESSES: usize = 64;
+
+/// Takes probes of one run.
+pub(super) struct Prober<'a> {
+    cgroup: &'a Cgroup,
+    peak: PeakMemory,
+    /// Pid 1 of the sandbox, as the host numbers it.
+    pid1: i32,
+    started: Instant,
+}
+
+impl<'a> Prober<'a> {
+    pub(super) fn new(cgroup: &'a Cgroup, pid1: i32, started: Instant) -> Self {
+        Self { cgroup, peak: cgroup.peak_memory(), pid1, started }
+    }
+
+    /// Returns what the run has used so far.
+    pub(super) fn probe(&mut self) -> Probe {
+        let microseconds = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let wall_us = microseconds(self.started.elapsed());
+        let counted = self.cgroup.cpu_time().map(|(user, system)| user + system);
+        let source = match (counted, self.cgroup.limiter()) {
+            (Some(_), Limiter::CgroupV2) => AccountingSource::CgroupV2,
+            (Some(_), Limiter::CgroupV1) => AccountingSource::CgroupV1,
+            _ => AccountingSource::Processes,
+        };
+        let (mut ticks, mut written) = (0, None);
+        for pid in tree(self.pid1) {
+            if counted.is_none() {
+                ticks += ticks_of(pid).unwrap_or(0);
+            }
+            if let Some(bytes) = written_by(pid) {
+                written = Some(written.unwrap_or(0) + bytes);
+            }
+        }
+        let summed = TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX));
+        Probe {
+            wall_us,
+            cpu_us: microseconds(counted.unwrap_or(summed)),
+            peak_memory_bytes: self.peak.since_last(),
+            written_bytes: written,
+            source,
+        }
+    }
+
+    /// Returns the greatest peak of memory that any probe has seen.
+    pub(super) fn greatest_peak(&self) -> Option<u64> {
+        self.peak.greatest()
+    }
+}
+
+/// Returns a process and all below it.
+fn tree(root: i32) -> Vec<i32> {
+    let mut found = vec![root];
+    let mut next = 0;
+    while next < found.len() && found.len() < MOST_PROCESSES {
+        let pid = found[next];
+        next += 1;
+        for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            found.extend(children.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+        }
+    }
+    found.truncate(MOST_PROCESSES);
+    found
+}
+
+/// Returns the ticks of a process and its reaped children, in user mode and in the kernel.
+fn ticks_of(pid: i32) -> Option<u64> {
+    parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?).map(|process| process.ticks)
+}
+
+/// Returns the bytes that a process and its reaped children have written to disk.
+fn written_by(pid: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_are_found() {
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().expect("sleep");
+        let own = i32::try_from(std::process::id()).expect("a pid");
+        let found = tree(own);
+        child.kill().and_then(|()| child.wait()).expect("end of the child");
+        assert!(
+            found.contains(&own) && found.contains(&i32::try_from(child.id()).expect("a pid")),
+            "{found:?}"
+        );
+    }
+}

@@ -1,0 +1,72 @@
+//! Whose `%check` runs: the Azure toolkit's three lists, over what the configuration says.
+
+use std::collections::BTreeSet;
+
+use config::PackageLimits;
+use report::{ExitStatus, Failure};
+
+/// The three lists, by name of the spec.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ChosenTests {
+    /// Where checks run, only these do; empty means all.
+    pub(crate) run: BTreeSet<String>,
+    /// These are built and checked again in any case.
+    pub(crate) rerun: BTreeSet<String>,
+    /// These are not checked.
+    pub(crate) ignore: BTreeSet<String>,
+}
+
+impl ChosenTests {
+    /// Refuses lists that contradict one another or name what is not there.
+    pub(crate) fn check(&self, is_spec: impl Fn(&str) -> bool) -> Result<(), Failure> {
+        let usage = |text: String| Err(Failure::new(ExitStatus::Usage, text));
+        if let Some(name) = self.rerun.intersection(&self.ignore).next() {
+            return usage(format!(
+                "`{name}` is in the list of tests to run again and in that of tests to ignore"
+            ));
+        }
+        for (list, names) in [("run", &self.run), ("run again", &self.rerun), ("ignore", &self.ignore)] {
+            if let Some(name) = names.iter().find(|name| !is_spec(name)) {
+                return usage(format!(
+                    "`{name}` is in the list of tests to {list}, but no spec is called so"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns what holds for a spec.
+    pub(crate) fn over(&self, spec: &str, mut limits: PackageLimits) -> PackageLimits {
+        let is_chosen = self.run.is_empty() || self.run.contains(spec);
+        let runs = (limits.run_check && is_chosen) || self.rerun.contains(spec);
+        limits.run_check = runs && !self.ignore.contains(spec);
+        limits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn lists_choose_among_what_the_configuration_allows() {
+        let config = config::RawConfig::default().resolve(std::path::Path::new("/tree"), 1).unwrap();
+        let runs = |lists: &ChosenTests, run_check| {
+            let limits = PackageLimits { run_check, ..config.limits("") };
+            ["a", "b", "c"].map(|spec| lists.over(spec, limits.clone()).run_check)
+        };
+        assert_eq!(runs(&ChosenTests::default(), true), [true, true, true]);
+        assert_eq!(runs(&ChosenTests::default(), false), [false, false, false]);
+        let lists = ChosenTests { run: set(&["a", "b"]), rerun: set(&["c"]), ignore: set(&["b"]) };
+        assert_eq!(runs(&lists, true), [true, false, true]);
+        assert_eq!(runs(&lists, false), [false, false, true]);
+        assert!(lists.check(|name| "abc".contains(name)).is_ok());
+        assert!(lists.check(|name| "ab".contains(name)).unwrap_err().render().contains("`c`"));
+        let lists = ChosenTests { rerun: set(&["a"]), ignore: set(&["a"]), ..ChosenTests::default() };
+        assert!(lists.check(|_| true).is_err());
+    }
+}
