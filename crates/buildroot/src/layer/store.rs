@@ -419,7 +419,19 @@ pub(super) fn remove_stale(temp: &Path) -> Result<(), LayerError> {
             locked => locked.map_err(io::Error::from).context("lock", &path)?,
         }
         let dir = path.with_extension("");
-        remove_tree(&dir).context("remove", &dir)?;
+        match remove_tree(&dir) {
+            // The dead process's sandbox is just ending and still writes there, or it made files of other
+            // owners; the next one removes what is left, or root does.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                continue;
+            }
+            removed => removed.context("remove", &dir)?,
+        };
         match fs::remove_file(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed.context("remove", &path)?,

@@ -91,17 +91,23 @@ fn the_longest_unused_goes_first_and_only_as_much_as_must() {
     place.age(&packages[0], 100);
     place.age(&packages[1], 300);
     place.age(&packages[2], 200);
-    let all = disk_use(&place.base().join("layers")) - disk_use_of_directory(&place.base().join("layers"));
-    let told = place.store.collect(all, false).expect("collect");
-    assert_eq!((told.bytes_before, told.bytes_after, told.removed.len()), (all, all, 0));
+    // What the file system keeps for itself may change while files reach the disk.
+    let is_near = |told: u64| {
+        let layers = place.base().join("layers");
+        told.abs_diff(disk_use(&layers) - disk_use_of_directory(&layers)) < 32 << 10
+    };
+    let told = place.store.collect(1 << 40, false).expect("collect");
+    let all = told.bytes_before;
+    assert!(is_near(all) && all > 3 * 16 * 4096, "{all}");
+    assert_eq!((told.bytes_after, told.removed.len()), (all, 0));
 
     let dry = place.store.collect(all - 1, true).expect("collect");
     assert!(dry.dry_run && place.has(&packages[1]));
     let told = place.store.collect(all - 1, false).expect("collect");
     assert_eq!(told.removed, dry.removed);
     assert_eq!(packages.each_ref().map(|package| place.has(package)), [true, false, true]);
-    let left = disk_use(&place.base().join("layers")) - disk_use_of_directory(&place.base().join("layers"));
-    assert_eq!(told.bytes_after, left);
+    let left = told.bytes_after;
+    assert!(is_near(left), "{left}");
 
     // To use one is to save it.
     place.store.ensure(&packages[2]).expect("layer");
@@ -151,8 +157,8 @@ fn to_ask_for_a_root_is_to_use_its_layers() {
     place.age(&b, 300);
     assert_eq!(place.plan(&[&a]).outcome, RootOutcome::Hit);
     let oldest = place.store.statistics().expect("statistics").kinds["rpm"].oldest_use.expect("use");
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("time").as_secs();
-    assert!(oldest < now - 200 && oldest > now - 400, "{oldest}: that of b");
+    let layer = place.base().join("layers").join(LayerKey::of_rpm(&b.sha256).as_str());
+    assert_eq!(oldest, layer.join("layer.json").metadata().expect("facts").mtime() as u64, "that of b");
     let told = place.store.collect(0, true).expect("collect");
     assert_eq!(told.removed[0].key, LayerKey::of_rpm(&b.sha256));
 }
