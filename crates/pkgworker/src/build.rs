@@ -100,7 +100,12 @@ fn build_watched(
     let outcome = conclude(&ran, job, host.log)?;
     let (outcome, rpms, decisive_lines) = match outcome {
         Outcome::Succeeded => {
-            match collect(&directory.places().top.join("RPMS"), &job.expected, host.output)? {
+            match collect(
+                &directory.places().top.join("RPMS"),
+                &job.expected,
+                job.disk_limit_bytes,
+                host.output,
+            )? {
                 Ok(rpms) => (Outcome::Succeeded, rpms, Vec::new()),
                 // The log of a build that ended well has nothing to say about this.
                 Err(refusal) => (package_failure(refusal.to_string()), Vec::new(), Vec::new()),
