@@ -23,6 +23,15 @@ pub(crate) enum Refusal {
     /// A file that can be reached by another name, and so be changed.
     #[error("`{0}` among the packages has several names")]
     SeveralNames(PathBuf),
+    /// A file claims to be larger than anything that the build may have made: it has holes, and reading them
+    /// would take hours.
+    #[error("`{path}` among the packages has {size} bytes, more than the build may write")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: u64,
+    },
     /// A file is no readable package.
     #[error("`{path}` is not a readable package: {message}")]
     Unreadable {
@@ -50,15 +59,17 @@ pub(crate) enum Refusal {
     Nothing,
 }
 
-/// Checks and moves the packages under `rpms` (`<arch>/*.rpm`) into `output/<arch>/`.
+/// Checks and moves the packages under `rpms` (`<arch>/*.rpm`, of at most `largest` bytes each) into
+/// `output/<arch>/`.
 ///
 /// The outer error is the host's, the inner one the package's fault; after a refusal nothing has moved.
 pub(crate) fn collect(
     rpms: &Path,
     expected: &[Nevra],
+    largest: u64,
     output: &Path,
 ) -> Result<Result<Vec<PackageArtifact>, Refusal>, WorkerError> {
-    let files = match find(rpms)? {
+    let files = match find(rpms, largest)? {
         Ok(files) => files,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -104,8 +115,8 @@ fn below(rpms: &Path, path: &Path) -> PathBuf {
     text.chars().map(shown).collect::<String>().into()
 }
 
-/// Returns the files below `rpms`, sorted.
-fn find(rpms: &Path) -> Result<Result<Vec<PathBuf>, Refusal>, WorkerError> {
+/// Returns the files below `rpms`, sorted; none of them may have more than `largest` bytes.
+fn find(rpms: &Path, largest: u64) -> Result<Result<Vec<PathBuf>, Refusal>, WorkerError> {
     let mut files = Vec::new();
     for directory in fs::read_dir(rpms).context("read", rpms)? {
         let directory = directory.context("read", rpms)?.path();
@@ -121,6 +132,9 @@ fn find(rpms: &Path) -> Result<Result<Vec<PathBuf>, Refusal>, WorkerError> {
             }
             if metadata.nlink() != 1 {
                 return Ok(Err(Refusal::SeveralNames(below(rpms, &file))));
+            }
+            if metadata.len() > largest {
+                return Ok(Err(Refusal::TooLarge { path: below(rpms, &file), size: metadata.len() }));
             }
             files.push(file);
         }
@@ -216,8 +230,20 @@ mod tests {
         let rpms = directory.path().join("RPMS");
         fs::create_dir_all(rpms.join("x86_64")).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", rpms.join("x86_64/a-1-1.x86_64.rpm")).unwrap();
-        let refusal = collect(&rpms, &[], &directory.path().join("out")).unwrap().unwrap_err();
+        let refusal = collect(&rpms, &[], 1 << 20, &directory.path().join("out")).unwrap().unwrap_err();
         assert_eq!(refusal, Refusal::NotAFile("x86_64/a-1-1.x86_64.rpm".into()));
         assert!(!directory.path().join("out").exists());
+    }
+
+    #[test]
+    fn a_file_of_holes_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let rpms = directory.path().join("RPMS");
+        fs::create_dir_all(rpms.join("noarch")).unwrap();
+        let file = fs::File::create(rpms.join("noarch/a-1-1.noarch.rpm")).unwrap();
+        file.set_len(1 << 40).unwrap();
+        let refusal = collect(&rpms, &[], 1 << 20, &directory.path().join("out")).unwrap().unwrap_err();
+        let path = "noarch/a-1-1.noarch.rpm".into();
+        assert_eq!(refusal, Refusal::TooLarge { path, size: 1 << 40 });
     }
 }

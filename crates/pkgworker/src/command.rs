@@ -167,7 +167,7 @@ pub(crate) fn sandbox_spec(
     let mut spec = SandboxSpec::new(lowers, rpmbuild_arguments(job, &srpm_name));
     let disk_limit_mb = (job.disk_limit_bytes >> 20).max(1);
     spec.upper = Upper::Tmpfs { size_mb: disk_limit_mb };
-    // Nothing outside /build, /tmp, /var/tmp and /run can be changed by a build, whether its root is kept or not.
+    // Nothing outside /build, /tmp, /var/tmp and /dev/shm can be changed by a build, whether its root is kept or not.
     spec.read_only_root = true;
     for tmpfs in &mut spec.tmpfs {
         tmpfs.size_mb = tmpfs.size_mb.min(disk_limit_mb);
