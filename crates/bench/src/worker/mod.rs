@@ -5,7 +5,8 @@
 //! first peer is the plain way: `tar -x` of a worker archive, `dnf install` of the build requirements, `rpmbuild
 //! --rebuild` in a chroot; the second installs the whole root with dnf and runs rpmbuild under bubblewrap. Their
 //! metadata is cached and their cleaning up is not counted. All take turns, so that what else the machine does
-//! meets all. `%check` runs nowhere.
+//! meets all. `%check` runs nowhere. bubblewrap does not wait for what it runs, so processor time beside it is
+//! dnf's alone.
 
 mod bubblewrap;
 mod dnf;
@@ -202,7 +203,7 @@ fn rows(package: &Package, samples: &Samples) -> Vec<Row> {
         row("wall", "whole worker, wall", with(whole_wall(), peer(|cost| wall(cost.whole())))),
         row(
             "bubblewrap_cpu",
-            "  CPU, beside bubblewrap",
+            "  CPU, beside bubblewrap's dnf alone",
             with(whole_cpu(), wrapped(|cost| cpu(cost.whole()))),
         ),
         row("bubblewrap_wall", "  wall", with(whole_wall(), wrapped(|cost| wall(cost.whole())))),
