@@ -180,7 +180,8 @@ impl fmt::Display for FileAspect {
             Self::Owner { owners: [a, b] } => write!(f, "its owner differs ({a} and {b})"),
             Self::Time { seconds: [a, b] } => write!(
                 f,
-                "its time differs ({a} and {b}: it is older than the changelog's date, which limits times)"
+                "its time differs ({a} and {b}: times are cut to the date of the newest %changelog entry; without one, or \
+                 before it, they stay what they are)"
             ),
             Self::Link { targets: [a, b] } => write!(f, "it leads elsewhere (`{a}` and `{b}`)"),
         }

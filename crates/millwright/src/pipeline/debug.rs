@@ -117,8 +117,11 @@ impl Pipeline<'_> {
         };
         // A compiler cache would spare the build from opening what it compiles with, stand-ins for rpmbuild's scripts
         // what these call.
-        let answer = unused(&JobDocument { ccache: None, tuning: TuningMode::Off, ..job.clone() }, &host)
-            .map_err(environment);
+        let answer = unused(
+            &JobDocument { ccache: None, sccache: None, tuning: TuningMode::Off, ..job.clone() },
+            &host,
+        )
+        .map_err(environment);
         match fs::remove_dir_all(&output) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(environment(error)),
             _ => answer,
