@@ -58,8 +58,8 @@ mod tests {
         fs::create_dir(&kept).expect("directory");
         fs::write(tree.join("closed/deep/file"), "x").expect("file");
         std::os::unix::fs::symlink(&kept, tree.join("closed/link")).expect("link");
-        fs::set_permissions(tree.join("closed/deep"), Permissions::from_mode(0)).expect("mode");
-        fs::set_permissions(tree.join("closed"), Permissions::from_mode(0)).expect("mode");
+        fs::set_permissions(tree.join("closed/deep"), Permissions::from_mode(0o000)).expect("mode");
+        fs::set_permissions(tree.join("closed"), Permissions::from_mode(0o000)).expect("mode");
         // Root would be let in; this is what an ordinary user needs.
         open_up(&tree).expect("open up");
         let mode = |path: &str| fs::metadata(tree.join(path)).expect("metadata").permissions().mode() & 0o777;
