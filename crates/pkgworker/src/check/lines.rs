@@ -174,7 +174,7 @@ fn unittest(line: &str) -> Option<Case<'_>> {
     Some((Runner::Unittest, name, status))
 }
 
-/// `ok 3 - name`, `not ok 4 - name # TODO reason`, `ok 5 # SKIP reason`. Only what counts on from the test before
+/// `ok 3 - name`, `not ok 4 - name # todo reason`, `ok 5 # SKIP reason`. Only what counts on from the test before
 /// is one: `ok` alone says little.
 fn speaks_tap<'a>(line: &'a str, last: &mut u64) -> Option<Case<'a>> {
     let (failed, rest) = match line.strip_prefix("not ok ") {
@@ -188,8 +188,8 @@ fn speaks_tap<'a>(line: &'a str, last: &mut u64) -> Option<Case<'a>> {
     }
     *last = number;
     let (name, directive) = text.split_once("# ").unwrap_or((text, ""));
-    let directive = directive.to_ascii_uppercase();
-    let status = if directive.starts_with("SKIP") || directive.starts_with("TODO") {
+    let directive = directive.to_ascii_lowercase();
+    let status = if directive.starts_with("skip") || directive.starts_with("todo") {
         // What is to be done yet may fail.
         Skipped
     } else if failed {

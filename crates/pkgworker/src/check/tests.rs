@@ -136,7 +136,7 @@ fn perl_and_tap() {
         &["Failed t/01-long.t", "Skipped t/02.t"],
     );
     check(
-        "1..4\nok 1 - first\nnot ok 2 - second\nok 3 # SKIP no display\nnot ok 4 - fourth # TODO later\nok 99 bottles\n",
+        "1..4\nok 1 - first\nnot ok 2 - second\nok 3 # SKIP no display\nnot ok 4 - fourth # todo later\nok 99 bottles\n",
         &["tap"],
         [1, 1, 2],
         &["Failed second", "Skipped 3", "Skipped fourth"],
