@@ -26,7 +26,7 @@ type Results = Vec<Result<ParsedSpec, SpecFailure>>;
 /// What a tree holds: path → what of it must not change. Temporary files and locks of a layer store do.
 fn contents(directory: &Path) -> BTreeMap<PathBuf, String> {
     let lasting = |entry: &walkdir::DirEntry| {
-        !(entry.depth() == 2 && ["temp", "locks"].iter().any(|name| entry.file_name() == *name))
+        !(entry.depth() == 2 && ["temp", "locks", "leases"].iter().any(|name| entry.file_name() == *name))
     };
     let entries = walkdir::WalkDir::new(directory).into_iter().filter_entry(lasting).map(Result::unwrap);
     let describe = |entry: walkdir::DirEntry| {

@@ -29,6 +29,10 @@ const LARGE: u64 = 32 << 20;
 /// Sources are compressed already; rpm's default, gzip at its slowest, costs ten times as much.
 const LEVEL: u8 = 3;
 
+/// A spec with this in its text may have the section `%generate_buildrequires`, whose source package rpmbuild marks:
+/// whether it has it there after all conditions and macros, no header tells.
+const GENERATED_REQUIREMENTS: &[u8] = b"generate_buildrequires";
+
 /// What an SRPM is made of.
 pub(crate) struct Content<'a> {
     /// The spec's name.
@@ -83,6 +87,13 @@ pub(crate) fn write(
     let spec = format!("{}.spec", content.name);
     if content.files.iter().any(|file| file.file == spec) {
         return Err(NotNative::Fallback(FallbackReason::SpecAmongSources));
+    }
+    let text = fs::read(content.spec).map_err(|error| {
+        let error = std::io::Error::other(format!("cannot read `{}`: {error}", content.spec.display()));
+        NotNative::Failed(Box::new(PackFailure::environment(content.name, &error)))
+    })?;
+    if memchr::memmem::find(&text, GENERATED_REQUIREMENTS).is_some() {
+        return Err(NotNative::Fallback(FallbackReason::GeneratedRequirements));
     }
     let refused = |refusal| NotNative::Fallback(FallbackReason::Refused { refusal });
     let package = SourcePackage::from_exported(header).map_err(refused)?;

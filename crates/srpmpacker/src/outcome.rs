@@ -213,6 +213,8 @@ pub enum FallbackReason {
     },
     /// A source has the spec's own file name.
     SpecAmongSources,
+    /// The spec may generate build requirements, which rpmbuild marks its source package with.
+    GeneratedRequirements,
 }
 
 impl fmt::Display for FallbackReason {
@@ -223,6 +225,7 @@ impl fmt::Display for FallbackReason {
             Self::Compression { setting } => write!(f, "`_source_payload` is `{setting}`"),
             Self::TooLarge { size } => write!(f, "{size} bytes are too many"),
             Self::SpecAmongSources => f.write_str("a source has the spec's own file name"),
+            Self::GeneratedRequirements => f.write_str("it may generate build requirements"),
         }
     }
 }

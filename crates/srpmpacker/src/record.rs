@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sources::hash_file;
 
 /// Raised when the way SRPMs are made changes, so that all are made again.
-const PACKER: u32 = 2;
+const PACKER: u32 = 3;
 
 /// Everything that decides the bytes of an SRPM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,6 +11,7 @@ use crate::tree::{OFFLINE, Tree};
 /// Defines what the cases use: `program`, `library` and `object` are ELF files with debug information.
 const PREPARE: &str = r#"
 set +x
+package=$RPM_BUILD_ROOT
 mkdir -p cases && cd cases
 echo 'int answer(void) { return 42; }' > answer.c
 echo '#include <stdio.h>
@@ -197,6 +198,8 @@ fn stand_ins_do_what_their_scripts_do_with_whatever_they_find() {
     for (name, make, _) in CASES {
         script.push_str(&format!("begin {name}\n{make}\nfinish {name}\nno_debuginfo=\n"));
     }
+    // A program, for rpmbuild refuses a package for debugging without files.
+    script.push_str("install -m 755 $here/program \"$package/usr/share/odd/program\"\n");
     script.push_str("cd ..; rm -rf cases; echo 'CASE the package itself'");
     let spec = Spec::data("odd").for_one_architecture().needs("gcc").needs("glibc-devel");
     tree.spec(&spec.install(&format!("(\n{}\n)", script.replace('%', "%%"))));
