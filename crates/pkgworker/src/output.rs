@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::time::Instant;
 
 use buildroot::Probe;
+use rpm_model::PhaseUsage;
 
 use crate::check::CheckLog;
 use crate::log::phase_of_line;
@@ -94,12 +95,20 @@ impl Followed {
             }
             return;
         };
-        if self.phases.len() < MOST_PHASES {
+        let phase = usage_phase(phase);
+        let is_new = phase != PhaseUsage::PACKAGING || current != Some(phase);
+        if is_new && self.phases.len() < MOST_PHASES {
             let (phase, at) = (phase.to_owned(), Instant::now());
             (follower.on_phase)(&phase);
             self.phases.push(PhaseStart { phase, at, probe: (follower.probe)() });
         }
     }
+}
+
+/// Returns where the use of a section counts: documentation and licences are copied by scripts of their own while
+/// packages are made.
+fn usage_phase(section: &str) -> &str {
+    if matches!(section, "%doc" | "%license") { PhaseUsage::PACKAGING } else { section }
 }
 
 #[cfg(test)]
@@ -139,7 +148,7 @@ mod tests {
         let seen = RefCell::new(Vec::new());
         let text = b"Processing files: too early\nExecuting(%prep): /bin/sh\nb\xff\nExecuting(%build): /bin/sh\n\
                      Executing(%install): /bin/sh\nProcessing files: zlib-1-1.x86_64\nProcessing files: a-1-1.x86_64\n\
-                     end without newline";
+                     Executing(%doc): /bin/sh\nExecuting(%license): /bin/sh\nend without newline";
         let probes = Cell::new(0);
         let followed = follow(
             &text[..],
