@@ -126,13 +126,19 @@ fn supervise(control: &UnixStream, started: Instant) -> Step<Outcome> {
         End::SetupFailed(_) | End::Cancelled => end,
         end => excess(&spec.limits, &account).unwrap_or(end),
     };
-    // Nobody waits for processes that are killed with pid 1, so only a cgroup knows their time.
-    let (user, system) = cgroup.cpu_time().unwrap_or_default();
+    // Nobody waits for processes that are killed with pid 1, so only a cgroup knows their time. The two split it
+    // into user and system by different means, so one of them is taken whole.
+    let waited = (used.user_us, used.system_us);
+    let (user_us, system_us) = cgroup
+        .cpu_time()
+        .map(|(user, system)| (in_microseconds(user), in_microseconds(system)))
+        .filter(|counted| counted.0 + counted.1 > waited.0 + waited.1)
+        .unwrap_or(waited);
     let usage = Usage {
         wall_us: microseconds(started),
         setup_us,
-        user_us: used.user_us.max(in_microseconds(user)),
-        system_us: used.system_us.max(in_microseconds(system)),
+        user_us,
+        system_us,
         max_rss_kb: used.max_rss_kb,
         peak_memory_bytes: account.peak_memory_bytes,
         oom_kills: account.oom_kills,
