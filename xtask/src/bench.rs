@@ -10,7 +10,7 @@ use crate::{Stop, cargo, host};
 /// The benchmarks.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Benchmark {
-    /// One trivial package in a fresh build root, beside tar + dnf + rpmbuild in a chroot
+    /// Small packages and jq in fresh build roots, beside tar + dnf + chroot, bubblewrap + dnf, and untuned
     Worker,
     /// Workers killed at random moments, and what they leave (must be nothing)
     Kills,

@@ -47,7 +47,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Benchmark {
-    /// One trivial package in a fresh build root, beside tar + dnf + rpmbuild in a chroot
+    /// Small packages and jq in fresh build roots, beside tar + dnf + chroot, bubblewrap + dnf, and untuned
     Worker {
         #[command(flatten)]
         common: Common,

@@ -272,6 +272,9 @@ pub struct SpecData {
     /// Whether there is a `%check` section, be it only under `with_check 1`.
     pub has_check: bool,
     /// Whether there is a `%generate_buildrequires` section.
+    ///
+    /// As far as rpm's expanded text shows it: rpm 4.18 drops the line of a section that is written plainly. The
+    /// header of the source package knows for certain.
     pub generates_build_requires: bool,
 }
 
