@@ -11,6 +11,7 @@
 
 mod accept;
 mod caches;
+mod demand;
 mod external;
 mod generated;
 mod local;
@@ -33,6 +34,7 @@ mod words;
 
 pub use accept::{AcceptError, RepositoryAcceptor};
 pub use caches::{CacheGroups, CacheGroupsError, CompilerCaches};
+pub use demand::{Capacity, Demand};
 pub use external::ExternalNeeds;
 pub use generated::Learned;
 pub use grapher::Style;
