@@ -30,11 +30,12 @@ mod task;
 #[cfg(test)]
 mod testing;
 mod universe;
+mod weights;
 mod words;
 
 pub use accept::{AcceptError, RepositoryAcceptor};
 pub use caches::{CacheGroups, CacheGroupsError, CompilerCaches};
-pub use demand::{Capacity, Demand};
+pub use demand::{Capacity, Demand, Dispatch};
 pub use external::ExternalNeeds;
 pub use generated::Learned;
 pub use grapher::Style;
@@ -56,4 +57,5 @@ pub use session::{
 pub use stop::Stop;
 pub use task::PackageTask;
 pub use universe::{Outside, Published, RelevantPackage, Root, RootRequest, Universe};
+pub use weights::{Weight, Weights};
 pub use words::{PlanWords, blocked_text, duration, plan_text, run_status, summary_text};
