@@ -24,6 +24,7 @@ mod records;
 mod rounds;
 mod run;
 mod session;
+mod simulate;
 mod state_csv;
 mod stop;
 mod task;
@@ -54,6 +55,7 @@ pub use run::{Acceptance, Acceptor, Attempt, Builder, Refused, RunError, RunSett
 pub use session::{
     Chosen, Graphed, PackedSrpm, PackedTree, Planned, Session, SessionError, SessionSettings, Wanted, failure,
 };
+pub use simulate::{ChainLink, LimitedBy, PlayedBuild, PlayedSchedule, Simulation, StartCause, simulate};
 pub use stop::Stop;
 pub use task::PackageTask;
 pub use universe::{Outside, Published, RelevantPackage, Root, RootRequest, Universe};

@@ -411,6 +411,34 @@ impl Queue {
         self.tasks == 0
     }
 
+    /// Returns the estimates of all tasks that have not ended, in microseconds.
+    pub(crate) fn work(&self) -> u64 {
+        self.work_left
+    }
+
+    /// Returns the longest way from the start of any task to the end, in microseconds.
+    pub(crate) fn longest_way(&self) -> u64 {
+        self.nodes.iter().filter(|node| node.state.is_some()).map(|node| node.way).max().unwrap_or_default()
+    }
+
+    /// Returns the tasks that a task waited for, through packages that are not built, by name.
+    pub(crate) fn tasks_before(&self, package: &str) -> BTreeSet<&str> {
+        let mut tasks = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        let mut frontier: Vec<usize> = self.places.get(package).copied().into_iter().collect();
+        while let Some(place) = frontier.pop() {
+            for before in &self.nodes[place].before {
+                let node = &self.nodes[*before];
+                if node.state.is_some() {
+                    tasks.insert(node.name.as_ref());
+                } else if seen.insert(*before) {
+                    frontier.push(*before);
+                }
+            }
+        }
+        tasks
+    }
+
     /// Returns whether tasks wait although nothing runs and nothing is ready: a defect of the plan.
     pub fn is_stuck(&self) -> bool {
         self.waiting > 0 && self.running == 0 && self.ready.len() == 0
@@ -489,7 +517,7 @@ impl Queue {
 }
 
 /// Returns seconds in microseconds; what is no duration is none.
-fn microseconds(seconds: f64) -> u64 {
+pub(crate) fn microseconds(seconds: f64) -> u64 {
     // A cast of a float ends at the bounds, and is 0 for what is no number.
     (seconds * 1e6) as u64
 }
