@@ -121,7 +121,12 @@ pub struct RawSources {
 pub struct RawBuild {
     /// Packages built at the same time; 0, the default, means one per processor.
     pub workers: Option<usize>,
-    /// Processors that one build may count on; 0, the default, means its share of the host's.
+    /// Processors that all builds may use together; 0, the default, means those of the host, and at least one for
+    /// each worker.
+    pub cpus: Option<u32>,
+    /// Memory that all builds may use together in MiB; 0, the default, means what the host has without a reserve.
+    pub memory_mib: Option<u64>,
+    /// Processors that one build may count on; 0, the default, means its share of those that are free.
     pub max_cpu: Option<u32>,
     /// Whether `%check` runs (default false).
     pub run_check: Option<bool>,
@@ -200,6 +205,10 @@ pub struct RawPackage {
     pub log_limit_mib: Option<u64>,
     /// Its own processor limit.
     pub max_cpu: Option<u32>,
+    /// Processors without which it is not started (default 1).
+    pub cpus: Option<u32>,
+    /// Memory that it is expected to use in MiB (default: what its last build used).
+    pub memory_mib: Option<u64>,
     /// Whether its `%check` runs.
     pub run_check: Option<bool>,
 }
@@ -252,6 +261,8 @@ impl RawConfig {
             self.build,
             upper.build,
             workers,
+            cpus,
+            memory_mib,
             max_cpu,
             run_check,
             timeout,

@@ -70,6 +70,10 @@ pub struct Config {
     pub concurrent_downloads: usize,
     /// Packages built at the same time.
     pub workers: usize,
+    /// Processors that all of them may use together.
+    pub cpus: u32,
+    /// Memory that all of them may use together, in bytes; `None` means what the host has without a reserve.
+    pub memory_bytes: Option<u64>,
     /// Attempts after an infrastructure failure, besides the first.
     pub retries: u32,
     /// When build roots are removed.
@@ -109,8 +113,14 @@ pub struct PackageLimits {
     pub build: BuildLimits,
     /// What its log keeps, in bytes.
     pub log_limit_bytes: u64,
-    /// Processors that it may count on.
+    /// Processors that it may count on where nobody looks at what else is built: an even share.
     pub max_cpu: u32,
+    /// Processors of which it may never have more, where that is stated.
+    pub most_cpus: Option<u32>,
+    /// Processors without which it is not started.
+    pub least_cpus: u32,
+    /// Memory that it is expected to use, in bytes; `None` leaves that to what was measured.
+    pub expected_memory_bytes: Option<u64>,
     /// Whether its `%check` runs.
     pub run_check: bool,
 }
@@ -164,6 +174,9 @@ impl RawConfig {
             number => number,
         };
         let share = u32::try_from(processors.div_ceil(workers)).unwrap_or(1).max(1);
+        let most_cpus = self.build.max_cpu.filter(|number| *number > 0);
+        let all_cpus = u32::try_from(processors.max(workers)).unwrap_or(u32::MAX);
+        let cpus = self.build.cpus.filter(|number| *number > 0).unwrap_or(all_cpus);
         let defaults = PackageLimits {
             rebuild: self.policy.rebuild.unwrap_or_default(),
             timeout: duration("build.timeout", self.build.timeout.as_deref().unwrap_or("8h"))?,
@@ -179,7 +192,10 @@ impl RawConfig {
                 },
             )?,
             log_limit_bytes: self.build.log_limit_mib.unwrap_or(JobDocument::LOG_LIMIT >> 20) << 20,
-            max_cpu: self.build.max_cpu.filter(|number| *number > 0).unwrap_or(share),
+            max_cpu: most_cpus.unwrap_or(share),
+            most_cpus,
+            least_cpus: 1,
+            expected_memory_bytes: None,
             run_check: self.build.run_check.unwrap_or(false),
         };
         for (name, package) in &self.packages {
@@ -188,6 +204,12 @@ impl RawConfig {
             }
             let key = format!("packages.{name}.cpu-limit");
             build_limits(BuildLimits::default(), &key, LimitTexts::of(package))?;
+            if let (Some(least), Some(most)) = (package.cpus, package.max_cpu.or(most_cpus))
+                && least > most
+            {
+                let key = format!("packages.{name}.cpus");
+                return Err(value(&key, &least.to_string(), "at most its `max-cpu`"));
+            }
         }
         let client_certificate = match (self.sources.tls_cert, self.sources.tls_key) {
             (Some(certificate), Some(key)) => Some((absolute(certificate), absolute(key))),
@@ -215,6 +237,8 @@ impl RawConfig {
             offline: self.sources.offline.unwrap_or(false),
             concurrent_downloads: self.sources.concurrent_downloads.unwrap_or(10).max(1),
             workers,
+            cpus,
+            memory_bytes: self.build.memory_mib.filter(|number| *number > 0).map(|mebibytes| mebibytes << 20),
             retries: self.build.retries.unwrap_or(1),
             clean: clean(self.build.clean.as_deref())?,
             ccache: self.build.ccache.unwrap_or(false),
@@ -246,6 +270,9 @@ impl Config {
         if let Some(own) = self.packages.get(package) {
             limits.rebuild = own.rebuild.unwrap_or(limits.rebuild);
             limits.max_cpu = own.max_cpu.unwrap_or(limits.max_cpu);
+            limits.most_cpus = own.max_cpu.or(limits.most_cpus).filter(|number| *number > 0);
+            limits.least_cpus = own.cpus.unwrap_or(limits.least_cpus).max(1);
+            limits.expected_memory_bytes = own.memory_mib.map(|mebibytes| mebibytes << 20);
             limits.run_check = own.run_check.unwrap_or(limits.run_check);
             if let Some(mebibytes) = own.disk_limit_mib {
                 limits.disk_limit_bytes = mebibytes << 20;

@@ -489,6 +489,8 @@ impl Common {
             },
             build: RawBuild {
                 workers: self.workers,
+                cpus: None,
+                memory_mib: None,
                 max_cpu: self.max_cpu,
                 run_check: self.run_check,
                 timeout: self.timeout.clone(),

@@ -272,7 +272,7 @@ pub(crate) fn run(
     log: &mut LogFile,
 ) -> Result<Ran, WorkerError> {
     let mut spec = spec.clone();
-    spec.limits.memory_bytes = spec.limits.memory_bytes.or_else(memory::default_limit);
+    spec.limits.memory_bytes = spec.limits.memory_bytes.or_else(memory::memory_for_builds);
     let (reader, writer) = io::pipe().context("open a pipe for", host.log)?;
     let second = writer.try_clone().context("open a pipe for", host.log)?;
     let streams = SandboxIo { stdin: None, stdout: writer.into(), stderr: second.into() };

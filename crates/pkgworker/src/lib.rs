@@ -44,6 +44,7 @@ pub use enter::{Entrance, enter};
 pub use error::WorkerError;
 pub use generated::{MOST_ROUNDS, changed_requirements};
 pub use kept::{KeptRoot, find_kept};
+pub use memory::memory_for_builds;
 pub use rerun::{Rerun, RerunHost, rerun};
 pub use section::{Section, SectionError};
 pub use unused::{UnusedAnswer, UnusedReport, UnusedRequirement, unused};

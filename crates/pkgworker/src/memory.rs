@@ -13,7 +13,7 @@ const RESERVED_PART: u64 = 16;
 
 /// Returns the memory in bytes that one build may use by default; `None` when the host does not say what it
 /// has.
-pub(crate) fn default_limit() -> Option<u64> {
+pub fn memory_for_builds() -> Option<u64> {
     limit_of(total(&fs::read_to_string("/proc/meminfo").ok()?)?)
 }
 
@@ -40,6 +40,6 @@ mod tests {
         assert_eq!(limit_of(64 << 30), Some(60 << 30));
         assert_eq!(limit_of(1 << 30), Some(512 << 20));
         assert_eq!(limit_of(512 << 20), None);
-        assert!(default_limit().is_some());
+        assert!(memory_for_builds().is_some());
     }
 }

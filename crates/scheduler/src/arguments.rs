@@ -156,6 +156,9 @@ impl Arguments {
             build: BuildLimits::default(),
             log_limit_bytes: JobDocument::LOG_LIMIT,
             max_cpu: if self.max_cpu == 0 { share.max(1) } else { self.max_cpu },
+            most_cpus: Some(self.max_cpu).filter(|number| *number > 0),
+            least_cpus: 1,
+            expected_memory_bytes: None,
             run_check: self.run_check,
         }
     }
@@ -202,6 +205,8 @@ impl Arguments {
             run_check: self.run_check,
             run: RunSettings {
                 workers: self.workers(processors),
+                cpus: u32::try_from(processors.max(self.workers(processors))).unwrap_or(u32::MAX),
+                memory_bytes: pkgworker::memory_for_builds().unwrap_or(u64::MAX),
                 retries: self.build_attempts.saturating_sub(1),
                 stop_on_failure: self.stop_on_failure,
                 verbose: self.verbose || self.json,

@@ -34,8 +34,75 @@ pub struct Capacity {
 }
 
 impl Capacity {
+    /// Nothing.
+    pub const NONE: Self = Self { slots: 0, cpus: 0, memory_bytes: 0 };
+
     /// Returns whether a build of this demand may be started now.
     pub fn holds(&self, demand: &Demand) -> bool {
         self.slots > 0 && self.cpus >= demand.cpus && self.memory_bytes >= demand.memory_bytes
+    }
+
+    /// Returns both together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            slots: self.slots.saturating_add(other.slots),
+            cpus: self.cpus.saturating_add(other.cpus),
+            memory_bytes: self.memory_bytes.saturating_add(other.memory_bytes),
+        }
+    }
+
+    /// Returns what is left of it; nothing where the other has more.
+    #[must_use]
+    pub fn less(&self, other: &Self) -> Self {
+        Self {
+            slots: self.slots.saturating_sub(other.slots),
+            cpus: self.cpus.saturating_sub(other.cpus),
+            memory_bytes: self.memory_bytes.saturating_sub(other.memory_bytes),
+        }
+    }
+
+    /// Returns the smaller of both in each respect.
+    #[must_use]
+    pub fn at_most(&self, other: &Self) -> Self {
+        Self {
+            slots: self.slots.min(other.slots),
+            cpus: self.cpus.min(other.cpus),
+            memory_bytes: self.memory_bytes.min(other.memory_bytes),
+        }
+    }
+}
+
+/// A build that the queue handed out, with what it is promised until it has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dispatch {
+    /// The spec.
+    pub package: String,
+    /// Processors that nobody else is promised.
+    pub cpus: u32,
+    /// Memory that nobody else is promised, in bytes.
+    pub memory_bytes: u64,
+    /// How long it is expected to take, in seconds.
+    pub estimate: f64,
+    /// Greater is sooner: the longest estimated way to the end of the plan, in milliseconds.
+    pub priority: i64,
+}
+
+impl Dispatch {
+    /// Returns what it takes of a machine.
+    pub fn promised(&self) -> Capacity {
+        Capacity { slots: 1, cpus: self.cpus, memory_bytes: self.memory_bytes }
+    }
+
+    /// Returns the demand of an attempt, with the limits that are not the queue's to know.
+    pub fn demand(&self, disk_bytes: u64, wall: Duration) -> Demand {
+        Demand {
+            cpus: self.cpus,
+            memory_bytes: self.memory_bytes,
+            disk_bytes,
+            wall,
+            estimate: Duration::try_from_secs_f64(self.estimate).unwrap_or_default(),
+            priority: self.priority,
+        }
     }
 }

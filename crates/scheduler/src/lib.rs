@@ -24,17 +24,19 @@ mod records;
 mod rounds;
 mod run;
 mod session;
+mod simulate;
 mod state_csv;
 mod stop;
 mod task;
 #[cfg(test)]
 mod testing;
 mod universe;
+mod weights;
 mod words;
 
 pub use accept::{AcceptError, RepositoryAcceptor};
 pub use caches::{CacheGroups, CacheGroupsError, CompilerCaches};
-pub use demand::{Capacity, Demand};
+pub use demand::{Capacity, Demand, Dispatch};
 pub use external::ExternalNeeds;
 pub use generated::Learned;
 pub use grapher::Style;
@@ -53,7 +55,9 @@ pub use run::{Acceptance, Acceptor, Attempt, Builder, Refused, RunError, RunSett
 pub use session::{
     Chosen, Graphed, PackedSrpm, PackedTree, Planned, Session, SessionError, SessionSettings, Wanted, failure,
 };
+pub use simulate::{ChainLink, LimitedBy, PlayedBuild, PlayedSchedule, Simulation, StartCause, simulate};
 pub use stop::Stop;
 pub use task::PackageTask;
 pub use universe::{Outside, Published, RelevantPackage, Root, RootRequest, Universe};
+pub use weights::{Weight, Weights};
 pub use words::{PlanWords, blocked_text, duration, plan_text, run_status, summary_text};

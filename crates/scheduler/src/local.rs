@@ -19,6 +19,7 @@ use rpm_model::{
 };
 
 use crate::caches::CompilerCaches;
+use crate::demand::Dispatch;
 use crate::generated::Learned;
 use crate::run::{Attempt, Builder};
 use crate::task::PackageTask;
@@ -66,7 +67,8 @@ pub struct LocalBuilder<'a> {
 }
 
 impl Builder for LocalBuilder<'_> {
-    fn build(&self, package: &str, _attempt: u32) -> Attempt {
+    fn build(&self, dispatch: &Dispatch, _attempt: u32) -> Attempt {
+        let package = dispatch.package.as_str();
         let Some(task) = self.tasks.get(package) else {
             return Attempt::Infrastructure(format!("`{package}` has no task"));
         };
@@ -82,7 +84,7 @@ impl Builder for LocalBuilder<'_> {
                 }
                 Err(explanation) => return self.not_there(task, &asked, explanation),
             };
-            let job = self.document(task, lock, asked.clone());
+            let job = self.document(task, lock, asked.clone(), dispatch.cpus);
             let result = match self.run_worker(&job) {
                 Ok(result) => result,
                 Err(text) => return Attempt::Infrastructure(text),
@@ -111,7 +113,7 @@ impl LocalBuilder<'_> {
         };
         let generated = self.known(task);
         match self.resolve(task, &generated) {
-            Ok(lock) => Ok(self.document(task, lock, generated)),
+            Ok(lock) => Ok(self.document(task, lock, generated, task.max_cpu)),
             Err(explanation) => Err(Attempt::Unresolvable(explanation)),
         }
     }
@@ -157,7 +159,13 @@ impl LocalBuilder<'_> {
         }
     }
 
-    fn document(&self, task: &PackageTask, lock: BuildrootLock, generated: Vec<Requirement>) -> JobDocument {
+    fn document(
+        &self,
+        task: &PackageTask,
+        lock: BuildrootLock,
+        generated: Vec<Requirement>,
+        cpus: u32,
+    ) -> JobDocument {
         let arch = &self.worker.arch;
         JobDocument {
             schema: JobDocument::SCHEMA,
@@ -172,7 +180,7 @@ impl LocalBuilder<'_> {
             run_check: task.run_check,
             has_check: Some(task.spec.has_check),
             generated,
-            max_cpu: Some(task.max_cpu),
+            max_cpu: Some(cpus),
             timeout_seconds: task.timeout.as_secs(),
             disk_limit_bytes: task.disk_limit_bytes,
             limits: task.limits.clone(),

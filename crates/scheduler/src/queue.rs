@@ -1,17 +1,36 @@
 //! Which package is built next: a state machine over plain data.
 //!
-//! It knows names, what each waits for, and estimates; it knows no processes, paths or clocks, so every
-//! order of completions can be played in a test. Priority is the longest estimated way to the end of the
-//! plan (critical path), ties broken by name, so equal input gives equal order.
+//! It knows names, what each waits for, estimates and weights; it knows no processes, paths or clocks, so every
+//! order of completions can be played in a test and in a simulation. Equal input gives equal order, in whatever
+//! order it comes in.
+//!
+//! Priority is the longest estimated way to the end of the plan (critical path); of equals, that on which more
+//! tasks wait; then the first by name. What a task is given of the machine, and who waits for whom to have room, is
+//! at [`Queue::start_next`].
+//!
+//! Packages that are not to be built, and those that have been, are **passages**: who waits for one waits for
+//! everything behind it. So a change deep below reaches a task only after all in between that it may bring into the
+//! run, although each names its direct needs alone. A start, an end and a task that joins cost what changes, not
+//! what there is.
+
+mod ready;
+#[cfg(test)]
+mod tests;
+mod waits;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use self::ready::{Rank, Ready, Shape};
+use crate::demand::{Capacity, Dispatch};
+use crate::weights::Weights;
 
 /// One package that is to be built.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
     /// The spec's name.
     pub package: String,
-    /// Packages of the same queue that must have ended well before.
+    /// Packages that must have ended well before, as far as they are to be built.
     pub waits_for: BTreeSet<String>,
     /// Expected duration in seconds.
     pub estimate: f64,
@@ -35,12 +54,97 @@ pub enum TaskState {
     },
 }
 
+/// A package that is known: a task, or a passage to others.
+#[derive(Clone, Debug)]
+struct Node {
+    name: Arc<str>,
+    /// `None`: nobody asked to build it.
+    state: Option<TaskState>,
+    /// In seconds.
+    estimate: f64,
+    shape: Shape,
+    most_cpus: u32,
+    /// Whom it waits for.
+    before: Vec<usize>,
+    /// Who waits for it.
+    after: Vec<usize>,
+    /// How many of those before it are not settled ([`Node::is_settled`]).
+    open: usize,
+    /// The longest estimated way from its start to the end, in microseconds.
+    way: u64,
+    /// Its place among the ready tasks.
+    rank: Option<Rank>,
+    /// What it was promised, while it runs.
+    promised: Option<Capacity>,
+    /// The number of the reservation beside which it was started; 0 for none.
+    beside: u64,
+}
+
+impl Node {
+    /// Not to be built, or built: who waits for it waits for those before it.
+    fn is_passage(&self) -> bool {
+        matches!(self.state, None | Some(TaskState::Done))
+    }
+
+    /// Nothing is left to wait for.
+    fn is_settled(&self) -> bool {
+        self.open == 0 && self.is_passage()
+    }
+
+    fn waits(&self) -> bool {
+        self.state == Some(TaskState::Waiting)
+    }
+
+    fn own_way(&self) -> u64 {
+        if self.waits() { microseconds(self.estimate) } else { 0 }
+    }
+}
+
+/// A task that is kept room for.
+#[derive(Clone, Copy, Debug)]
+struct Reservation {
+    /// Counts from 1.
+    number: u64,
+    node: usize,
+    /// What tasks take that were started after it was made, as long as they run.
+    beside: Capacity,
+}
+
 /// The tasks of a run and their states.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Queue {
-    tasks: BTreeMap<String, Task>,
-    states: BTreeMap<String, TaskState>,
-    priorities: BTreeMap<String, f64>,
+    nodes: Vec<Node>,
+    places: BTreeMap<Arc<str>, usize>,
+    weights: Weights,
+    ready: Ready,
+    reservation: Option<Reservation>,
+    reservations: u64,
+    /// What running tasks were promised.
+    promised: Capacity,
+    /// How many tasks are in which state.
+    waiting: usize,
+    running: usize,
+    tasks: usize,
+    /// Microseconds of all tasks that have not ended.
+    work_left: u64,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            nodes: Vec::new(),
+            places: BTreeMap::new(),
+            weights: Weights::default(),
+            ready: Ready::default(),
+            reservation: None,
+            reservations: 0,
+            promised: Capacity::NONE,
+            waiting: 0,
+            running: 0,
+            tasks: 0,
+            work_left: 0,
+        }
+    }
 }
 
 impl Queue {
@@ -49,12 +153,66 @@ impl Queue {
     /// The caller has removed cycles; a cycle that is left is never started and shows in
     /// [`Queue::is_stuck`].
     pub fn new(tasks: impl IntoIterator<Item = Task>) -> Self {
+        Self::with_passages(tasks, [])
+    }
+
+    /// Returns a queue of these tasks and of packages that are not to be built, each with what it needs: who waits
+    /// for such a package waits for what that needs.
+    pub fn with_passages(
+        tasks: impl IntoIterator<Item = Task>,
+        passages: impl IntoIterator<Item = (String, BTreeSet<String>)>,
+    ) -> Self {
         let mut queue = Self::default();
+        let mut waits: Vec<(usize, BTreeSet<String>)> = Vec::new();
         for task in tasks {
-            queue.insert(task);
+            let place = queue.place(&task.package);
+            let node = &mut queue.nodes[place];
+            if node.state.is_none() {
+                queue.tasks += 1;
+                queue.waiting += 1;
+                queue.work_left = queue.work_left.saturating_add(microseconds(task.estimate));
+                node.state = Some(TaskState::Waiting);
+                node.estimate = task.estimate;
+                waits.push((place, task.waits_for));
+            }
+        }
+        for (package, needs) in passages {
+            waits.push((queue.place(&package), needs));
+        }
+        for (place, names) in waits {
+            for name in names {
+                let before = queue.place(&name);
+                queue.nodes[place].before.push(before);
+                queue.nodes[before].after.push(place);
+            }
+            queue.nodes[place].open = queue.nodes[place].before.len();
         }
         queue.weigh();
+        let free: Vec<usize> = (0..queue.nodes.len()).filter(|place| queue.nodes[*place].open == 0).collect();
+        for place in free {
+            if queue.nodes[place].is_passage() {
+                queue.settle(place);
+            } else {
+                queue.list(place);
+            }
+        }
         queue
+    }
+
+    /// Returns the queue with what each of its tasks, and each that will join, needs of a machine.
+    #[must_use]
+    pub fn with_weights(mut self, weights: Weights) -> Self {
+        self.weights = weights;
+        for place in 0..self.nodes.len() {
+            let listed = self.unlist(place);
+            let weight = self.weights.of(&self.nodes[place].name);
+            self.nodes[place].shape = Shape::new(weight.least_cpus, weight.memory_bytes);
+            self.nodes[place].most_cpus = weight.most_cpus;
+            if listed {
+                self.list(place);
+            }
+        }
+        self
     }
 
     /// Adds a task while others run (a cascade) and returns whether it will be started.
@@ -62,68 +220,146 @@ impl Queue {
     /// Does nothing while the package waits or runs already, and after it has failed: one run tries once.
     /// A task that waits for what has failed is blocked at once.
     pub fn add(&mut self, task: Task) -> bool {
-        if self.states.get(&task.package).is_some_and(|state| *state != TaskState::Done) {
+        let place = self.place(&task.package);
+        if !self.nodes[place].is_passage() {
             return false;
         }
-        let by: BTreeSet<String> =
-            task.waits_for.iter().flat_map(|before| self.root_causes(before)).collect();
-        let package = task.package.clone();
-        self.insert(task);
-        self.weigh();
-        if by.is_empty() {
-            return true;
+        let was_settled = self.nodes[place].is_settled();
+        let known: BTreeSet<usize> = self.nodes[place].before.iter().copied().collect();
+        for name in &task.waits_for {
+            let before = self.place(name);
+            if before != place && !known.contains(&before) {
+                self.nodes[place].before.push(before);
+                self.nodes[before].after.push(place);
+                self.nodes[place].open += usize::from(!self.nodes[before].is_settled());
+            }
         }
-        self.states.insert(package, TaskState::Blocked { by });
-        false
+        let by = self.root_causes(place);
+        let node = &mut self.nodes[place];
+        self.tasks += usize::from(node.state.is_none());
+        node.estimate = task.estimate;
+        let will_start = by.is_empty();
+        if will_start {
+            node.state = Some(TaskState::Waiting);
+            self.waiting += 1;
+            self.work_left = self.work_left.saturating_add(microseconds(task.estimate));
+        } else {
+            node.state = Some(TaskState::Blocked { by });
+        }
+        if was_settled {
+            self.unsettle(place);
+        }
+        if will_start {
+            self.lengthen(place);
+            if self.nodes[place].open == 0 {
+                self.list(place);
+            }
+        }
+        will_start
     }
 
-    /// Returns the failed packages because of which this one will not be there.
-    fn root_causes(&self, package: &str) -> BTreeSet<String> {
-        match self.states.get(package) {
-            Some(TaskState::Failed) => BTreeSet::from([package.to_owned()]),
-            Some(TaskState::Blocked { by }) => by.clone(),
-            _ => BTreeSet::new(),
+    /// Starts the next task, if one may be started, and returns it with what it is promised.
+    ///
+    /// `free` is what of the machine nobody is promised ([`Queue::free`]). The machine is that and what running
+    /// tasks were promised; what a task needs beyond the whole machine is taken as all of it.
+    ///
+    /// **Who.** The ready task of highest priority, when it fits. When it does not, it has a *reservation*: from
+    /// then on another task is started only when it fits now, and when the reserved one would still fit beside it
+    /// and beside all others that were started since, on an otherwise empty machine. So small tasks fill what is
+    /// free, and a big one waits at most until those have ended that ran when its turn had come.
+    ///
+    /// **How many processors.** Those that are free, divided by the tasks that may start now; so with many ready
+    /// tasks each has one, and one alone has all. A task whose way to the end takes longer than all work divided
+    /// among all processors is what the end of the run waits for: it has half of what is free at least. Never less
+    /// than its weight asks for, never more than that allows, than is free, or than the reservation leaves.
+    pub fn start_next(&mut self, free: &Capacity) -> Option<Dispatch> {
+        let machine = free.plus(&self.promised);
+        let fits = |room: Capacity| {
+            move |shape: Shape| {
+                let needed = shape.on(&machine);
+                needed.slots <= room.slots
+                    && needed.cpus <= room.cpus
+                    && needed.memory_bytes <= room.memory_bytes
+            }
+        };
+        if free.slots == 0 || machine.cpus == 0 {
+            return None;
         }
+        let (shape, best) = self.ready.first(|_| true)?;
+        let best = best.node;
+        if fits(*free)(shape) {
+            self.reservation = self.reservation.filter(|reservation| reservation.node != best);
+            return Some(self.start(best, free, &machine));
+        }
+        let kept = self.reservation.filter(|reservation| reservation.node == best);
+        let mut reservation = kept.unwrap_or_else(|| {
+            self.reservations += 1;
+            Reservation { number: self.reservations, node: best, beside: Capacity::NONE }
+        });
+        let room = free.at_most(&machine.less(&shape.on(&machine)).less(&reservation.beside));
+        let next = self.ready.first(fits(room)).map(|(_, rank)| rank.node);
+        let started = next.map(|node| {
+            let dispatch = self.start(node, &room, &machine);
+            reservation.beside = reservation.beside.plus(&dispatch.promised());
+            self.nodes[node].beside = reservation.number;
+            dispatch
+        });
+        self.reservation = Some(reservation);
+        started
     }
 
-    /// Marks the ready task of highest priority as running and returns its name.
-    pub fn start_next(&mut self) -> Option<String> {
-        let ready = self.tasks.values().filter(|task| self.is_ready(task));
-        let best = ready.max_by(|a, b| {
-            let weight = |task: &Task| self.priorities.get(&task.package).copied().unwrap_or(0.0);
-            weight(a).total_cmp(&weight(b)).then_with(|| b.package.cmp(&a.package))
-        })?;
-        let package = best.package.clone();
-        self.states.insert(package.clone(), TaskState::Running);
-        Some(package)
+    /// Returns what is left of a machine beside what running tasks were promised.
+    pub fn free(&self, machine: &Capacity) -> Capacity {
+        machine.less(&self.promised)
     }
 
     /// Records that a running task ended well.
     pub fn succeeded(&mut self, package: &str) {
-        self.states.insert(package.to_owned(), TaskState::Done);
+        let Some(place) = self.end(package, TaskState::Done) else { return };
+        if self.nodes[place].open == 0 {
+            self.settle(place);
+        }
+    }
+
+    /// Puts a running task back among the waiting ones, to be tried again; with other needs when its memory is
+    /// stated.
+    pub fn again(&mut self, package: &str, memory_bytes: Option<u64>) {
+        let Some(place) = self.end(package, TaskState::Waiting) else { return };
+        self.waiting += 1;
+        self.work_left = self.work_left.saturating_add(microseconds(self.nodes[place].estimate));
+        if let Some(bytes) = memory_bytes {
+            let least_cpus = self.weights.of(package).least_cpus;
+            self.nodes[place].shape = Shape::new(least_cpus, bytes);
+        }
+        if self.nodes[place].open == 0 {
+            self.list(place);
+        }
     }
 
     /// Records that a running task ended badly and returns the tasks that are blocked by it now.
     pub fn failed(&mut self, package: &str) -> Vec<String> {
-        self.states.insert(package.to_owned(), TaskState::Failed);
+        let Some(place) = self.end(package, TaskState::Failed) else { return Vec::new() };
         let mut blocked = Vec::new();
-        let mut frontier = vec![package.to_owned()];
+        let mut seen = vec![false; self.nodes.len()];
+        let mut frontier = vec![place];
         while let Some(cause) = frontier.pop() {
-            let dependants: Vec<String> = self
-                .tasks
-                .values()
-                .filter(|task| task.waits_for.contains(&cause))
-                .map(|task| task.package.clone())
-                .collect();
-            for name in dependants {
-                match self.states.get_mut(&name) {
+            for index in 0..self.nodes[cause].after.len() {
+                let next = self.nodes[cause].after[index];
+                if std::mem::replace(&mut seen[next], true) {
+                    continue;
+                }
+                frontier.push(next);
+                self.unlist(next);
+                let node = &mut self.nodes[next];
+                match &mut node.state {
                     Some(TaskState::Blocked { by }) => {
                         by.insert(package.to_owned());
                     }
                     Some(state @ TaskState::Waiting) => {
                         *state = TaskState::Blocked { by: BTreeSet::from([package.to_owned()]) };
-                        blocked.push(name.clone());
-                        frontier.push(name);
+                        self.waiting -= 1;
+                        self.work_left = self.work_left.saturating_sub(microseconds(node.estimate));
+                        blocked.push(node.name.to_string());
                     }
                     _ => {}
                 }
@@ -135,201 +371,153 @@ impl Queue {
 
     /// Returns a package's state.
     pub fn state(&self, package: &str) -> Option<&TaskState> {
-        self.states.get(package)
+        self.nodes[*self.places.get(package)?].state.as_ref()
     }
 
-    /// Returns all states, sorted by package.
-    pub fn states(&self) -> &BTreeMap<String, TaskState> {
-        &self.states
+    /// Returns all tasks with their states, sorted by package.
+    pub fn states(&self) -> impl Iterator<Item = (&str, &TaskState)> {
+        self.places
+            .iter()
+            .filter_map(|(name, place)| Some((name.as_ref(), self.nodes[*place].state.as_ref()?)))
     }
 
     /// Returns how many tasks have not been started.
     pub fn waiting(&self) -> usize {
-        self.count(|state| *state == TaskState::Waiting)
+        self.waiting
+    }
+
+    /// Returns how many tasks run.
+    pub fn running(&self) -> usize {
+        self.running
+    }
+
+    /// Returns how many tasks could be started if there were room.
+    pub fn ready(&self) -> usize {
+        self.ready.len()
     }
 
     /// Returns how many tasks have ended, well, badly or blocked.
     pub fn ended(&self) -> usize {
-        self.count(|state| !matches!(state, TaskState::Waiting | TaskState::Running))
+        self.tasks - self.waiting - self.running
     }
 
     /// Returns how many tasks there are.
     pub fn len(&self) -> usize {
-        self.states.len()
+        self.tasks
     }
 
     /// Returns whether there is no task at all.
     pub fn is_empty(&self) -> bool {
-        self.states.is_empty()
+        self.tasks == 0
+    }
+
+    /// Returns the estimates of all tasks that have not ended, in microseconds.
+    pub(crate) fn work(&self) -> u64 {
+        self.work_left
+    }
+
+    /// Returns the longest way from the start of any task to the end, in microseconds.
+    pub(crate) fn longest_way(&self) -> u64 {
+        self.nodes.iter().filter(|node| node.state.is_some()).map(|node| node.way).max().unwrap_or_default()
+    }
+
+    /// Returns the tasks that a task waited for, through packages that are not built, by name.
+    pub(crate) fn tasks_before(&self, package: &str) -> BTreeSet<&str> {
+        let mut tasks = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        let mut frontier: Vec<usize> = self.places.get(package).copied().into_iter().collect();
+        while let Some(place) = frontier.pop() {
+            for before in &self.nodes[place].before {
+                let node = &self.nodes[*before];
+                if node.state.is_some() {
+                    tasks.insert(node.name.as_ref());
+                } else if seen.insert(*before) {
+                    frontier.push(*before);
+                }
+            }
+        }
+        tasks
     }
 
     /// Returns whether tasks wait although nothing runs and nothing is ready: a defect of the plan.
     pub fn is_stuck(&self) -> bool {
-        self.waiting() > 0
-            && self.count(|state| *state == TaskState::Running) == 0
-            && !self.tasks.values().any(|task| self.is_ready(task))
-    }
-
-    fn count(&self, wanted: impl Fn(&TaskState) -> bool) -> usize {
-        self.states.values().filter(|state| wanted(state)).count()
-    }
-
-    fn insert(&mut self, task: Task) {
-        self.states.insert(task.package.clone(), TaskState::Waiting);
-        self.tasks.insert(task.package.clone(), task);
-    }
-
-    fn is_ready(&self, task: &Task) -> bool {
-        self.states.get(&task.package) == Some(&TaskState::Waiting)
-            && task.waits_for.iter().all(|name| matches!(self.states.get(name), None | Some(TaskState::Done)))
-    }
-
-    /// Computes each task's longest way to the end, dependants first.
-    fn weigh(&mut self) {
-        let mut dependants: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        let mut open: BTreeMap<&str, usize> = self.tasks.keys().map(|name| (name.as_str(), 0)).collect();
-        for task in self.tasks.values() {
-            for name in task.waits_for.iter().filter(|name| self.tasks.contains_key(*name)) {
-                dependants.entry(name).or_default().push(&task.package);
-                *open.entry(name).or_default() += 1;
-            }
-        }
-        let mut ready: Vec<&str> =
-            open.iter().filter(|(_, count)| **count == 0).map(|(name, _)| *name).collect();
-        let mut weights: BTreeMap<String, f64> = BTreeMap::new();
-        while let Some(name) = ready.pop() {
-            let after = dependants.get(name).into_iter().flatten();
-            let longest = after.filter_map(|next| weights.get(*next)).copied().fold(0.0, f64::max);
-            weights.insert(name.to_owned(), longest + self.tasks[name].estimate);
-            for before in self.tasks[name].waits_for.iter().filter(|before| self.tasks.contains_key(*before))
-            {
-                if let Some(count) = open.get_mut(before.as_str()) {
-                    *count -= 1;
-                    if *count == 0 {
-                        ready.push(before);
-                    }
-                }
-            }
-        }
-        self.priorities = weights;
+        self.waiting > 0 && self.running == 0 && self.ready.len() == 0
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn task(package: &str, waits_for: &[&str], estimate: f64) -> Task {
-        Task {
-            package: package.into(),
-            waits_for: waits_for.iter().map(|name| (*name).to_owned()).collect(),
-            estimate,
+impl Queue {
+    /// Returns a package's place; one that is not known yet gets one, as a passage to nobody.
+    fn place(&mut self, package: &str) -> usize {
+        if let Some(place) = self.places.get(package) {
+            return *place;
         }
+        let name: Arc<str> = package.into();
+        let weight = self.weights.of(package);
+        self.places.insert(Arc::clone(&name), self.nodes.len());
+        self.nodes.push(Node {
+            name,
+            state: None,
+            estimate: 0.0,
+            shape: Shape::new(weight.least_cpus, weight.memory_bytes),
+            most_cpus: weight.most_cpus,
+            before: Vec::new(),
+            after: Vec::new(),
+            open: 0,
+            way: 0,
+            rank: None,
+            promised: None,
+            beside: 0,
+        });
+        self.nodes.len() - 1
     }
 
-    /// Plays a queue with one worker and returns the order.
-    fn play(mut queue: Queue, failing: &[&str]) -> Vec<String> {
-        let mut order = Vec::new();
-        while let Some(package) = queue.start_next() {
-            if failing.contains(&package.as_str()) {
-                queue.failed(&package);
-            } else {
-                queue.succeeded(&package);
-            }
-            order.push(package);
+    fn start(&mut self, place: usize, room: &Capacity, machine: &Capacity) -> Dispatch {
+        let startable = self.ready.fitting(room, machine).max(1);
+        self.unlist(place);
+        let node = &self.nodes[place];
+        let needed = node.shape.on(machine);
+        let share = room.cpus.div_ceil(u32::try_from(startable).unwrap_or(u32::MAX));
+        let is_the_end_waiting = node.way.saturating_mul(machine.cpus.into()) >= self.work_left;
+        let share = if is_the_end_waiting { share.max(room.cpus.div_ceil(2)) } else { share };
+        let cpus = share.min(node.most_cpus).max(needed.cpus).min(room.cpus);
+        let dispatch = Dispatch {
+            package: node.name.to_string(),
+            cpus,
+            memory_bytes: needed.memory_bytes,
+            estimate: node.estimate,
+            priority: i64::try_from(node.way / 1000).unwrap_or(i64::MAX),
+        };
+        let promised = dispatch.promised();
+        self.promised = self.promised.plus(&promised);
+        self.waiting -= 1;
+        self.running += 1;
+        let node = &mut self.nodes[place];
+        node.state = Some(TaskState::Running);
+        node.promised = Some(promised);
+        dispatch
+    }
+
+    /// Takes a running task's promise back and returns its place; `None` for what does not run.
+    fn end(&mut self, package: &str, state: TaskState) -> Option<usize> {
+        let place = *self.places.get(package)?;
+        let node = &mut self.nodes[place];
+        let promised = node.promised.take()?;
+        node.state = Some(state);
+        self.running -= 1;
+        self.work_left = self.work_left.saturating_sub(microseconds(node.estimate));
+        self.promised = self.promised.less(&promised);
+        let beside = std::mem::take(&mut node.beside);
+        if let Some(reservation) = &mut self.reservation
+            && reservation.number == beside
+        {
+            reservation.beside = reservation.beside.less(&promised);
         }
-        assert!(!queue.is_stuck());
-        order
+        Some(place)
     }
+}
 
-    fn diamond() -> Queue {
-        Queue::new([
-            task("jq", &["oniguruma"], 10.0),
-            task("oniguruma", &[], 10.0),
-            task("tree", &[], 15.0),
-            task("which", &["absent"], 1.0),
-        ])
-    }
-
-    #[test]
-    fn the_longest_way_comes_first() {
-        assert_eq!(play(diamond(), &[]), ["oniguruma", "tree", "jq", "which"]);
-    }
-
-    #[test]
-    fn a_failure_blocks_what_waits_and_nothing_else() {
-        let mut queue = Queue::new([
-            task("a", &[], 1.0),
-            task("b", &["a"], 1.0),
-            task("c", &["b"], 1.0),
-            task("d", &[], 1.0),
-        ]);
-        assert_eq!(queue.start_next().as_deref(), Some("a"));
-        assert_eq!(queue.failed("a"), ["b", "c"]);
-        assert_eq!(queue.state("c"), Some(&TaskState::Blocked { by: BTreeSet::from(["a".to_owned()]) }));
-        assert_eq!(queue.start_next().as_deref(), Some("d"));
-        assert_eq!((queue.ended(), queue.waiting()), (3, 0));
-    }
-
-    #[test]
-    fn two_failures_are_both_named() {
-        let mut queue = Queue::new([task("a", &[], 2.0), task("b", &[], 1.0), task("c", &["a", "b"], 1.0)]);
-        queue.start_next();
-        queue.start_next();
-        queue.failed("a");
-        queue.failed("b");
-        let both = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
-        assert_eq!(queue.state("c"), Some(&TaskState::Blocked { by: both }));
-    }
-
-    #[test]
-    fn a_cascade_joins_a_running_queue_once() {
-        let mut queue = Queue::new([task("oniguruma", &[], 1.0)]);
-        queue.start_next();
-        queue.succeeded("oniguruma");
-        assert!(queue.add(task("jq", &["oniguruma"], 1.0)));
-        assert!(!queue.add(task("jq", &["oniguruma"], 1.0)));
-        assert_eq!(queue.start_next().as_deref(), Some("jq"));
-    }
-
-    #[test]
-    fn a_cascade_neither_repeats_nor_awaits_what_has_failed() {
-        let mut queue = Queue::new([task("a", &[], 2.0), task("b", &["a"], 1.0), task("c", &[], 1.0)]);
-        assert_eq!(queue.start_next().as_deref(), Some("a"));
-        queue.failed("a");
-        for name in ["a", "b"] {
-            assert!(!queue.add(task(name, &[], 1.0)), "{name}");
-        }
-        assert!(!queue.add(task("d", &["b", "c"], 1.0)));
-        assert_eq!(queue.state("d"), Some(&TaskState::Blocked { by: BTreeSet::from(["a".to_owned()]) }));
-        assert_eq!(play(queue, &[]), ["c"]);
-    }
-
-    #[test]
-    fn a_cycle_is_noticed() {
-        let queue = Queue::new([task("a", &["b"], 1.0), task("b", &["a"], 1.0)]);
-        assert!(queue.is_stuck());
-    }
-
-    proptest! {
-        /// Edges go from higher to lower numbers, so there is no cycle: everything must end, each task after
-        /// what it waits for, in an order that does not depend on the order of insertion.
-        #[test]
-        fn everything_ends_in_order(edges in proptest::collection::vec((0usize..20, 0usize..20), 0..60), estimates in proptest::collection::vec(0.1f64..9.0, 20)) {
-            let tasks: Vec<Task> = (0..20).map(|number| {
-                let waits: Vec<String> = edges.iter().filter(|(a, b)| *a == number && b < a).map(|(_, b)| format!("p{b}")).collect();
-                task(&format!("p{number}"), &waits.iter().map(String::as_str).collect::<Vec<_>>(), estimates[number])
-            }).collect();
-            let order = play(Queue::new(tasks.clone()), &[]);
-            prop_assert_eq!(order.len(), 20);
-            for task in &tasks {
-                let place = |name: &str| order.iter().position(|other| other == name).unwrap();
-                for before in &task.waits_for {
-                    prop_assert!(place(before) < place(&task.package));
-                }
-            }
-            prop_assert_eq!(play(Queue::new(tasks.into_iter().rev()), &[]), order);
-        }
-    }
+/// Returns seconds in microseconds; what is no duration is none.
+pub(crate) fn microseconds(seconds: f64) -> u64 {
+    // A cast of a float ends at the bounds, and is 0 for what is no number.
+    (seconds * 1e6) as u64
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use report::{Event, PackageEnd, Reporter};
 use rpm_model::{BuildReason, FailureClass, JobDocument, Outcome, ResultDocument};
 
+use crate::demand::{Capacity, Dispatch};
 use crate::overlap::FileOverlap;
 use crate::queue::{Queue, Task, TaskState};
 
@@ -37,8 +38,8 @@ pub enum Attempt {
 
 /// Makes one attempt; called on the pool's threads.
 pub trait Builder: Sync {
-    /// Builds a package, waiting until the worker has ended. `attempt` counts from 1.
-    fn build(&self, package: &str, attempt: u32) -> Attempt;
+    /// Builds a package with what it is promised, waiting until the worker has ended. `attempt` counts from 1.
+    fn build(&self, dispatch: &Dispatch, attempt: u32) -> Attempt;
 }
 
 /// What acceptance found.
@@ -78,6 +79,10 @@ pub trait Acceptor {
 pub struct RunSettings {
     /// Packages built at the same time.
     pub workers: usize,
+    /// Processors that all of them may use together.
+    pub cpus: u32,
+    /// Memory that all of them may use together, in bytes.
+    pub memory_bytes: u64,
     /// Attempts after an infrastructure failure, besides the first.
     pub retries: u32,
     /// Whether the first failure ends the run.
@@ -138,7 +143,7 @@ impl RunSummary {
 
 /// One finished attempt on its way to the run's thread.
 struct Message {
-    package: String,
+    dispatch: Dispatch,
     attempt: u32,
     outcome: Attempt,
 }
@@ -198,14 +203,14 @@ pub fn run(
         loop {
             run.notice_stop(stop, running);
             while running < workers
-                && let Some((package, attempt)) = run.next()
+                && let Some((dispatch, attempt)) = run.next()
             {
                 running += 1;
                 let sender = sender.clone();
                 scope.spawn(move |_| {
-                    let outcome = builder.build(&package, attempt);
+                    let outcome = builder.build(&dispatch, attempt);
                     // The receiver lives as long as the scope.
-                    let _ = sender.send(Message { package, attempt, outcome });
+                    let _ = sender.send(Message { dispatch, attempt, outcome });
                 });
             }
             if running == 0 {
@@ -224,7 +229,7 @@ pub fn run(
                 running += 1;
                 let sender = sender.clone();
                 scope.spawn(move |_| {
-                    let outcome = builder.build(&again.package, again.attempt);
+                    let outcome = builder.build(&again.dispatch, again.attempt);
                     let _ = sender.send(Message { outcome, ..again });
                 });
             }
@@ -248,23 +253,27 @@ impl Run<'_> {
     }
 
     /// Returns the next package to start, and reports it.
-    fn next(&mut self) -> Option<(String, u32)> {
+    fn next(&mut self) -> Option<(Dispatch, u32)> {
         if self.stopping {
             return None;
         }
-        let package = self.queue.start_next()?;
+        let RunSettings { workers, cpus, memory_bytes, .. } = *self.settings;
+        let machine = Capacity { slots: workers.max(1), cpus, memory_bytes };
+        let dispatch = self.queue.start_next(&self.queue.free(&machine))?;
+        let package = dispatch.package.clone();
         self.started.insert(package.clone(), Instant::now());
         self.reporter.event(&Event::PackageStarted {
             package: package.clone(),
             reasons: self.reasons.get(&package).cloned().unwrap_or_default(),
             waiting: self.queue.waiting(),
         });
-        Some((package, 1))
+        Some((dispatch, 1))
     }
 
     /// Takes an attempt's outcome; returns another attempt to be made at once, if one is due.
     fn take(&mut self, message: Message, acceptor: &mut dyn Acceptor) -> Option<Message> {
-        let Message { package, attempt, outcome } = message;
+        let Message { dispatch, attempt, outcome } = message;
+        let package = dispatch.package.clone();
         let infrastructure = match &outcome {
             Attempt::Infrastructure(text) => Some(text.clone()),
             Attempt::Ran { result, .. } => match &result.outcome {
@@ -281,7 +290,7 @@ impl Run<'_> {
         {
             let message = format!("{package}: attempt {attempt} failed ({text}); trying again");
             self.reporter.event(&Event::Warning { message });
-            return Some(Message { package, attempt: attempt + 1, outcome: Attempt::Infrastructure(text) });
+            return Some(Message { dispatch, attempt: attempt + 1, outcome: Attempt::Infrastructure(text) });
         }
         match outcome {
             Attempt::Ran { job, result } => self.ran(&package, &job, &result, acceptor),
@@ -405,9 +414,9 @@ impl Run<'_> {
                 TaskState::Blocked { by }
                     if by.iter().all(|cause| self.summary.postponed.contains_key(cause)) => {}
                 TaskState::Blocked { by } => {
-                    self.summary.blocked.insert(package.clone(), by.clone());
+                    self.summary.blocked.insert(package.to_owned(), by.clone());
                 }
-                TaskState::Waiting => waiting.push(package.clone()),
+                TaskState::Waiting => waiting.push(package.to_owned()),
                 TaskState::Running | TaskState::Done | TaskState::Failed => {}
             }
         }
@@ -434,7 +443,14 @@ mod tests {
     }
 
     fn settings() -> RunSettings {
-        RunSettings { workers: 2, retries: 1, stop_on_failure: false, verbose: false }
+        RunSettings {
+            workers: 2,
+            cpus: 2,
+            memory_bytes: 1 << 30,
+            retries: 1,
+            stop_on_failure: false,
+            verbose: false,
+        }
     }
 
     #[test]
@@ -465,7 +481,7 @@ mod tests {
     fn stop_on_failure_starts_nothing_more() {
         let builder = FakeBuilder::default().failing("a", FailureClass::PackageFailure);
         let tasks = vec![task("a", &[]), task("b", &[]), task("c", &[])];
-        let settings = RunSettings { workers: 1, retries: 0, stop_on_failure: true, verbose: false };
+        let settings = RunSettings { workers: 1, retries: 0, stop_on_failure: true, ..settings() };
         let summary = check(tasks, &builder, &settings);
         assert_eq!(summary.not_started, ["b", "c"]);
         assert_eq!(builder.attempts(), 1);
@@ -511,10 +527,10 @@ mod tests {
     struct Stopping<'a>(&'a AtomicBool, Mutex<Vec<String>>);
 
     impl Builder for Stopping<'_> {
-        fn build(&self, package: &str, _attempt: u32) -> Attempt {
+        fn build(&self, dispatch: &Dispatch, _attempt: u32) -> Attempt {
             self.0.store(true, Ordering::Relaxed);
-            self.1.lock().unwrap().push(package.to_owned());
-            result_of(package, Outcome::Succeeded)
+            self.1.lock().unwrap().push(dispatch.package.clone());
+            result_of(&dispatch.package, Outcome::Succeeded)
         }
     }
 

@@ -37,6 +37,7 @@ use crate::run::{Attempt, RunError, RunSettings, RunSummary, run};
 use crate::state_csv::state_csv;
 use crate::task::PackageTask;
 use crate::universe::{Outside, RelevantPackage, Universe};
+use crate::weights::Weights;
 
 /// Where a session reads and writes, and how it builds.
 #[derive(Clone, Debug)]
@@ -366,6 +367,8 @@ impl Session<'_> {
         let store = RecordStore::new(&settings.records);
         let in_scope = plan.cascading();
         let estimates = Estimates::new(&records);
+        let weights = Weights::measured(tasks.keys().map(String::as_str), &records, self.limits);
+        let queue = plan.queue().with_weights(weights);
         let mut acceptor = RepositoryAcceptor {
             rpms: settings.rpms.clone(),
             srpms: settings.srpms.clone(),
@@ -379,7 +382,7 @@ impl Session<'_> {
             provenance: ProvenanceWriter::new(settings.provenance.clone()),
         };
         let summary =
-            run(plan.queue(), plan.reasons(), &settings.run, &builder, &mut acceptor, self.reporter, stop)?;
+            run(queue, plan.reasons(), &settings.run, &builder, &mut acceptor, self.reporter, stop)?;
         Ok((summary, universe.into_inner().unwrap_or_else(PoisonError::into_inner)))
     }
 

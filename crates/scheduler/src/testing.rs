@@ -13,6 +13,7 @@ use rpm_model::{
     RecordedPackage, ResourceUsage, ResultDocument, SpecData, SpecPackage,
 };
 
+use crate::demand::Dispatch;
 use crate::queue::Task;
 use crate::run::{Acceptance, Acceptor, Attempt, Builder, Refused};
 use crate::task::PackageTask;
@@ -104,7 +105,8 @@ impl FakeBuilder {
 }
 
 impl Builder for FakeBuilder {
-    fn build(&self, package: &str, _attempt: u32) -> Attempt {
+    fn build(&self, dispatch: &Dispatch, _attempt: u32) -> Attempt {
+        let package = dispatch.package.as_str();
         *self.attempts.lock().unwrap() += 1;
         let outcome = match self.failing.get(package) {
             Some(class) => Outcome::Failed { class: *class, phase: None, message: "boom".into() },

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use config::PackageLimits;
 use grapher::GraphHints;
+use pkgworker::memory_for_builds;
 use report::{Failure, Stage};
 use repository::{IndexedPackage, PackageDirectory};
 use rpm_model::PackageOrigin;
@@ -53,6 +54,8 @@ impl Pipeline<'_> {
             run_check: self.config.limits("").run_check,
             run: RunSettings {
                 workers: self.config.workers,
+                cpus: self.config.cpus,
+                memory_bytes: self.config.memory_bytes.or_else(memory_for_builds).unwrap_or(u64::MAX),
                 retries: self.config.retries,
                 stop_on_failure: self.config.stop_on_failure,
                 verbose: false,

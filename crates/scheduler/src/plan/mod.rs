@@ -11,7 +11,6 @@ mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fixedbitset::FixedBitSet;
 use grapher::{CycleBreak, RootCause, UnresolvedRequirement};
 use rpm_model::{BuildReason, Requirement};
 use serde::{Deserialize, Serialize};
@@ -172,30 +171,16 @@ impl PlanDocument {
     /// A package waits for all that it needs, directly or not: a change of any of them may bring packages in
     /// between into the run.
     pub fn queue(&self) -> Queue {
-        let places: BTreeMap<&str, usize> = self
-            .packages
-            .iter()
-            .enumerate()
-            .map(|(place, package)| (package.package.as_str(), place))
-            .collect();
-        let mut closures: Vec<FixedBitSet> = Vec::with_capacity(self.packages.len());
-        for package in &self.packages {
-            let mut closure = FixedBitSet::with_capacity(self.packages.len());
-            for place in package.needs.iter().filter_map(|need| places.get(need.as_str())) {
-                closure.insert(*place);
-                // Prerequisites come first, so theirs is there.
-                if let Some(theirs) = closures.get(*place) {
-                    closure.union_with(theirs);
-                }
-            }
-            closures.push(closure);
-        }
-        let tasks = self.packages.iter().zip(closures);
-        let built = tasks.filter(|(package, _)| matches!(package.action, PlannedAction::Build { .. }));
-        Queue::new(built.map(|(package, closure)| Task {
-            package: package.package.clone(),
-            waits_for: closure.ones().map(|place| self.packages[place].package.clone()).collect(),
-            estimate: package.estimate.seconds,
-        }))
+        let is_built = |package: &&PlannedPackage| matches!(package.action, PlannedAction::Build { .. });
+        let needs = |package: &PlannedPackage| package.needs.iter().cloned().collect();
+        let (built, others): (Vec<_>, Vec<_>) = self.packages.iter().partition(is_built);
+        Queue::with_passages(
+            built.into_iter().map(|package| Task {
+                package: package.package.clone(),
+                waits_for: needs(package),
+                estimate: package.estimate.seconds,
+            }),
+            others.into_iter().map(|package| (package.package.clone(), needs(package))),
+        )
     }
 }

@@ -8,6 +8,7 @@ use grapher::{Cause, OwnCause, TreeReport, UnresolvedReason};
 use rpm_model::{BuildRecord, ContentDigest, Dependency, PackageOrigin};
 use std::path::Path;
 
+use crate::demand::Capacity;
 use crate::task::PackageTask;
 
 /// Specs, each `name: needs`; among the needs `!x` is a requirement that nothing provides, `?x` is
@@ -256,8 +257,9 @@ fn builds_wait_for_all_that_they_need() {
     let mut scene = Scene::new(&["a:", "b: a", "c: b"]);
     scene.build("b", None);
     let mut queue = plan_of(&scene, &Rounds::default()).queue();
-    assert_eq!(queue.start_next().as_deref(), Some("a"));
-    assert_eq!(queue.start_next(), None, "c waits for a, although b between them is up to date");
+    let free = Capacity { slots: 9, cpus: 9, memory_bytes: 1 << 30 };
+    assert_eq!(queue.start_next(&free).map(|start| start.package).as_deref(), Some("a"));
+    assert_eq!(queue.start_next(&free), None, "c waits for a, although b between them is up to date");
 }
 
 #[test]
