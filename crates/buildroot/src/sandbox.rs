@@ -1,7 +1,9 @@
 //! The caller's side of a sandbox: starts `buildroot-init`, hands it the specification, waits.
 //!
 //! Safe to use from any number of threads: it only spawns a process, and every namespace, mount and
-//! fork happens in that single-threaded helper (`crate::init`).
+//! fork happens in that single-threaded helper (`crate::init`). A caller that runs one sandbox in a process of
+//! one thread may have that process forked instead ([`Sandbox::by_fork`]): the helper is then the same code
+//! without the start of a program, which costs more than a millisecond of processor time.
 //!
 //! The helper's standard input is one end of a socket pair. The specification goes in through it and
 //! the [`Outcome`] comes back; between the two it answers probes ([`Running::probe`]) and is the lifeline: when this end closes (a call of
@@ -12,12 +14,15 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+
+use rustix::process::{Pid, WaitOptions, waitpid};
 
 use crate::wire::{self, Report, Reports};
 use crate::{MountPlan, Outcome, PlanError, Probe, SandboxSpec};
@@ -29,6 +34,8 @@ pub const INIT_PROGRAM: &str = "buildroot-init";
 #[derive(Debug, Clone)]
 pub struct Sandbox {
     init: PathBuf,
+    /// Whether this process is forked while it has one thread.
+    forks: bool,
 }
 
 /// Where the standard streams of the program inside go.
@@ -45,9 +52,39 @@ pub struct SandboxIo {
 /// A sandbox that has been started. Dropping it kills everything inside and waits for that.
 #[derive(Debug)]
 pub struct Running {
-    helper: Option<Child>,
+    helper: Option<Helper>,
     control: Arc<UnixStream>,
     reports: Mutex<Reports>,
+}
+
+/// The helper's process.
+#[derive(Debug)]
+enum Helper {
+    Program(Child),
+    Fork(Pid),
+}
+
+impl Helper {
+    fn id(&self) -> u32 {
+        match self {
+            Self::Program(child) => child.id(),
+            Self::Fork(pid) => pid.as_raw_nonzero().get().unsigned_abs(),
+        }
+    }
+
+    fn wait(self) -> io::Result<ExitStatus> {
+        let pid = match self {
+            Self::Program(mut child) => return child.wait(),
+            Self::Fork(pid) => pid,
+        };
+        loop {
+            match waitpid(Some(pid), WaitOptions::empty()) {
+                Ok(Some((_, status))) => return Ok(ExitStatus::from_raw(status.as_raw())),
+                Ok(None) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
 }
 
 /// Kills a running sandbox from another thread or a signal watcher.
@@ -122,14 +159,21 @@ impl Sandbox {
         let program = std::env::current_exe().map_err(SandboxError::CurrentProgram)?;
         let searched: Vec<PathBuf> = program.ancestors().skip(1).take(2).map(Path::to_path_buf).collect();
         match searched.iter().map(|dir| dir.join(INIT_PROGRAM)).find(|path| path.is_file()) {
-            Some(init) => Ok(Self { init }),
+            Some(init) => Ok(Self { init, forks: false }),
             None => Err(SandboxError::InitNotFound { searched }),
         }
     }
 
     /// Uses the helper program at `path`.
     pub fn with_init(path: &Path) -> Self {
-        Self { init: path.to_path_buf() }
+        Self { init: path.to_path_buf(), forks: false }
+    }
+
+    /// Forks this process instead of starting the helper program, as long as this process has one thread.
+    ///
+    /// For a program that does little else: what it has in memory is copied as far as either side changes it.
+    pub fn by_fork(self) -> Self {
+        Self { forks: true, ..self }
     }
 
     /// Returns another program that is installed beside the helper program, if it is there.
@@ -145,16 +189,21 @@ impl Sandbox {
         MountPlan::new(spec)?;
         let (ours, theirs) = UnixStream::pair()
             .map_err(|source| SandboxError::Control { operation: "make a socket for", source })?;
-        let mut command = Command::new(&self.init);
-        command.env_clear().stdin(OwnedFd::from(theirs)).stdout(io.stdout).stderr(io.stderr);
-        if !spec.interactive {
-            // A Ctrl-C at the terminal reaches the caller, who decides; not the helper.
-            command.process_group(0);
-        }
-        let helper =
-            command.spawn().map_err(|source| SandboxError::Start { program: self.init.clone(), source })?;
-        // The command still holds the helper's ends of the socket and of the caller's pipes.
-        drop(command);
+        let helper = if self.forks && has_one_thread() {
+            let theirs = OwnedFd::from(theirs);
+            let forked = crate::init::fork_helper(&theirs, &io.stdout, &io.stderr, !spec.interactive);
+            forked.map(Helper::Fork).map_err(io::Error::from)
+        } else {
+            let mut command = Command::new(&self.init);
+            command.env_clear().stdin(OwnedFd::from(theirs)).stdout(io.stdout).stderr(io.stderr);
+            if !spec.interactive {
+                // A Ctrl-C at the terminal reaches the caller, who decides; not the helper.
+                command.process_group(0);
+            }
+            // Until it is dropped the command holds the helper's ends of the socket and of the caller's pipes.
+            command.spawn().map(Helper::Program)
+        };
+        let helper = helper.map_err(|source| SandboxError::Start { program: self.init.clone(), source })?;
         let running = Running {
             helper: Some(helper),
             control: Arc::new(ours),
@@ -220,7 +269,7 @@ impl Running {
 
     /// Returns the process id of the helper on the host; 0 once it has been waited for.
     pub fn helper_id(&self) -> u32 {
-        self.helper.as_ref().map_or(0, Child::id)
+        self.helper.as_ref().map_or(0, Helper::id)
     }
 
     /// Kills everything inside; [`Self::wait`] then returns [`End::Cancelled`](crate::End::Cancelled),
@@ -275,6 +324,13 @@ impl KillHandle {
     pub fn kill(&self) {
         shut(&self.control);
     }
+}
+
+/// Returns whether this process has no other thread, which could hold a lock that a forked process would wait
+/// for in vain.
+fn has_one_thread() -> bool {
+    // Its directory has a link for each thread beside the two of every directory.
+    std::fs::metadata("/proc/self/task").is_ok_and(|metadata| metadata.nlink() == 3)
 }
 
 /// Closes the writing direction of the lifeline, which the helper takes as the order to kill.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use buildroot::{
     End, LayerRequest, LayerStore, OpenedFiles, Outcome as SandboxOutcome, RootOptions, RootOutcome, Sandbox,
@@ -32,7 +32,10 @@ use crate::patience::Patient;
 use crate::phases::{phase_usage, source_of, sum, usage_of};
 use crate::section::{Section, stop_before};
 use crate::tuning::{Tuning, probe};
-use crate::workdir::{JobDirectory, prepare_cache};
+use crate::workdir::{JobDirectory, Wants, prepare_cache};
+
+/// A run that lasts longer has its use of the disk watched.
+const SOON: Duration = Duration::from_millis(250);
 
 /// What a job needs from its host.
 pub struct Host<'a> {
@@ -96,8 +99,9 @@ fn build_watched(
     for cache in job.ccache.iter().chain(&job.sccache) {
         prepare_cache(Path::new(&cache.directory))?;
     }
-    let mut directory = JobDirectory::create(host.work, &stem(&job.srpm_path), job.ccache.is_some())?;
-    let mut spec = sandbox_spec(job, root.lowers.clone(), &directory.places(), host.clean.may_keep());
+    let wants = Wants { ccache_links: job.ccache.is_some(), temporary_directories: host.clean.may_keep() };
+    let mut directory = JobDirectory::create(host.work, &stem(&job.srpm_path), wants)?;
+    let mut spec = sandbox_spec(job, root.lowers.clone(), &directory.places(), wants.temporary_directories);
     spec.record_opens = record_opens;
     let facts = probe(job.tuning, job.arch == HOST_ARCH, host.sandbox, &root.lowers);
     let tuning = Tuning::decide(job.tuning, &facts);
@@ -286,17 +290,22 @@ pub(crate) fn run(
         kill: &|| running.kill(),
     };
     let (followed, passed) = std::thread::scope(|scope| {
-        let watcher = scope.spawn(move || {
-            let allowance = Allowance { bytes: job.disk_limit_bytes, files: job.limits.file_limit };
-            let passed = watch(&[host.directory, host.log], allowance, &ended);
-            if passed.is_some() {
-                killer.kill();
-            }
-            passed
-        });
-        let followed = follow(Patient::new(reader), log, &follower);
+        let mut watcher = None;
+        let watch_disk = || {
+            watcher = Some(scope.spawn(move || {
+                let allowance = Allowance { bytes: job.disk_limit_bytes, files: job.limits.file_limit };
+                let passed = watch(&[host.directory, host.log], allowance, &ended);
+                if passed.is_some() {
+                    killer.kill();
+                }
+                passed
+            }));
+        };
+        // A thread costs a small package, which ends sooner, more than all its looks.
+        let output = Patient::new(reader, SOON, watch_disk);
+        let followed = follow(output, log, &follower);
         drop(alive);
-        (followed, watcher.join().unwrap_or(None))
+        (followed, watcher.and_then(|watcher| watcher.join().unwrap_or(None)))
     });
     let finished = Instant::now();
     let outcome = running.wait()?;

@@ -21,8 +21,8 @@ pub const TOP_DIRECTORY: &str = "/build";
 /// The architecture that this program was compiled for, and so the host's.
 pub(crate) const HOST_ARCH: &str = std::env::consts::ARCH;
 
-/// Where a build sees its SRPM.
-const SRPM_DIRECTORY: &str = "/build/SRPMS";
+/// Where a build sees its SRPM: in memory, so that the place for it costs nothing on disk.
+const SRPM_DIRECTORY: &str = "/run/millwright/srpm";
 
 /// Where a build sees ccache's objects and compiler links.
 const CCACHE_DIRECTORY: &str = "/ccache";
@@ -295,7 +295,7 @@ mod tests {
             "/usr/bin/rpmbuild|--rebuild|--nodeps|--noclean|--nocheck|--define|_buildhost millwright|--define|\
              _smp_build_ncpus 3|--define|_smp_ncpus_max 3|--define|_topdir /build|--define|\
              clamp_mtime_to_source_date_epoch 1|--define|dist .mw1|--define|source_date_epoch_from_changelog 1|\
-             --define|use_source_date_epoch_as_buildtime 1|--define|with_check 0|/build/SRPMS/z.src.rpm"
+             --define|use_source_date_epoch_as_buildtime 1|--define|with_check 0|/run/millwright/srpm/z.src.rpm"
         );
         let mut checked = job();
         checked.run_check = true;

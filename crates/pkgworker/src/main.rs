@@ -2,7 +2,8 @@
 
 mod arguments;
 
-use std::io::{Read, Write};
+use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -24,7 +25,9 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     if arguments.lifeline {
-        std::thread::spawn(end_with_standard_input);
+        buildroot::lifeline::end_with(std::io::stdin().as_fd()).map_err(|error| {
+            Failure::new(ExitStatus::Environment, error).hint("standard input cannot be a lifeline")
+        })?;
     }
     let (mut job, mut resolver) = match &arguments.job {
         Some(path) => (read_job(path)?, None),
@@ -33,7 +36,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     if arguments.untuned {
         job.tuning = TuningMode::Off;
     }
-    let sandbox = Sandbox::discover().map_err(|error| {
+    let sandbox = Sandbox::discover().map(Sandbox::by_fork).map_err(|error| {
         Failure::new(ExitStatus::Environment, error)
             .hint("`buildroot-init` belongs beside the `pkgworker` program")
     })?;
@@ -119,15 +122,6 @@ fn exit_status(class: FailureClass) -> ExitStatus {
     } else {
         ExitStatus::GoalsFailed
     }
-}
-
-/// Waits until standard input closes, then ends this process; the sandbox notices and ends with it.
-fn end_with_standard_input() {
-    let mut rest = Vec::new();
-    // Whatever comes, data or an error, the far end is gone when this returns.
-    let _ = std::io::stdin().read_to_end(&mut rest);
-    // The default action of SIGTERM ends the process without unwinding; what is on disk is swept later.
-    let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM);
 }
 
 fn read_job(path: &Path) -> Result<JobDocument, Failure> {

@@ -5,6 +5,7 @@
 //! the build has ended.
 
 use std::io::{self, PipeReader, Read};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -12,28 +13,56 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 const LARGE: usize = 4096;
 
 /// How long more is waited for. Nobody who watches a log notices.
-const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 4_000_000 };
+const MOMENT: Duration = Duration::from_millis(8);
 
 /// A pipe that is read in portions.
-pub(crate) struct Patient {
+pub(crate) struct Patient<F> {
     pipe: PipeReader,
     last: usize,
+    /// What is to be done when reading has not come to its end until then.
+    later: Option<(Instant, F)>,
 }
 
-impl Patient {
-    pub(crate) fn new(pipe: PipeReader) -> Self {
-        Self { pipe, last: LARGE }
+impl<F: FnOnce()> Patient<F> {
+    /// Reads `pipe`; calls `act` once when that takes longer than `soon`.
+    pub(crate) fn new(pipe: PipeReader, soon: Duration, act: F) -> Self {
+        let later = Instant::now().checked_add(soon).map(|then| (then, act));
+        Self { pipe, last: LARGE, later }
+    }
+
+    /// Acts when it is time; otherwise waits until it is, or until there is something to read.
+    fn act_or_wait(&mut self) {
+        while let Some((then, act)) = self.later.take() {
+            let left = then.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                act();
+                return;
+            }
+            self.later = Some((then, act));
+            if self.wait(PollFlags::IN, left) {
+                return;
+            }
+        }
+    }
+
+    /// Returns whether there are such events, or the end of all writers, within some time.
+    fn wait(&self, events: PollFlags, at_most: Duration) -> bool {
+        let at_most = Timespec {
+            tv_sec: i64::try_from(at_most.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(at_most.subsec_nanos()),
+        };
+        // What ends it early, a signal for example, is no event: whoever waits for one asks again.
+        poll(&mut [PollFd::new(&self.pipe, events)], Some(&at_most)).is_ok_and(|ready| ready > 0)
     }
 }
 
-impl Read for Patient {
+impl<F: FnOnce()> Read for Patient<F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.last < LARGE {
             // Asked for no event, it reports only that all writers are gone.
-            let mut pipe = [PollFd::new(&self.pipe, PollFlags::empty())];
-            // Whatever ends it early, the next read waits for what there is.
-            let _ = poll(&mut pipe, Some(&MOMENT));
+            self.wait(PollFlags::empty(), MOMENT);
         }
+        self.act_or_wait();
         self.last = self.pipe.read(buffer)?;
         Ok(self.last)
     }
@@ -47,7 +76,8 @@ mod tests {
     #[test]
     fn everything_comes_through_and_the_end_too() {
         let (reader, mut writer) = io::pipe().unwrap();
-        let mut reader = Patient::new(reader);
+        let mut acted = false;
+        let mut reader = Patient::new(reader, Duration::ZERO, || acted = true);
         let mut buffer = [0; 16];
         writer.write_all(b"one").unwrap();
         assert_eq!(reader.read(&mut buffer).unwrap(), 3);
@@ -57,5 +87,23 @@ mod tests {
         reader.read_to_end(&mut rest).unwrap();
         assert_eq!(rest, b"two");
         writing.join().unwrap();
+        drop(reader);
+        assert!(acted);
+    }
+
+    #[test]
+    fn what_is_to_be_done_later_is_done_while_nothing_comes() {
+        let (reader, writer) = io::pipe().unwrap();
+        // Nothing is written and nobody closes the pipe until it is done.
+        let mut reader = Patient::new(reader, Duration::from_millis(1), move || drop(writer));
+        assert_eq!(reader.read(&mut [0; 16]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_short_run_never_acts() {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(writer);
+        let mut reader = Patient::new(reader, Duration::from_secs(3600), || panic!("it is not time"));
+        assert_eq!(reader.read(&mut [0; 16]).unwrap(), 0);
     }
 }

@@ -98,7 +98,12 @@ fn spec_file(specs: &Path) -> Result<String, WorkerError> {
 /// Returns the package files below `RPMS`, sorted.
 fn packages(rpms: &Path) -> Result<Vec<PathBuf>, WorkerError> {
     let mut found = Vec::new();
-    for directory in fs::read_dir(rpms).context("read", rpms)? {
+    let directories = match fs::read_dir(rpms) {
+        // The build failed before rpmbuild made it.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        directories => directories.context("read", rpms)?,
+    };
+    for directory in directories {
         let directory = directory.context("read", rpms)?.path();
         // A link would lead out of the kept root.
         if !fs::symlink_metadata(&directory).context("examine", &directory)?.is_dir() {

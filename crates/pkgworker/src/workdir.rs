@@ -17,6 +17,15 @@ use crate::error::{IoContext, WorkerError};
 
 const LOCK: &str = ".lock";
 
+/// What a job's directory holds beside `/build`: each directory costs a small package a hundredth of its time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wants {
+    /// Links named as the compilers that ccache stands for.
+    pub(crate) ccache_links: bool,
+    /// Temporary directories and upper, which only a root has that may be kept.
+    pub(crate) temporary_directories: bool,
+}
+
 /// A job's directory; removed when dropped unless it was kept.
 pub(crate) struct JobDirectory {
     path: PathBuf,
@@ -29,8 +38,8 @@ pub(crate) struct JobDirectory {
 impl JobDirectory {
     /// Creates the directory of a job for the SRPM `stem` (`name-version-release`).
     ///
-    /// `ccache` asks for links named as the compilers that ccache stands for.
-    pub(crate) fn create(work: &Path, stem: &str, ccache: bool) -> Result<Self, WorkerError> {
+    /// `wants` says what is in it beside `/build`, whose own directories rpmbuild makes.
+    pub(crate) fn create(work: &Path, stem: &str, wants: Wants) -> Result<Self, WorkerError> {
         fs::create_dir_all(work).context("create", work)?;
         sweep(work)?;
         let path = work.join(format!("{stem}.{}", std::process::id()));
@@ -39,7 +48,7 @@ impl JobDirectory {
         }
         let lock = create_locked(&path)?;
         let directory = Self { path, kept_as: work.join(stem), _lock: lock, keep: false };
-        directory.populate(ccache)?;
+        directory.populate(wants)?;
         Ok(directory)
     }
 
@@ -74,19 +83,19 @@ impl JobDirectory {
         Ok(Some(self.kept_as.clone()))
     }
 
-    fn populate(&self, ccache: bool) -> Result<(), WorkerError> {
+    fn populate(&self, wants: Wants) -> Result<(), WorkerError> {
         let places = self.places();
-        for directory in ["", "BUILD", "BUILDROOT", "RPMS", "SOURCES", "SPECS", "SRPMS"] {
-            let path = places.top.join(directory);
-            fs::create_dir_all(&path).context("create", &path)?;
-            give_to(BUILDER_ID, &path, "give to the build user")?;
-        }
-        if ccache {
+        fs::create_dir(&places.top).context("create", &places.top)?;
+        give_to(BUILDER_ID, &places.top, "give to the build user")?;
+        if wants.ccache_links {
             fs::create_dir(&places.ccache_links).context("create", &places.ccache_links)?;
             for compiler in CCACHE_COMPILERS {
                 let link = places.ccache_links.join(compiler);
                 std::os::unix::fs::symlink("/usr/bin/ccache", &link).context("link", &link)?;
             }
+        }
+        if !wants.temporary_directories {
+            return Ok(());
         }
         for temporary in [&places.tmp, &places.var_tmp] {
             fs::create_dir(temporary).context("create", temporary)?;
@@ -184,14 +193,15 @@ mod tests {
     #[test]
     fn a_job_leaves_nothing_unless_it_is_kept() {
         let work = tempfile::tempdir().unwrap();
-        let directory = JobDirectory::create(work.path(), "zlib-1-1", false).unwrap();
-        assert!(directory.places().top.join("BUILD").is_dir());
+        let directory = JobDirectory::create(work.path(), "zlib-1-1", Wants::default()).unwrap();
+        let places = directory.places();
+        assert!(places.top.is_dir() && !places.tmp.exists() && !places.ccache_links.exists());
         assert_eq!(fs::metadata(directory.path()).unwrap().mode() & 0o777, 0o700);
         drop(directory);
         assert_eq!(fs::read_dir(work.path()).unwrap().count(), 0);
 
         for content in ["first", "second"] {
-            let mut directory = JobDirectory::create(work.path(), "zlib-1-1", false).unwrap();
+            let mut directory = JobDirectory::create(work.path(), "zlib-1-1", Wants::default()).unwrap();
             fs::write(directory.places().top.join("x"), content).unwrap();
             directory.keep();
             assert_eq!(directory.finish().unwrap(), Some(work.path().join("zlib-1-1")));
@@ -209,9 +219,9 @@ mod tests {
         let (empty, kept) = (work.path().join("killed-early-1-1.5"), work.path().join("kept-1-1"));
         fs::create_dir(&empty).unwrap();
         fs::create_dir_all(kept.join("root")).unwrap();
-        let living = JobDirectory::create(work.path(), "living-1-1", false).unwrap();
+        let living = JobDirectory::create(work.path(), "living-1-1", Wants::default()).unwrap();
         assert!(!dead.exists() && !empty.exists() && kept.join("root").exists());
-        let other = JobDirectory::create(work.path(), "other-1-1", false).unwrap();
+        let other = JobDirectory::create(work.path(), "other-1-1", Wants::default()).unwrap();
         assert!(living.places().top.exists());
         drop(other);
     }

@@ -13,6 +13,7 @@
 mod layout;
 mod peak;
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use self::layout::{Layout, layout};
 pub(crate) use self::peak::PeakMemory;
+use crate::kernel_file::{read, whole};
 use crate::outcome::{LimitKind, Limiter};
 use crate::spec::Limits;
 
@@ -37,6 +39,8 @@ pub(crate) struct Cgroup {
     kind: Kind,
     /// Directories made; removed when dropped.
     directories: Vec<PathBuf>,
+    /// Counts processor time; opened when that is asked for.
+    cpu_counter: OnceCell<Option<File>>,
     /// What `Limits` asks for and these cgroups do not enforce.
     pub(crate) unenforced: Vec<LimitKind>,
 }
@@ -61,9 +65,10 @@ impl Cgroup {
     /// Makes the cgroups that `limits` need and those that count.
     pub(crate) fn new(limits: &Limits) -> Self {
         let wanted = wanted(limits);
-        let none = Self { kind: Kind::None, directories: Vec::new(), unenforced: wanted.clone() };
-        let texts = (fs::read_to_string("/proc/self/cgroup"), fs::read_to_string("/proc/self/mountinfo"));
-        let (Ok(cgroups), Ok(mounts)) = texts else { return none };
+        let mut none = Self::of(Kind::None);
+        none.unenforced.clone_from(&wanted);
+        let texts = (read("/proc/self/cgroup".as_ref()), read("/proc/self/mountinfo".as_ref()));
+        let (Some(cgroups), Some(mounts)) = texts else { return none };
         let layout = layout(&cgroups, &mounts);
         let Some(name) = own_name() else { return none };
         // On a host of both versions the controllers are where they were mounted first, mostly version 1.
@@ -71,6 +76,10 @@ impl Cgroup {
             .or_else(|| Self::v1(&layout, &name, limits, &wanted))
             .or_else(|| Self::v2(&layout, &name, limits, &wanted, &[]))
             .unwrap_or(none)
+    }
+
+    fn of(kind: Kind) -> Self {
+        Self { kind, directories: Vec::new(), cpu_counter: OnceCell::new(), unenforced: Vec::new() }
     }
 
     /// Returns the mechanism that limits the run.
@@ -95,9 +104,7 @@ impl Cgroup {
             Kind::V2 => ("memory.peak", "memory.events"),
             Kind::None => return Account::default(),
         };
-        let read = |name: &str| {
-            self.directories.iter().find_map(|directory| fs::read_to_string(directory.join(name)).ok())
-        };
+        let read = |name: &str| self.directories.iter().find_map(|directory| read(&directory.join(name)));
         let oom_kills = read(events).and_then(|text| {
             text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
         });
@@ -107,27 +114,32 @@ impl Cgroup {
         Account { peak_memory_bytes, oom_kills, forks_refused }
     }
 
-    /// Returns the user and system time that was used so far, when it is counted; also that of processes which
-    /// nobody has waited for.
-    pub(crate) fn cpu_time(&self) -> Option<(Duration, Duration)> {
-        let read = |name: &str| {
-            self.directories.iter().find_map(|directory| fs::read_to_string(directory.join(name)).ok())
-        };
+    /// Returns the processor time that was used so far, when it is counted; also that of processes which nobody
+    /// has waited for. Exact: version 1 splits it into user and system time by ticks of the clock, so the split
+    /// of a short run says nothing.
+    pub(crate) fn cpu_time(&self) -> Option<Duration> {
+        let text = whole(self.cpu_counter()?)?;
         match self.kind {
-            Kind::V1 => {
-                let time = |name: &str| Some(Duration::from_nanos(read(name)?.trim().parse().ok()?));
-                Some((time("cpuacct.usage_user")?, time("cpuacct.usage_sys")?))
-            }
+            Kind::V1 => Some(Duration::from_nanos(text.trim().parse().ok()?)),
             Kind::V2 => {
-                let text = read("cpu.stat")?;
-                let time = |name: &str| {
-                    let mut values = text.lines().filter_map(|line| line.strip_prefix(name));
-                    Some(Duration::from_micros(values.next()?.trim().parse().ok()?))
-                };
-                Some((time("user_usec ")?, time("system_usec ")?))
+                let mut values = text.lines().filter_map(|line| line.strip_prefix("usage_usec "));
+                Some(Duration::from_micros(values.next()?.trim().parse().ok()?))
             }
             Kind::None => None,
         }
+    }
+
+    /// Returns the file that counts processor time, which is opened once.
+    fn cpu_counter(&self) -> Option<&File> {
+        let name = match self.kind {
+            Kind::V1 => "cpuacct.usage",
+            Kind::V2 => "cpu.stat",
+            Kind::None => return None,
+        };
+        // Of the hierarchies of version 1 the one that counts time was made last.
+        let open =
+            || self.directories.iter().rev().find_map(|directory| File::open(directory.join(name)).ok());
+        self.cpu_counter.get_or_init(open).as_ref()
     }
 
     /// Processor time is counted in every cgroup, other things only where the controllers of `counting` are.
@@ -143,16 +155,24 @@ impl Cgroup {
         // Its own cgroup when that was delegated; else the root, which alone may hold both
         // processes and cgroups with controllers.
         let parent = layout.v2.iter().find(|parent| {
-            let enabled = fs::read_to_string(parent.join("cgroup.subtree_control")).unwrap_or_default();
-            let is_enabled = |name: &&str| enabled.split_whitespace().any(|enabled| enabled == *name);
-            let missing: Vec<String> =
-                controllers.iter().filter(|name| !is_enabled(name)).map(|name| format!("+{name}")).collect();
-            missing.is_empty() || write(&parent.join("cgroup.subtree_control"), &missing.join(" ")).is_ok()
+            let listed = |file: &str| read(&parent.join(file)).unwrap_or_default();
+            let has = |list: &str, name: &&str| list.split_whitespace().any(|listed| listed == *name);
+            let enabled = listed("cgroup.subtree_control");
+            let missing: Vec<&&str> = controllers.iter().filter(|name| !has(&enabled, name)).collect();
+            if missing.is_empty() {
+                return true;
+            }
+            // What is not there cannot be enabled, as on a host that has it in version 1.
+            let available = listed("cgroup.controllers");
+            let enable = || missing.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
+            missing.iter().all(|name| has(&available, name))
+                && write(&parent.join("cgroup.subtree_control"), &enable()).is_ok()
         })?;
         remove_stale(parent);
         let directory = parent.join(name);
         fs::create_dir(&directory).ok()?;
-        let mut made = Self { kind: Kind::V2, directories: vec![directory.clone()], unenforced: Vec::new() };
+        let mut made = Self::of(Kind::V2);
+        made.directories.push(directory.clone());
         made.set(wanted, limits, |kind, value| match kind {
             LimitKind::Memory => {
                 // Optional files: swap may be off, and old kernels cannot kill the whole group.
@@ -169,7 +189,7 @@ impl Cgroup {
     }
 
     fn v1(layout: &Layout, name: &str, limits: &Limits, wanted: &[LimitKind]) -> Option<Self> {
-        let mut made = Self { kind: Kind::V1, directories: Vec::new(), unenforced: Vec::new() };
+        let mut made = Self::of(Kind::V1);
         made.set(wanted, limits, |kind, value| {
             let missing = || io::Error::from(io::ErrorKind::NotFound);
             let parent = layout.v1.get(controller(kind)).ok_or_else(missing)?;
@@ -300,7 +320,7 @@ fn own_name() -> Option<String> {
 
 /// Returns when a process started, in ticks since boot; `None` when there is no such process.
 fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = read(format!("/proc/{pid}/stat").as_ref())?;
     // The program's name, in parentheses, may contain anything; field 22 is the 20th after it.
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }

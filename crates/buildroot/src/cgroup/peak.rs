@@ -1,9 +1,10 @@
 //! The peak of a run's memory, section by section: read, and begun anew each time.
 
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::Write;
 
 use super::{Cgroup, Kind};
+use crate::kernel_file::whole;
 
 /// The counter of one run's peak, held open.
 #[derive(Debug)]
@@ -36,10 +37,7 @@ impl PeakMemory {
     /// and begins anew.
     pub(crate) fn since_last(&mut self) -> Option<u64> {
         let counter = self.counter.as_mut()?;
-        let mut text = String::new();
-        counter.rewind().ok()?;
-        counter.read_to_string(&mut text).ok()?;
-        let peak = text.trim().parse().ok()?;
+        let peak = whole(counter)?.trim().parse().ok()?;
         // Kernels before 6.12 cannot begin anew in the unified hierarchy.
         let _ = counter.write_all(self.reset);
         self.greatest = self.greatest.max(peak);

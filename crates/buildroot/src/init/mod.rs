@@ -1,4 +1,5 @@
-//! The program `buildroot-init`: one sandbox, from the specification to the outcome.
+//! The program `buildroot-init`: one sandbox, from the specification to the outcome; also as a forked process of
+//! its caller, without the program ([`fork_helper`]).
 //!
 //! Three processes, each with one thread:
 //! - the supervisor, in the host's namespaces: reads the specification, makes pid 1, waits for its
@@ -73,6 +74,37 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// Forks this process, which has one thread, into a helper with these streams; returns its pid.
+///
+/// The helper is what the program `buildroot-init` is from its first line on, and carries its name: nothing of the
+/// caller's memory is used there but code, and none of its descriptors is left open.
+pub(crate) fn fork_helper(
+    control: &OwnedFd,
+    stdout: &OwnedFd,
+    stderr: &OwnedFd,
+    own_process_group: bool,
+) -> nix::Result<rustix::process::Pid> {
+    if let ForkResult::Parent { child } = system::fork()? {
+        return rustix::process::Pid::from_raw(child.as_raw()).ok_or(nix::Error::ESRCH);
+    }
+    // A panic must not unwind into what the caller was doing.
+    let ended = std::panic::catch_unwind(|| -> io::Result<ExitCode> {
+        // The streams may stand at each other's numbers.
+        let streams = [control, stdout, stderr].map(|stream| rustix::io::fcntl_dupfd_cloexec(stream, 3));
+        let [control, stdout, stderr] = streams;
+        rustix::stdio::dup2_stdin(&control?)?;
+        rustix::stdio::dup2_stdout(&stdout?)?;
+        rustix::stdio::dup2_stderr(&stderr?)?;
+        system::clear_environment()?;
+        rustix::thread::set_name(c"buildroot-init")?;
+        if own_process_group {
+            rustix::process::setpgid(None, None)?;
+        }
+        Ok(run())
+    });
+    system::exit_now(i32::from(!matches!(ended, Ok(Ok(code)) if code == ExitCode::SUCCESS)))
+}
+
 /// Moves the socket away from standard input, which becomes `/dev/null`.
 fn take_control() -> io::Result<UnixStream> {
     system::close_from(3)?;
@@ -126,14 +158,7 @@ fn supervise(control: &UnixStream, started: Instant) -> Step<Outcome> {
         End::SetupFailed(_) | End::Cancelled => end,
         end => excess(&spec.limits, &account).unwrap_or(end),
     };
-    // Nobody waits for processes that are killed with pid 1, so only a cgroup knows their time. The two split it
-    // into user and system by different means, so one of them is taken whole.
-    let waited = (used.user_us, used.system_us);
-    let (user_us, system_us) = cgroup
-        .cpu_time()
-        .map(|(user, system)| (in_microseconds(user), in_microseconds(system)))
-        .filter(|counted| counted.0 + counted.1 > waited.0 + waited.1)
-        .unwrap_or(waited);
+    let (user_us, system_us) = split(cgroup.cpu_time().map(in_microseconds), used.user_us, used.system_us);
     let usage = Usage {
         wall_us: microseconds(started),
         setup_us,
@@ -151,6 +176,22 @@ fn supervise(control: &UnixStream, started: Instant) -> Step<Outcome> {
     let opened = opens.finish();
     let limiter = cgroup.limiter();
     Ok(Outcome { end, usage, limiter, id_mapping, unenforced, opened, last_probe })
+}
+
+/// Returns user and system time of a run whose waited-for processes used so much, in microseconds.
+///
+/// Nobody waits for processes that are killed with pid 1, so only a cgroup knows their time: what it counted
+/// beyond is shared out as what is known of the others.
+fn split(counted: Option<u64>, user: u64, system: u64) -> (u64, u64) {
+    let waited = user + system;
+    match counted {
+        Some(counted) if counted > waited => {
+            let share = u128::from(counted) * u128::from(user) / u128::from(waited.max(1));
+            let user = u64::try_from(share).unwrap_or(counted).min(counted);
+            (user, counted - user)
+        }
+        _ => (user, system),
+    }
 }
 
 /// Pid 1 of the sandbox, seen from the host.
@@ -223,4 +264,18 @@ fn microseconds(started: Instant) -> u64 {
 
 fn in_microseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    #[test]
+    fn time_that_nobody_waited_for_is_shared_out() {
+        assert_eq!(split(None, 30, 10), (30, 10));
+        assert_eq!(split(Some(39), 30, 10), (30, 10));
+        assert_eq!(split(Some(80), 30, 10), (60, 20));
+        assert_eq!(split(Some(7), 0, 0), (0, 7));
+        assert_eq!(split(Some(u64::MAX), u64::MAX / 4, 0), (u64::MAX, 0));
+    }
 }

@@ -6,6 +6,7 @@
 //! Runs as pid 1 of the sandbox. Nothing is undone on errors: the process ends, its mount namespace
 //! ends with it, and the kernel takes every mount away.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -139,12 +140,15 @@ impl Mounter {
         let skeleton = self.staging()?.join("skeleton");
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let skeleton = openat(CWD, &skeleton, flags, Mode::empty()).at_path(Op::MountPoint, &skeleton)?;
+        let mut made = BTreeSet::new();
         for (target, slot) in points {
             let is_directory = match slot {
                 Some(slot) => is_directory(self.clone_of(*slot)?).at_path(Op::OpenBind, target)?,
                 None => true,
             };
-            make_mount_point(skeleton.as_fd(), target, is_directory).at_path(Op::MountPoint, target)?;
+            let target = target.strip_prefix("/").unwrap_or(target);
+            make_skeleton_point(&skeleton, target, is_directory, &mut made)
+                .at_path(Op::MountPoint, target)?;
         }
         Ok(())
     }
@@ -314,6 +318,27 @@ fn make_directory(parent: impl AsFd, name: &Path) -> rustix::io::Result<()> {
 fn open_inside(root: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<OwnedFd> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+}
+
+/// Makes `target`, a relative path, and its parents in the skeleton, which is new, private and holds no link.
+/// `made` are the directories that it has already.
+fn make_skeleton_point<'a>(
+    skeleton: &OwnedFd,
+    target: &'a Path,
+    is_directory: bool,
+    made: &mut BTreeSet<&'a Path>,
+) -> rustix::io::Result<()> {
+    let parents: Vec<&Path> = target.ancestors().skip(usize::from(!is_directory)).collect();
+    for directory in parents.into_iter().rev().filter(|path| !path.as_os_str().is_empty()) {
+        if made.insert(directory) {
+            make_directory(skeleton, directory)?;
+        }
+    }
+    if !is_directory {
+        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        openat(skeleton, target, flags, Mode::from_raw_mode(0o644))?;
+    }
+    Ok(())
 }
 
 /// Makes `target` and its parents beneath `root` and opens it.

@@ -1,7 +1,7 @@
 //! The system calls that have no safe wrapper. Nothing here decides anything.
 //!
-//! Every function is called from `buildroot-init`, which has exactly one thread; that is the
-//! invariant most SAFETY comments rest on.
+//! Every function is called from `buildroot-init`, which has exactly one thread, also where it is a fork of its
+//! caller; that is the invariant most SAFETY comments rest on.
 
 use std::ffi::CString;
 use std::io;
@@ -33,6 +33,13 @@ pub(super) fn fork() -> nix::Result<ForkResult> {
 pub(super) fn exit_now(code: i32) -> ! {
     // SAFETY: `_exit` has no precondition.
     unsafe { libc::_exit(code) }
+}
+
+/// Empties the environment of this process.
+pub(super) fn clear_environment() -> io::Result<()> {
+    // SAFETY: the process has one thread, so nobody else reads the environment.
+    let result = unsafe { libc::clearenv() };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Waits for a child to end; returns its raw wait status and what it used.
@@ -94,7 +101,8 @@ pub(super) fn execute(program: &CString, arguments: &[CString], environment: &[C
 
 /// Closes every descriptor from `first` on, whoever left it open.
 pub(super) fn close_from(first: u32) -> io::Result<()> {
-    // SAFETY: called before this process owns any descriptor from `first` on, so no owner is robbed.
+    // SAFETY: called before this process owns any descriptor from `first` on, so no owner is robbed: what a
+    // forked process has copied of its parent's owners is never used nor dropped.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

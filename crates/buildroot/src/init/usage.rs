@@ -5,15 +5,21 @@
 //! missed and is there at the next probe. After the end pid 1, not reaped yet, holds everything.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::processes::{TICK, parse};
 use crate::cgroup::{Cgroup, PeakMemory};
+use crate::kernel_file::read;
 use crate::outcome::Limiter;
 use crate::probe::{AccountingSource, Probe};
 
 /// More processes than these are not asked at one probe: what they use is seen when they have ended.
 const MOST_PROCESSES: usize = 64;
+
+/// Links of the directory of a process's threads when there is one: its name, `.` and the thread.
+const LINKS_OF_ONE_THREAD: u64 = 3;
 
 /// Takes probes of one run.
 pub(super) struct Prober<'a> {
@@ -33,7 +39,7 @@ impl<'a> Prober<'a> {
     pub(super) fn probe(&mut self) -> Probe {
         let microseconds = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let wall_us = microseconds(self.started.elapsed());
-        let counted = self.cgroup.cpu_time().map(|(user, system)| user + system);
+        let counted = self.cgroup.cpu_time();
         let source = match (counted, self.cgroup.limiter()) {
             (Some(_), Limiter::CgroupV2) => AccountingSource::CgroupV2,
             (Some(_), Limiter::CgroupV1) => AccountingSource::CgroupV1,
@@ -71,9 +77,16 @@ fn tree(root: i32) -> Vec<i32> {
     while next < found.len() && found.len() < MOST_PROCESSES {
         let pid = found[next];
         next += 1;
-        for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
-            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        let mut add = |thread: &Path| {
+            let children = read(&thread.join("children")).unwrap_or_default();
             found.extend(children.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+        };
+        let threads = PathBuf::from(format!("/proc/{pid}/task"));
+        // Nearly all have one thread, which is called as they are; a directory has a link for each in it.
+        if fs::metadata(&threads).is_ok_and(|metadata| metadata.nlink() == LINKS_OF_ONE_THREAD) {
+            add(&threads.join(pid.to_string()));
+        } else {
+            fs::read_dir(&threads).into_iter().flatten().flatten().for_each(|thread| add(&thread.path()));
         }
     }
     found.truncate(MOST_PROCESSES);
@@ -82,12 +95,12 @@ fn tree(root: i32) -> Vec<i32> {
 
 /// Returns the ticks of a process and its reaped children, in user mode and in the kernel.
 fn ticks_of(pid: i32) -> Option<u64> {
-    parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?).map(|process| process.ticks)
+    parse(&read(format!("/proc/{pid}/stat").as_ref())?).map(|process| process.ticks)
 }
 
 /// Returns the bytes that a process and its reaped children have written to disk.
 fn written_by(pid: i32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    let text = read(format!("/proc/{pid}/io").as_ref())?;
     text.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.trim().parse().ok())
 }
 

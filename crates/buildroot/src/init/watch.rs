@@ -99,7 +99,7 @@ impl Watch<'_> {
     /// Returns the processor time that the run has used, as well as it can be known.
     fn cpu_time(&self) -> Option<Duration> {
         let tree = || -> io::Result<Duration> { cpu_time_of_tree(self.pid1.pid.as_raw().unsigned_abs()) };
-        self.cgroup.cpu_time().map(|(user, system)| user + system).or_else(|| tree().ok())
+        self.cgroup.cpu_time().or_else(|| tree().ok())
     }
 }
 

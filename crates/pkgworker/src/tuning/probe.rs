@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use buildroot::Sandbox;
 use object::read::elf::{FileHeader, SectionHeader};
-use object::{LittleEndian, ReadCache, ReadRef, elf};
+use object::{LittleEndian, ReadCache, ReadRef, StringTable, elf};
 use rpm_model::{ContentDigest, TuningMode};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
@@ -109,7 +109,7 @@ fn read_versions<'data, R: ReadRef<'data>>(data: R) -> Option<Versions> {
     let mut versions = Versions::default();
     for section in sections.iter() {
         if let Some((mut needs, link)) = section.gnu_verneed(endian, data).ok()? {
-            let strings = sections.strings(endian, data, link).ok()?;
+            let strings = strings(sections.section(link).ok()?, endian, data)?;
             while let Some((_, mut names)) = needs.next().ok()? {
                 while let Some(name) = names.next().ok()? {
                     versions.needed = versions.needed.max(version(name.name(endian, strings).ok()?));
@@ -117,7 +117,7 @@ fn read_versions<'data, R: ReadRef<'data>>(data: R) -> Option<Versions> {
             }
         }
         if let Some((mut definitions, link)) = section.gnu_verdef(endian, data).ok()? {
-            let strings = sections.strings(endian, data, link).ok()?;
+            let strings = strings(sections.section(link).ok()?, endian, data)?;
             while let Some((_, mut names)) = definitions.next().ok()? {
                 if let Some(name) = names.next().ok()? {
                     versions.defined = versions.defined.max(version(name.name(endian, strings).ok()?));
@@ -126,6 +126,16 @@ fn read_versions<'data, R: ReadRef<'data>>(data: R) -> Option<Versions> {
         }
     }
     Some(versions)
+}
+
+/// Returns a string table that was read at once; otherwise each string is a read of the file.
+fn strings<'data, R: ReadRef<'data>>(
+    section: &'data elf::SectionHeader64<LittleEndian>,
+    endian: LittleEndian,
+    data: R,
+) -> Option<StringTable<'data>> {
+    let content = section.data(endian, data).ok()?;
+    Some(StringTable::new(content, 0, content.len() as u64))
 }
 
 /// Returns `(2, 34)` for `GLIBC_2.34`.
