@@ -29,6 +29,7 @@ mod stop;
 mod task;
 #[cfg(test)]
 mod testing;
+mod triggers;
 mod universe;
 mod words;
 
