@@ -1,6 +1,10 @@
 //! Record and present facts to reasons.
 
-use rpm_model::{BuildReason, BuildRecord, ContentDigest, LockedPackage, Nevra, RebuildPolicy, Requirement};
+use rpm_model::{
+    BuildReason, BuildRecord, ContentDigest, LockedPackage, Nevra, RebuildPolicy, Requirement, SeenPackage,
+};
+
+use crate::trigger::{TriggerFacts, trigger_reasons};
 
 /// What is true of one spec now.
 #[derive(Clone, Debug)]
@@ -17,6 +21,8 @@ pub struct PresentFacts<'a> {
     pub policy: RebuildPolicy,
     /// Its build requirements as the spec states them.
     pub build_requires: &'a [Requirement],
+    /// Its triggers.
+    pub triggers: &'a TriggerFacts,
 }
 
 /// What is published now; answers about other packages.
@@ -29,6 +35,10 @@ pub trait PublishedState {
 
     /// Returns the package of this name that a build root made now would hold.
     fn package(&self, name: &str) -> Option<(&Nevra, &ContentDigest)>;
+
+    /// Returns what a trigger's name stands for: the package of this name that a build root made now would hold,
+    /// else the package that provides the name in the highest version.
+    fn trigger_target(&self, name: &str) -> Option<SeenPackage>;
 }
 
 /// Returns why a spec has to be built, the weightiest reason first; nothing when it is up to date.
@@ -55,6 +65,7 @@ pub fn build_reasons(
     if present.policy >= RebuildPolicy::Relevant {
         reasons.extend(lost_requirements(record, state));
         reasons.extend(static_inputs(record, state));
+        reasons.extend(trigger_reasons(record, present.triggers, state));
     }
     match present.policy {
         RebuildPolicy::Local | RebuildPolicy::Relevant => {}
@@ -186,6 +197,11 @@ mod tests {
         fn package(&self, name: &str) -> Option<(&Nevra, &ContentDigest)> {
             self.packages.get(name).map(|(nevra, content)| (nevra, content))
         }
+
+        fn trigger_target(&self, name: &str) -> Option<SeenPackage> {
+            let (nevra, sha256) = self.packages.get(name).cloned()?;
+            Some(SeenPackage { nevra, sha256, provided: None })
+        }
     }
 
     fn digest(text: &str) -> ContentDigest {
@@ -234,6 +250,7 @@ mod tests {
             check: None,
             generated: Vec::new(),
             caches: Vec::new(),
+            triggers: Default::default(),
         }
     }
 
@@ -257,6 +274,7 @@ mod tests {
             requested: false,
             policy,
             build_requires: &build_requires,
+            triggers: &TriggerFacts::default(),
         };
         let mut state = state();
         change(&mut state);
@@ -335,6 +353,7 @@ mod tests {
             requested: true,
             policy: RebuildPolicy::Relevant,
             build_requires: &[],
+            triggers: &TriggerFacts::default(),
         };
         let reasons = build_reasons(Some(&record()), &present, &state());
         assert!(matches!(

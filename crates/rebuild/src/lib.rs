@@ -10,6 +10,7 @@
 
 mod decide;
 mod identity;
+pub mod trigger;
 
 pub use decide::{PresentFacts, PublishedState, build_reasons, first_build_reasons};
 pub use identity::{InputFacts, build_identity};

@@ -13,6 +13,7 @@ use crate::dependency::Requirement;
 use crate::hash::ContentDigest;
 use crate::limits::{BuildLimits, LimitReport};
 use crate::nevra::Nevra;
+use crate::trigger::SeenTriggers;
 use crate::tuning::{TuningMode, TuningReport};
 use crate::usage::{CacheUse, PhaseUsage, ResourceUsage, UsageSource};
 use crate::worker::BuildrootLock;
@@ -315,6 +316,28 @@ pub enum BuildReason {
         /// Its present identity, if it is there.
         present: Option<Nevra>,
     },
+    /// A package that the spec's `%_mkpkg_depends` watches changed as the trigger says.
+    TriggerFired {
+        /// The trigger, `name` or `name operator level-or-version`.
+        trigger: String,
+        /// What the last build saw; `None` where nothing had the name then.
+        recorded: Option<Nevra>,
+        /// What has the name now.
+        present: Nevra,
+        /// The two versions compared, then and now, as far as the trigger looks at them.
+        compared: Option<(String, String)>,
+    },
+    /// A file that the spec's `%_mkpkg_depends_files` watches changed.
+    TriggerFileChanged {
+        /// The pattern that names it.
+        pattern: String,
+        /// Its path relative to the spec's directory.
+        file: String,
+        /// Its recorded content, if it was there.
+        recorded: Option<ContentDigest>,
+        /// Its present content, if it is there.
+        present: Option<ContentDigest>,
+    },
     /// The worker generation differs (policy `exact`).
     WorkerChanged {
         /// The recorded generation.
@@ -355,6 +378,26 @@ impl fmt::Display for BuildReason {
                     identity(recorded),
                     identity(present)
                 )
+            }
+            Self::TriggerFired { trigger, recorded, present, compared } => {
+                write!(f, "trigger `{trigger}` fires: ")?;
+                if let Some((then, now)) = compared {
+                    write!(f, "{then} -> {now}, ")?;
+                }
+                match recorded {
+                    Some(recorded) if recorded == present => write!(f, "{present} has other content"),
+                    recorded => write!(f, "{} -> {present}", identity(recorded)),
+                }
+            }
+            Self::TriggerFileChanged { pattern, file, recorded, present } => {
+                write!(f, "`{file}` (trigger `{pattern}`) ")?;
+                match (recorded, present) {
+                    (Some(recorded), Some(present)) => {
+                        write!(f, "changed ({} -> {})", short(recorded), short(present))
+                    }
+                    (None, _) => f.write_str("is new"),
+                    (Some(_), None) => f.write_str("is gone"),
+                }
             }
             Self::WorkerChanged { recorded, present } => {
                 write!(f, "the worker changed ({} -> {})", short(recorded), short(present))
@@ -421,6 +464,9 @@ pub struct BuildRecord {
     /// What compiler caches did.
     #[serde(default)]
     pub caches: Vec<CacheUse>,
+    /// What the spec's triggers stood for; empty in records of older versions.
+    #[serde(default, skip_serializing_if = "SeenTriggers::is_empty")]
+    pub triggers: SeenTriggers,
 }
 
 impl BuildRecord {

@@ -23,6 +23,7 @@ mod package;
 mod rich;
 mod rules;
 mod text;
+mod trigger;
 mod tuning;
 mod usage;
 mod worker;
@@ -50,6 +51,7 @@ pub use package::{
 };
 pub use rich::RichDependency;
 pub use rules::{Ban, PackagePattern, PackagePatternError, PackageRules};
+pub use trigger::{SeenPackage, SeenTriggers, SpecTriggers};
 pub use tuning::{TuningMode, TuningReport, UntunedReason, UntunedScript};
 pub use usage::{CacheUse, CompilerCache, PhaseUsage, ResourceUsage, UsageSource};
 pub use worker::{BuildrootLock, LockedPackage, PackageOrigin, WorkerManifest};

@@ -12,6 +12,7 @@ use crate::dependency::{Dependency, Requirement};
 use crate::hash::ContentDigest;
 use crate::listed_file::ListedFile;
 use crate::nevra::Nevra;
+use crate::trigger::SpecTriggers;
 
 /// What the header of one binary RPM says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -276,6 +277,9 @@ pub struct SpecData {
     /// As far as rpm's expanded text shows it: rpm 4.18 drops the line of a section that is written plainly. The
     /// header of the source package knows for certain.
     pub generates_build_requires: bool,
+    /// What else makes a rebuild necessary.
+    #[serde(skip_serializing_if = "SpecTriggers::is_empty", default)]
+    pub triggers: SpecTriggers,
 }
 
 /// A spec that could not be read.
@@ -339,6 +343,7 @@ impl SpecData {
             packages: Vec::new(),
             has_check: false,
             generates_build_requires: false,
+            triggers: SpecTriggers::default(),
         }
     }
 

@@ -16,7 +16,7 @@ use rebuild::{PresentFacts, PublishedState, build_identity, build_reasons};
 use repository::{IndexedPackage, verify_package};
 use rpm_model::{
     BuildReason, BuildRecord, ContentDigest, FailureClass, JobDocument, Nevra, PackageArtifact,
-    PackageOrigin, RecordedPackage, Requirement, ResultDocument,
+    PackageOrigin, RecordedPackage, Requirement, ResultDocument, SeenTriggers,
 };
 
 use crate::overlap::{FileOverlap, overlaps};
@@ -231,7 +231,15 @@ impl RepositoryAcceptor<'_> {
             check: Some(result.check.summary()),
             generated: job.generated.clone(),
             caches: result.caches.clone(),
+            triggers: self.seen_triggers(package, job),
         })
+    }
+
+    /// Returns what the build has seen of what its spec watches.
+    fn seen_triggers(&self, package: &str, job: &JobDocument) -> SeenTriggers {
+        let Some(task) = self.tasks.get(package) else { return SeenTriggers::default() };
+        let universe = self.universe.read().unwrap_or_else(PoisonError::into_inner);
+        task.triggers.seen(&job.lock, &universe.state())
     }
 
     /// Returns the run-time requirements of a record's packages that nothing satisfies now.
@@ -256,6 +264,7 @@ impl RepositoryAcceptor<'_> {
                 requested: false,
                 policy: task.policy,
                 build_requires: task.spec.requirements(task.run_check),
+                triggers: &task.triggers,
             };
             let reasons = build_reasons(Some(record), &present, &state);
             if !reasons.is_empty() {

@@ -30,6 +30,7 @@ mod stop;
 mod task;
 #[cfg(test)]
 mod testing;
+mod triggers;
 mod universe;
 mod weights;
 mod words;

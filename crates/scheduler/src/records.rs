@@ -99,6 +99,7 @@ mod tests {
             check: None,
             generated: Vec::new(),
             caches: Vec::new(),
+            triggers: Default::default(),
         }
     }
 

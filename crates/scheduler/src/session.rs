@@ -36,6 +36,7 @@ use crate::rounds::Rounds;
 use crate::run::{Attempt, RunError, RunSettings, RunSummary, run};
 use crate::state_csv::state_csv;
 use crate::task::PackageTask;
+use crate::triggers::{TriggerError, trigger_facts, unknown_triggers};
 use crate::universe::{Outside, RelevantPackage, Universe};
 use crate::weights::Weights;
 
@@ -109,6 +110,9 @@ pub enum SessionError {
         /// The solver's words, or what is missing.
         reason: String,
     },
+    /// The triggers of a spec cannot be looked at.
+    #[error(transparent)]
+    Trigger(#[from] TriggerError),
     /// The loop failed.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -305,7 +309,10 @@ impl Session<'_> {
         rounds: &Rounds,
     ) -> Result<Planned, SessionError> {
         let Graphed { graph, records, universe } = graphed;
-        let tasks = self.tasks(packed, &chosen.order, &records)?;
+        let tasks = self.tasks(packed, &chosen.order, &records, &universe)?;
+        for message in unknown_triggers(&tasks, &records, &universe.state()) {
+            self.reporter.event(&Event::Note { message });
+        }
         // What an earlier round of the run has built again is built again.
         let built = |name: &&String| !rounds.summary.has_built(name);
         let requested: BTreeSet<String> = wanted.rebuild.iter().filter(built).cloned().collect();
@@ -439,6 +446,7 @@ impl Session<'_> {
         packed: &PackedTree,
         order: &BuildOrder,
         records: &BTreeMap<String, BuildRecord>,
+        universe: &Universe,
     ) -> Result<BTreeMap<String, PackageTask>, SessionError> {
         let macros_file = match &self.settings.macros_file {
             Some(path) => {
@@ -472,11 +480,15 @@ impl Session<'_> {
                     .get(&spec.name)
                     .map_or_else(Vec::new, |record| record.generated.clone()),
                 policy: limits.rebuild,
+                triggers: match trigger_facts(spec, &universe.state()) {
+                    Ok(triggers) => triggers,
+                    Err(error) => return Some(Err(error.into())),
+                },
                 spec: spec.clone(),
             };
-            Some((spec.name.clone(), task))
+            Some(Ok((spec.name.clone(), task)))
         };
-        Ok(self.document.specs.iter().filter_map(task).collect())
+        self.document.specs.iter().filter_map(task).collect()
     }
 }
 
@@ -504,6 +516,7 @@ pub fn failure(error: SessionError) -> Failure {
             .hint("a plan without names lists all specs: `millwright plan`"),
         SessionError::NoJob { .. } => Failure::new(ExitStatus::GoalsFailed, error),
         SessionError::Contradiction(_) => Failure::new(ExitStatus::Usage, error),
+        SessionError::Trigger(_) => Failure::new(ExitStatus::Usage, error),
         SessionError::Run(_) => Failure::new(ExitStatus::Internal, error),
         SessionError::Record(_) | SessionError::Repository(_) | SessionError::Io { .. } => {
             Failure::new(ExitStatus::Environment, error)

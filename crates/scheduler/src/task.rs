@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rebuild::trigger::TriggerFacts;
 use rpm_model::{BuildLimits, ContentDigest, RebuildPolicy, Requirement, SpecData};
 
 /// A spec that can be built: its data, its packed source, its limits.
@@ -35,4 +36,6 @@ pub struct PackageTask {
     pub generated_before: Vec<Requirement>,
     /// Which changes of others count.
     pub policy: RebuildPolicy,
+    /// What the spec watches.
+    pub triggers: TriggerFacts,
 }

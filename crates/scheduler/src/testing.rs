@@ -214,6 +214,7 @@ pub(crate) fn record_of(spec: &str, packages: &[IndexedPackage]) -> BuildRecord 
         check: None,
         generated: Vec::new(),
         caches: Vec::new(),
+        triggers: Default::default(),
     }
 }
 
@@ -237,5 +238,6 @@ pub(crate) fn package_task(name: &str) -> PackageTask {
         max_cpu: 1,
         generated_before: Vec::new(),
         policy: RebuildPolicy::Relevant,
+        triggers: Default::default(),
     }
 }

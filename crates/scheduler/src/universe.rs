@@ -12,7 +12,8 @@ use std::sync::Arc;
 use rebuild::PublishedState;
 use repository::{IndexedPackage, RepositoryIndex, SolveRequest, Solver};
 use rpm_model::{
-    BuildRecord, BuildrootLock, ContentDigest, LockedPackage, Nevra, PackageOrigin, PackageRules, Requirement,
+    BuildRecord, BuildrootLock, ContentDigest, Dependency, LockedPackage, Nevra, PackageOrigin, PackageRules,
+    Requirement, SeenPackage,
 };
 
 /// All packages, and which spec each package of the tree belongs to.
@@ -231,6 +232,32 @@ impl PublishedState for Published<'_> {
         let rank = |package: &&IndexedPackage| (Reverse(package.origin), package.header.nevra.evr.clone());
         let named = self.universe.solver.index().named(name).into_iter();
         named.max_by_key(rank).map(|package| (&package.header.nevra, &package.sha256))
+    }
+
+    fn trigger_target(&self, name: &str) -> Option<SeenPackage> {
+        let seen = |nevra: &Nevra, sha256: &ContentDigest, provided| SeenPackage {
+            nevra: nevra.clone(),
+            sha256: sha256.clone(),
+            provided,
+        };
+        if let Some((nevra, sha256)) = self.package(name) {
+            return Some(seen(nevra, sha256, None));
+        }
+        let index = self.universe.solver.index();
+        let provided = |(package, provide): (&'_ IndexedPackage, &Dependency)| {
+            let version = provide.constraint.as_ref().map(|constraint| constraint.evr.clone());
+            let Nevra { evr, name, arch } = &package.header.nevra;
+            let rank = (Reverse(package.origin), version.clone(), evr.clone(), Reverse((name.clone(), arch.clone())));
+            (rank, seen(&package.header.nevra, &package.sha256, version))
+        };
+        let by_provide = index.providers_of_name(name).into_iter().map(provided).max();
+        // A file that no package provides by name: `/usr/bin/lua`.
+        let by_file = || {
+            let owners = index.providers(&Dependency::any(name)).into_iter();
+            let owner = owners.max_by_key(|package| (Reverse(package.origin), package.header.nevra.clone()));
+            owner.map(|package| seen(&package.header.nevra, &package.sha256, None))
+        };
+        by_provide.map(|(_, seen)| seen).or_else(by_file)
     }
 }
 

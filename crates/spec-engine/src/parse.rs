@@ -128,8 +128,15 @@ fn parse(session: &Session<'_>, question: &Question, answer: &mut [u8]) -> i32 {
     } else {
         Vec::new()
     };
-    let parsed =
-        Parsed { source: &source, packages: &packages, text: spec.text(), source_header: &source_header };
+    // rpm has told on standard error what is wrong with a macro.
+    let Some(expanded) = library.expand(&session.setup.expression) else { return REJECTED };
+    let parsed = Parsed {
+        source: &source,
+        packages: &packages,
+        text: spec.text(),
+        expanded: &expanded,
+        source_header: &source_header,
+    };
     let Some((length, space)) = answer.split_first_chunk_mut::<8>() else { return BROKEN };
     match spec_wire::encode_into(&parsed, space) {
         Some(used) => {

@@ -28,6 +28,8 @@ pub struct Setup {
     pub source_format: String,
     /// What is asked of each binary package.
     pub package_format: String,
+    /// A text that is expanded when a spec has been parsed, under the macros that it leaves.
+    pub expression: String,
     /// How many specs are parsed at once.
     pub parallel: u32,
     /// What one parse may cost.
@@ -139,6 +141,9 @@ pub struct Parsed<'a> {
     /// The spec's text with macros expanded and conditions decided.
     #[serde(borrow, with = "serde_bytes")]
     pub text: &'a [u8],
+    /// [`Setup::expression`], expanded.
+    #[serde(borrow, with = "serde_bytes")]
+    pub expanded: &'a [u8],
     /// The source package's header in rpm's exported form; empty where it was not asked for.
     #[serde(borrow, with = "serde_bytes")]
     pub source_header: &'a [u8],

@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rebuild::trigger::{
+    FILES_MACRO, PACKAGES_MACRO, TriggerSyntaxError, parse_file_triggers, parse_triggers,
+};
 use rpm_model::{
     Dependency, Evr, Nevra, Requirement, RequirementKind, SourceKind, SourceUse, SpecData, SpecPackage,
-    SpecSource,
+    SpecSource, SpecTriggers,
 };
 
 use crate::engine::SpecInput;
-use crate::failure::FailureKind;
+use crate::failure::{FailureKind, TriggerPlace};
 use crate::file_sections::file_sections;
 use crate::query::{self, Record};
 use crate::text;
@@ -21,6 +24,8 @@ pub(crate) struct Answers<'a> {
     pub(crate) packages: &'a [u8],
     /// The expanded text without `%check`.
     pub(crate) text: &'a [u8],
+    /// Answer to [`query::TRIGGERS`] without `%check`.
+    pub(crate) triggers: &'a [u8],
     /// Source answer and text under `with_check 1`, where the spec may differ there.
     pub(crate) with_check: Option<(&'a [u8], &'a [u8])>,
 }
@@ -59,8 +64,23 @@ pub(crate) fn spec_data(input: &SpecInput, answers: &Answers<'_>) -> Result<Spec
         license: license.to_owned(),
         has_check: facts.has_check,
         generates_build_requires: facts.generates_build_requires,
+        triggers: triggers(answers.triggers)?,
         ..SpecData::new(&input.name, input.path.display().to_string(), nevra(&source.scalars, "src")?)
     })
+}
+
+/// Returns the triggers, which must be well-formed.
+fn triggers(answer: &[u8]) -> Result<SpecTriggers, FailureKind> {
+    let triggers = query::triggers(answer)?;
+    let malformed = |name: &str, value: &str, error: TriggerSyntaxError| FailureKind::Trigger {
+        name: name.to_owned(),
+        value: value.to_owned(),
+        place: TriggerPlace::Value { line: error.line, column: error.column },
+        message: error.to_string(),
+    };
+    parse_triggers(&triggers.packages).map_err(|error| malformed(PACKAGES_MACRO, &triggers.packages, error))?;
+    parse_file_triggers(&triggers.files).map_err(|error| malformed(FILES_MACRO, &triggers.files, error))?;
+    Ok(triggers)
 }
 
 fn source_record(answer: &[u8]) -> Result<Record<'_>, FailureKind> {
@@ -241,7 +261,12 @@ mod tests {
     const TEXT: &str = "Source0: http://h/z-1.2.tgz\nSource4: z.pc\nPatch: fix.patch\nSource9: gone\n%check\n\
         %files -f z.lang\n%attr(755,root,root) /usr/bin/z\n%files devel\n%dir /usr/include/z\n%exclude /usr/x\n";
 
-    fn read(source: &str, packages: &str, with_check: Option<(&str, &str)>) -> Result<SpecData, FailureKind> {
+    fn read_with_triggers(
+        source: &str,
+        packages: &str,
+        with_check: Option<(&str, &str)>,
+        triggers: &[u8],
+    ) -> Result<SpecData, FailureKind> {
         let input = SpecInput {
             name: "zlib".to_owned(),
             path: PathBuf::from("SPECS/zlib/zlib.spec"),
@@ -251,9 +276,14 @@ mod tests {
             source: source.as_bytes(),
             packages: packages.as_bytes(),
             text: TEXT.as_bytes(),
+            triggers,
             with_check: with_check.map(|(answer, text)| (answer.as_bytes(), text.as_bytes())),
         };
         spec_data(&input, &answers)
+    }
+
+    fn read(source: &str, packages: &str, with_check: Option<(&str, &str)>) -> Result<SpecData, FailureKind> {
+        read_with_triggers(source, packages, with_check, b"")
     }
 
     fn texts<T: ToString>(items: &[T]) -> Vec<String> {
@@ -293,6 +323,18 @@ mod tests {
         let licenses: Vec<Option<&str>> = data.packages.iter().map(|p| p.license.as_deref()).collect();
         assert_eq!(licenses, [None, Some("GPL")]);
         assert_eq!(data.packages[1].summary, "Headers");
+    }
+
+    #[test]
+    fn triggers_arrive_or_are_refused() {
+        let read = |triggers: &str| read_with_triggers(SOURCE, PACKAGES, None, triggers.as_bytes());
+        let data = read("\x1dlua > minor\x1econf/*\x1e").unwrap();
+        assert_eq!((data.triggers.packages.as_str(), data.triggers.files.as_str()), ("lua > minor", "conf/*"));
+        assert!(read("\x1d\x1e\x1e").unwrap().triggers.is_empty());
+        for (triggers, name, column) in [("\x1dlua > x\x1e\x1e", PACKAGES_MACRO, 7), ("\x1d\x1e/a\x1e", FILES_MACRO, 1)] {
+            let Err(FailureKind::Trigger { name: told, place, .. }) = read(triggers) else { panic!("{triggers}") };
+            assert_eq!((told.as_str(), place), (name, TriggerPlace::Value { line: 1, column }));
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ const DRIVER: &str = include_str!("driver.sh");
 /// More specs than this in one run would only delay the first result after a breakdown.
 const MAXIMUM_SPECS_PER_RUN: usize = 64;
 /// The most questions that one spec needs.
-const QUESTIONS: u64 = 5;
+const QUESTIONS: u64 = 6;
 
 /// What one spec may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,9 +78,10 @@ impl<R: Runner> CommandEngine<R> {
     ) -> Result<Vec<Result<ParsedSpec, SpecFailure>>, EngineError> {
         let mut results: Vec<Option<Result<ParsedSpec, SpecFailure>>> = specs.iter().map(|_| None).collect();
         let mut jobs = Vec::new();
+        let triggers_everywhere = options_name_triggers(options);
         for (index, input) in specs.iter().enumerate() {
             match Job::new(index, input, options, self.limits.spec_bytes) {
-                Ok(job) => jobs.push(job),
+                Ok(job) => jobs.push(Job { triggers: job.triggers || triggers_everywhere, ..job }),
                 Err(kind) => results[index] = Some(Err(failure(input, kind))),
             }
         }
@@ -193,6 +194,12 @@ impl<R: Runner> CommandEngine<R> {
             let file = release::macro_file(&job.release);
             write(&query.join(format!("release-{}", job.input.name)), file.as_bytes())?;
         }
+        for job in jobs.iter().filter(|job| job.triggers) {
+            let path = &job.input.path;
+            let mut spec = fs::read(path).map_err(|source| EngineError::io("read", path, source))?;
+            spec.extend(format!("\n%{{echo:{}}}\n", query::TRIGGERS).bytes());
+            write(&query.join(format!("triggers-{}.spec", job.input.name)), &spec)?;
+        }
         write(&query.join("driver.sh"), DRIVER.as_bytes())?;
         write(&query.join("jobs"), jobs.iter().map(|job| line(job)).collect::<String>().as_bytes())?;
         write(&query.join("arguments"), &nul_separated(&arguments))?;
@@ -218,19 +225,21 @@ impl<R: Runner> CommandEngine<R> {
         answers: &Path,
         root: &str,
     ) -> Result<Option<Result<ParsedSpec, SpecFailure>>, EngineError> {
-        let mut outputs: Vec<Vec<u8>> = Vec::new();
+        let mut outputs: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
         for question in questions(job) {
             let Some(answer) = Answer::load(answers, &job.input.name, question)? else { return Ok(None) };
             if answer.status != 0 {
                 return self.refused(job, &answer, root).map(|failure| Some(Err(failure)));
             }
-            outputs.push(answer.stdout);
+            outputs.insert(question, answer.stdout);
         }
+        let output = |question: &str| outputs.get(question).map(Vec::as_slice);
         let answers = Answers {
-            source: &outputs[0],
-            packages: &outputs[1],
-            text: &outputs[2],
-            with_check: outputs.get(3).zip(outputs.get(4)).map(|(a, b)| (a.as_slice(), b.as_slice())),
+            source: output("source").unwrap_or_default(),
+            packages: output("packages").unwrap_or_default(),
+            text: output("text").unwrap_or_default(),
+            triggers: output("triggers").unwrap_or_default(),
+            with_check: output("check-source").zip(output("check-text")),
         };
         let parsed =
             assemble::spec_data(job.input, &answers).map(|data| ParsedSpec { data, source_headers: None });
@@ -291,13 +300,24 @@ fn stage_all<'a, 'j>(
 
 /// Returns a spec's line of the driver's job list.
 fn line(job: &Job<'_>) -> String {
-    format!("{} {}\n", job.input.name, if job.check { "check" } else { "plain" })
+    let word = |asked: bool, word: &'static str| if asked { word } else { "-" };
+    format!("{} {} {}\n", job.input.name, word(job.check, "check"), word(job.triggers, "triggers"))
 }
 
 /// Returns the questions that the driver puts for a spec, in its order.
-fn questions(job: &Job<'_>) -> &'static [&'static str] {
-    let all = &["source", "packages", "text", "check-source", "check-text"];
-    if job.check { all } else { &all[..3] }
+fn questions(job: &Job<'_>) -> impl Iterator<Item = &'static str> {
+    let check = if job.check { &["check-source", "check-text"][..] } else { &[] };
+    let triggers = job.triggers.then_some("triggers");
+    ["source", "packages", "text"].into_iter().chain(check.iter().copied()).chain(triggers)
+}
+
+/// Returns whether something that all specs see may define trigger macros; a file that cannot be read is told
+/// where it is handed to rpm.
+fn options_name_triggers(options: &ReadOptions) -> bool {
+    let names = |text: &[u8]| memchr::memmem::find(text, query::TRIGGER_MACROS.as_bytes()).is_some();
+    let texts = options.defines.iter().flat_map(|(name, body)| [name, body]);
+    let mut files = options.macro_files.iter().filter_map(|path| fs::read(path).ok());
+    texts.into_iter().any(|text| names(text.as_bytes())) || files.any(|text| names(&text))
 }
 
 type Answered<'a> = (Job<'a>, Option<Result<ParsedSpec, SpecFailure>>);

@@ -19,20 +19,25 @@ ask() {
     timeout --kill-after=1 "$seconds" rpmspec "${common[@]}" "${load[@]}" \
         --define "_topdir $root/build" \
         --define "_sourcedir $root/build/SOURCES/$1" --define "_specdir $root/build/SPECS/$1" \
-        "${@:3}" "$root/build/SPECS/$1/$1.spec" </dev/null >"$answer.out" 2>"$answer.err"
+        "${@:3}" </dev/null >"$answer.out" 2>"$answer.err"
     local status=$?
     echo "$status" >"$answer.status"
     return "$status"
 }
 
-while read -r name check; do
+while read -r name check triggers; do
     # Relative %include lines are relative to the spec, as with rpmbuild.
     cd "$root/build/SPECS/$name" || continue
-    ask "$name" source --define 'with_check 0' -q --srpm --queryformat "$source_format" || continue
-    ask "$name" packages --define 'with_check 0' -q --builtrpms --queryformat "$packages_format" || continue
-    ask "$name" text --define 'with_check 0' --parse || continue
+    spec=$root/build/SPECS/$name/$name.spec
+    ask "$name" source --define 'with_check 0' -q --srpm --queryformat "$source_format" "$spec" || continue
+    ask "$name" packages --define 'with_check 0' -q --builtrpms --queryformat "$packages_format" "$spec" || continue
+    ask "$name" text --define 'with_check 0' --parse "$spec" || continue
     if [ "$check" = check ]; then
-        ask "$name" check-source --define 'with_check 1' -q --srpm --queryformat "$source_format" || continue
-        ask "$name" check-text --define 'with_check 1' --parse || continue
+        ask "$name" check-source --define 'with_check 1' -q --srpm --queryformat "$source_format" "$spec" || continue
+        ask "$name" check-text --define 'with_check 1' --parse "$spec" || continue
+    fi
+    # rpmspec tells no macro's value; a line at the end of a copy prints it.
+    if [ "$triggers" = triggers ]; then
+        ask "$name" triggers --define 'with_check 0' -q --srpm --queryformat '' "$query/triggers-$name.spec" || continue
     fi
 done <"$query/jobs"

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use rebuild::trigger::{DefinitionPlace, locate_definition};
 use rpm_model::BadSpec;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,17 @@ pub enum FailureKind {
         /// The text and what is wrong with it.
         message: String,
     },
+    /// A trigger macro is malformed.
+    Trigger {
+        /// The macro.
+        name: String,
+        /// Its expanded value.
+        value: String,
+        /// Where.
+        place: TriggerPlace,
+        /// What is wrong, and what is accepted.
+        message: String,
+    },
     /// The spec file cannot be read.
     Unreadable {
         /// The system's words.
@@ -63,10 +75,67 @@ pub enum FailureKind {
     },
 }
 
+/// Where something is wrong with a trigger macro; lines and columns are counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TriggerPlace {
+    /// In the spec.
+    Spec {
+        /// The line.
+        line: usize,
+        /// The column, in characters.
+        column: usize,
+    },
+    /// In the expanded value of the macro that this line defines.
+    Definition {
+        /// The line of the definition in the spec.
+        line: usize,
+        /// The column in the value, in characters.
+        column: usize,
+    },
+    /// In the expanded value, of which the spec does not show where it comes from.
+    Value {
+        /// The line in the value.
+        line: usize,
+        /// The column, in characters.
+        column: usize,
+    },
+}
+
+impl TriggerPlace {
+    /// Returns the line in the spec.
+    fn spec_line(self) -> Option<u32> {
+        match self {
+            Self::Spec { line, .. } | Self::Definition { line, .. } => u32::try_from(line).ok(),
+            Self::Value { .. } => None,
+        }
+    }
+}
+
 impl FailureKind {
+    /// Returns the failure with its place in the spec, as far as this text of it shows one.
+    pub(crate) fn located(self, spec: &str) -> Self {
+        let Self::Trigger { name, value, place: TriggerPlace::Value { line, column }, message } = self else {
+            return self;
+        };
+        let place = match locate_definition(spec, &name, &value, line, column) {
+            Some(DefinitionPlace { line, column: Some(column) }) => TriggerPlace::Spec { line, column },
+            Some(DefinitionPlace { line, column: None }) => TriggerPlace::Definition { line, column },
+            None => TriggerPlace::Value { line, column },
+        };
+        Self::Trigger { name, value, place, message }
+    }
+
     /// Returns whether the same spec fails in the same way again, so that the failure may be remembered.
     pub fn is_lasting(&self) -> bool {
-        matches!(self, Self::Rejected | Self::BadName | Self::NotUtf8 { .. } | Self::Malformed { .. })
+        matches!(
+            self,
+            Self::Rejected
+                | Self::BadName
+                | Self::NotUtf8 { .. }
+                | Self::Malformed { .. }
+                | Self::Trigger { .. }
+        )
     }
 }
 
@@ -85,6 +154,15 @@ impl fmt::Display for FailureKind {
             }
             Self::NotUtf8 { field } => write!(f, "{field} is not UTF-8"),
             Self::Malformed { field, message } => write!(f, "{field}: {message}"),
+            Self::Trigger { name, value, place, message } => match place {
+                TriggerPlace::Spec { column, .. } => write!(f, "column {column}: `%{name}`: {message}"),
+                TriggerPlace::Definition { column, .. } => {
+                    write!(f, "`%{name}`, which expands to `{value}`, column {column}: {message}")
+                }
+                TriggerPlace::Value { line, column } => {
+                    write!(f, "`%{name}`, which expands to `{value}`, line {line} column {column}: {message}")
+                }
+            },
             Self::Unreadable { message } => write!(f, "cannot be read: {message}"),
             Self::Crashed { how } => write!(f, "rpm died while parsing: {how}"),
         }
@@ -119,7 +197,12 @@ impl fmt::Display for Diagnostic {
 impl SpecFailure {
     /// Returns the failure in one line: file, place, rpm's first message.
     pub fn summary(&self) -> String {
-        let place = self.spec_path.display();
+        let mut place = self.spec_path.display().to_string();
+        if let FailureKind::Trigger { place: in_macro, .. } = &self.kind
+            && let Some(line) = in_macro.spec_line()
+        {
+            place = format!("{place}:{line}");
+        }
         match self.diagnostics.first() {
             Some(first) if self.kind == FailureKind::Rejected => format!("{place}: {first}"),
             Some(first) => format!("{place}: {} ({first})", self.kind),
@@ -130,7 +213,10 @@ impl SpecFailure {
 
 impl From<SpecFailure> for BadSpec {
     fn from(failure: SpecFailure) -> Self {
-        let line = failure.diagnostics.iter().find(|d| d.file.is_none()).and_then(|d| d.line);
+        let line = match &failure.kind {
+            FailureKind::Trigger { place, .. } => place.spec_line(),
+            _ => failure.diagnostics.iter().find(|d| d.file.is_none()).and_then(|d| d.line),
+        };
         let mut words: Vec<String> = Vec::new();
         if failure.kind != FailureKind::Rejected || failure.diagnostics.is_empty() {
             words.push(failure.kind.to_string());
@@ -152,6 +238,30 @@ impl From<SpecFailure> for BadSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_malformed_trigger_has_its_place_in_the_spec() {
+        let spec = "Name: x\n%global _mkpkg_depends lua > nonsense\n";
+        let failure = |value: &str, column| SpecFailure {
+            name: "x".to_owned(),
+            spec_path: PathBuf::from("SPECS/x/x.spec"),
+            kind: FailureKind::Trigger {
+                name: "_mkpkg_depends".to_owned(),
+                value: value.to_owned(),
+                place: TriggerPlace::Value { line: 1, column },
+                message: "expected a level".to_owned(),
+            }
+            .located(spec),
+            diagnostics: Vec::new(),
+        };
+        let exact = failure("lua > nonsense", 7);
+        assert_eq!(exact.summary(), "SPECS/x/x.spec:2: column 31: `%_mkpkg_depends`: expected a level");
+        assert_eq!(BadSpec::from(exact.clone()).to_string(), exact.summary());
+        assert_eq!(
+            failure("lua > made", 7).summary(),
+            "SPECS/x/x.spec:2: `%_mkpkg_depends`, which expands to `lua > made`, column 7: expected a level"
+        );
+    }
 
     #[test]
     fn a_bad_spec_keeps_every_message_and_the_first_line_number() {

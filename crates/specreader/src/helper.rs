@@ -295,6 +295,7 @@ impl<L: Launcher> Reader<'_, L> {
                 output_bytes: self.limits.output_bytes,
                 words_bytes: WORDS,
             },
+            expression: query::TRIGGERS.to_owned(),
             withheld: BUILD.to_owned(),
         })
     }
@@ -370,6 +371,7 @@ impl<L: Launcher> Reader<'_, L> {
             source: plain.source,
             packages: plain.packages,
             text: plain.text,
+            triggers: plain.expanded,
             with_check: with_check.map(|parsed| (parsed.source, parsed.text)),
         };
         let data = assemble::spec_data(job.input, &answers).map_err(|kind| failure(job.input, kind))?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::engine::{ReadOptions, SpecInput};
 use crate::failure::{FailureKind, SpecFailure};
-use crate::{text, visible};
+use crate::{query, text, visible};
 
 /// One spec that a run is asked about.
 #[derive(Clone)]
@@ -21,6 +21,8 @@ pub(crate) struct Job<'a> {
     pub(crate) check: bool,
     /// Whether its text shows a way to read other files.
     pub(crate) reads_files: bool,
+    /// Whether its own text may define trigger macros.
+    pub(crate) triggers: bool,
     /// The release macros that it sees, `name body` each.
     pub(crate) release: Vec<String>,
 }
@@ -47,7 +49,9 @@ impl<'a> Job<'a> {
         let check = text::asks_for_check(&String::from_utf8_lossy(&text));
         let reads_files = visible::can_read_files(&text);
         let release = options.release_macros.definitions_for(&text);
-        Ok(Self { index, input, spec_dir, check, reads_files, release })
+        let triggers =
+            reads_files || memchr::memmem::find(&text, query::TRIGGER_MACROS.as_bytes()).is_some();
+        Ok(Self { index, input, spec_dir, check, reads_files, triggers, release })
     }
 
     /// Copies the spec and what its macros can see below `scratch`; returns the files that are too large to be
@@ -69,6 +73,13 @@ impl<'a> Job<'a> {
 
 /// Returns a failure of a spec about which rpm has said nothing.
 pub(crate) fn failure(input: &SpecInput, kind: FailureKind) -> SpecFailure {
+    let kind = match kind {
+        // The one failure that does not come with rpm's own word of the place.
+        kind @ FailureKind::Trigger { .. } => {
+            kind.located(&String::from_utf8_lossy(&fs::read(&input.path).unwrap_or_default()))
+        }
+        kind => kind,
+    };
     SpecFailure { name: input.name.clone(), spec_path: input.path.clone(), kind, diagnostics: Vec::new() }
 }
 

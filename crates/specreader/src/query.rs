@@ -4,6 +4,8 @@
 //! (0x1d), fields are separated by RS (0x1e), list items end with US (0x1f): no dependency, version or file
 //! name may contain these, so the form is unambiguous, and a wrong number of fields is noticed.
 
+use rpm_model::SpecTriggers;
+
 use crate::failure::FailureKind;
 
 const RECORD_END: char = '\u{1d}';
@@ -56,6 +58,31 @@ pub(crate) const PACKAGES: Query = Query {
         "LICENSE",
     ],
 };
+
+/// What is expanded when a spec has been parsed: its trigger macros, each ended by RS, after a GS. Whatever a spec
+/// itself prints comes before.
+pub(crate) const TRIGGERS: &str = "\u{1d}%{?_mkpkg_depends}\u{1e}%{?_mkpkg_depends_files}\u{1e}";
+
+/// The macros of [`TRIGGERS`] begin like this.
+pub(crate) const TRIGGER_MACROS: &str = "_mkpkg_depends";
+
+/// Takes the answer to [`TRIGGERS`] apart; an empty one says that there are none.
+pub(crate) fn triggers(answer: &[u8]) -> Result<SpecTriggers, FailureKind> {
+    let malformed = || FailureKind::Malformed {
+        field: "the trigger macros".to_owned(),
+        message: "a value contains a control character".to_owned(),
+    };
+    let not_utf8 = |_| FailureKind::NotUtf8 { field: format!("%{TRIGGER_MACROS}") };
+    let text = std::str::from_utf8(answer).map_err(not_utf8)?;
+    let Some((_, fields)) = text.rsplit_once(RECORD_END) else { return Ok(SpecTriggers::default()) };
+    let mut fields = fields.split(FIELD_SEPARATOR);
+    match (fields.next(), fields.next(), fields.next(), fields.next()) {
+        (Some(packages), Some(files), Some(_), None) => {
+            Ok(SpecTriggers { packages: packages.trim().to_owned(), files: files.trim().to_owned() })
+        }
+        _ => Err(malformed()),
+    }
+}
 
 /// One record of an answer; fields stand in the order of the query.
 #[derive(Debug, PartialEq, Eq)]
@@ -145,6 +172,17 @@ mod tests {
     fn the_field_that_is_not_utf8_is_named() {
         let answer = b"ok\x1e\x1e\x1dzlib\x1ea\xe9\x1f\x1e\x1d";
         assert_eq!(SMALL.records(answer), Err(FailureKind::NotUtf8 { field: "REQUIRENEVRS".to_owned() }));
+    }
+
+    #[test]
+    fn triggers_come_after_all_that_a_spec_prints() {
+        let read = |text: &str| triggers(text.as_bytes());
+        let some = SpecTriggers { packages: "lua > minor".to_owned(), files: "a\nb".to_owned() };
+        assert_eq!(read("hello\n\u{1d}old\u{1e}\u{1e}\n\u{1d}lua > minor \u{1e}a\nb\u{1e}\n"), Ok(some));
+        assert_eq!(read("\u{1d}\u{1e}\u{1e}"), Ok(SpecTriggers::default()));
+        assert_eq!(read(""), Ok(SpecTriggers::default()));
+        assert!(matches!(read("\u{1d}a\u{1e}b\u{1e}c\u{1e}"), Err(FailureKind::Malformed { .. })));
+        assert!(matches!(triggers(b"\x1d\xe9\x1e\x1e"), Err(FailureKind::NotUtf8 { .. })));
     }
 
     proptest! {

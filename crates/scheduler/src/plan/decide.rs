@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use grapher::{Cause, OwnCause, Place, RootCause, TreeReport, UnresolvedReason, root_causes};
 use rebuild::{PresentFacts, PublishedState, build_reasons, first_build_reasons};
-use rpm_model::{BuildReason, BuildRecord, ContentDigest, Dependency, Nevra, Requirement};
+use rpm_model::{BuildReason, BuildRecord, ContentDigest, Dependency, Nevra, Requirement, SeenPackage};
 
 use super::time::{Timed, times};
 use super::{Estimates, LocalCause, PlanCause, PlanDocument, PlannedAction, PlannedPackage, SourcesState};
@@ -288,6 +288,7 @@ impl PlanInput<'_> {
             requested,
             policy: task.policy,
             build_requires: task.spec.requirements(task.run_check),
+            triggers: &task.triggers,
         };
         let reasons: Vec<BuildReason> = build_reasons(Some(record), &present, state);
         if reasons.is_empty() { PlannedAction::UpToDate } else { PlannedAction::Build { reasons, sources } }
@@ -317,5 +318,9 @@ impl PublishedState for Returning<'_> {
 
     fn package(&self, name: &str) -> Option<(&Nevra, &ContentDigest)> {
         self.state.package(name)
+    }
+
+    fn trigger_target(&self, name: &str) -> Option<SeenPackage> {
+        self.state.trigger_target(name)
     }
 }

@@ -1,0 +1,107 @@
+//! Triggers of specs, with what they stand for now.
+//!
+//! What it is: the step from a spec's stated triggers to [`TriggerFacts`], with the watched files read from beside
+//! the spec, and the remarks on triggers that cannot be told. What it is not: it compares nothing; `rebuild` does.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rebuild::PublishedState;
+use rebuild::trigger::{
+    FILES_MACRO, FilePattern, PACKAGES_MACRO, TriggerFacts, TriggerSyntaxError, Verdict, evaluate,
+    parse_file_triggers, parse_triggers,
+};
+use rpm_model::{BuildRecord, ContentDigest, SpecData};
+use walkdir::WalkDir;
+
+use crate::task::PackageTask;
+
+/// Why the triggers of a spec cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum TriggerError {
+    /// They are malformed. Reading the spec finds that out; only packages data from elsewhere can still have it.
+    #[error("{spec}: `%{name}`, line {} column {} of its value: {source}", source.line, source.column)]
+    Syntax {
+        /// The spec file.
+        spec: String,
+        /// The macro.
+        name: &'static str,
+        /// Where, and what is accepted.
+        source: TriggerSyntaxError,
+    },
+    /// A watched file cannot be read.
+    #[error("cannot read `{path}`, which `%{FILES_MACRO}` in {spec} watches")]
+    File {
+        /// The spec file.
+        spec: String,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Returns a spec's triggers with what they stand for now; reads the files that they watch.
+pub(crate) fn trigger_facts(spec: &SpecData, state: &dyn PublishedState) -> Result<TriggerFacts, TriggerError> {
+    if spec.triggers.is_empty() {
+        return Ok(TriggerFacts::default());
+    }
+    let syntax = |name| {
+        move |source| TriggerError::Syntax { spec: spec.spec_path.clone(), name, source }
+    };
+    let packages = parse_triggers(&spec.triggers.packages).map_err(syntax(PACKAGES_MACRO))?;
+    let patterns = parse_file_triggers(&spec.triggers.files).map_err(syntax(FILES_MACRO))?;
+    let directory = Path::new(&spec.spec_path).parent().filter(|path| !path.as_os_str().is_empty());
+    let files = if patterns.is_empty() {
+        BTreeMap::new()
+    } else {
+        watched_files(directory.unwrap_or(Path::new(".")), &patterns).map_err(|(path, source)| {
+            TriggerError::File { spec: spec.spec_path.clone(), path, source }
+        })?
+    };
+    Ok(TriggerFacts::new(packages, &patterns, &files, state))
+}
+
+/// Returns the files below a directory that a pattern names, with their content. Links to files count as what
+/// they point to; links to directories are not followed, for they may lead out of the tree or in circles.
+fn watched_files(
+    directory: &Path,
+    patterns: &[FilePattern],
+) -> Result<BTreeMap<String, ContentDigest>, (PathBuf, io::Error)> {
+    let mut files = BTreeMap::new();
+    for entry in WalkDir::new(directory).min_depth(1) {
+        let entry = entry.map_err(|error| {
+            let path = error.path().unwrap_or(directory).to_owned();
+            (path, error.into())
+        })?;
+        let path = entry.path();
+        let name = path.strip_prefix(directory).unwrap_or(path).to_string_lossy();
+        if !patterns.iter().any(|pattern| pattern.matches(&name)) || !path.is_file() {
+            continue;
+        }
+        let content = file_index::hash_file(path).map_err(|error| (path.to_owned(), error))?;
+        files.insert(name.into_owned(), content);
+    }
+    Ok(files)
+}
+
+/// Returns a remark on each trigger that cannot be told, sorted. It hides no trigger that fires.
+pub(crate) fn unknown_triggers(
+    tasks: &BTreeMap<String, PackageTask>,
+    records: &BTreeMap<String, BuildRecord>,
+    state: &dyn PublishedState,
+) -> Vec<String> {
+    let with_triggers = tasks.iter().filter(|(_, task)| !task.triggers.is_empty());
+    let of_spec = |(spec, task): (&String, &PackageTask)| {
+        let record = records.get(spec)?;
+        let remark = |evaluated: rebuild::trigger::Evaluated| match evaluated.verdict {
+            Verdict::Unknown(reason) => {
+                Some(format!("{spec}: trigger `{}` is unknown: {reason}", evaluated.trigger))
+            }
+            Verdict::Fires(_) | Verdict::Quiet => None,
+        };
+        Some(evaluate(record, &task.triggers, state).into_iter().filter_map(remark).collect::<Vec<_>>())
+    };
+    with_triggers.filter_map(of_spec).flatten().collect()
+}
