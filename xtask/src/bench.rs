@@ -30,6 +30,8 @@ pub(crate) enum Benchmark {
     AzurePackages,
     /// Graphs of the Azure Linux tree (AZURE_TREE) and of made-up trees of growing size
     Graph,
+    /// The order of the Azure Linux tree's builds (AZURE_TREE) beside other orders, and what ordering costs
+    Schedule,
 }
 
 /// Runs a benchmark with its own options and returns its exit code.

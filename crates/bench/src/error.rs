@@ -55,6 +55,9 @@ pub(crate) enum BenchError {
     /// dnf did not read the repository that was written for it.
     #[error("dnf knows {known} packages of {expected}")]
     DnfKnows { known: usize, expected: usize },
+    /// A made-up run did not come to its end.
+    #[error("only {ended} of {jobs} jobs were handed out")]
+    Unfinished { ended: usize, jobs: usize },
     /// Too few build roots can be solved for a figure.
     #[error("only {count} of {solvable} build roots are small enough beside a core of {core} packages")]
     FewJobs { count: usize, solvable: usize, core: usize },

@@ -4,7 +4,7 @@
 //! `dnf install` and rpmbuild in a chroot; `kills` kills workers and looks for what they leave; `reproducible` builds all of `SPECS` twice under different
 //! circumstances and compares every package; `specs` reads a whole distribution beside `rpmspec`, or compares what
 //! both say; `noop` times finding that nothing changed; `graph` draws the graph of a distribution and of made-up trees of
-//! growing size; `repository` opens a large one; `solver` solves build roots beside dnf, or compares what both answer.
+//! growing size; `schedule` plays the order of its builds; `repository` opens a large one; `solver` solves build roots beside dnf, or compares what both answer.
 //! Each prints a table and writes `target/bench/NAME.json`. What
 //! it is not: a test. A goal that is not met is told and is no failure; packages that differ are.
 
@@ -19,6 +19,7 @@ mod noop;
 mod pack;
 mod repository;
 mod reproducible;
+mod schedule;
 mod solver;
 mod specs;
 mod tree;
@@ -144,12 +145,26 @@ enum Benchmark {
         #[command(flatten)]
         graph: graph::GraphArguments,
     },
+    /// The order of the Azure Linux tree's builds with made-up durations, beside other orders; and what ordering costs
+    ///
+    /// The tree's packages.json is made from a checkout (--azure-tree or AZURE_TREE), or taken from --packages. Its graph
+    /// is played with 2, 16, 64 and 256 workers; the time is compared with what no order can beat, with any order (the
+    /// Azure toolkit's) and with first come, first served. Then 30,000 made-up jobs are handed out.
+    Schedule {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        schedule: schedule::ScheduleArguments,
+    },
     /// Reads specs once; what the other benchmarks start and watch
     #[command(hide = true)]
     Read(specs::reading::ReadArguments),
     /// Draws one graph; what the benchmark of graphs starts and watches
     #[command(hide = true)]
     Draw(graph::drawing::DrawArguments),
+    /// Plays a made-up run; what the benchmark of schedules starts and watches
+    #[command(hide = true)]
+    Play(schedule::cost::PlayArguments),
 }
 
 #[derive(Debug, Args)]
@@ -197,6 +212,12 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         Benchmark::Graph { common, graph } => at(common, "graph", |place| graph::run(place, graph, reporter)),
         Benchmark::Draw(arguments) => {
             graph::drawing::run(arguments).map(|()| ExitStatus::Done).map_err(failure)
+        }
+        Benchmark::Schedule { common, schedule } => {
+            at(common, "schedule", |place| schedule::run(place, schedule, reporter))
+        }
+        Benchmark::Play(arguments) => {
+            schedule::cost::run(arguments).map(|()| ExitStatus::Done).map_err(failure)
         }
         Benchmark::Read(arguments) => {
             specs::reading::run(arguments).map(|()| ExitStatus::Done).map_err(failure)

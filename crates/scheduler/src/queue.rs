@@ -519,5 +519,5 @@ impl Queue {
 /// Returns seconds in microseconds; what is no duration is none.
 pub(crate) fn microseconds(seconds: f64) -> u64 {
     // A cast of a float ends at the bounds, and is 0 for what is no number.
-    (seconds * 1e6) as u64
+    (seconds * 1e6).round() as u64
 }

@@ -65,6 +65,11 @@ impl DrawArguments {
         Self { toolchain: Some(toolchain.to_owned()), core: core.map(Path::to_owned), ..self }
     }
 
+    /// Returns them without those lists.
+    pub(crate) fn without_toolchain(self) -> Self {
+        Self { toolchain: None, core: None, ..self }
+    }
+
     /// Returns them with the requirements of `%check`.
     pub(crate) fn with_check(self) -> Self {
         Self { run_check: true, ..self }
@@ -120,6 +125,21 @@ pub(crate) fn run(arguments: &DrawArguments) -> Result<(), BenchError> {
     let line =
         serde_json::to_string(&drawing).map_err(|error| BenchError::io("print", output)(error.into()))?;
     writeln!(std::io::stdout(), "{line}").map_err(BenchError::io("write", output))
+}
+
+/// Returns the graph.
+pub(crate) fn draw(arguments: &DrawArguments) -> Result<DependencyGraph, BenchError> {
+    let document = read(&arguments.packages)?;
+    let toolchain = names(arguments.toolchain.as_deref())?;
+    let core = names(arguments.core.as_deref())?;
+    let external = existing(&document, &toolchain, &core);
+    let run_check = arguments.run_check;
+    Ok(DependencyGraph::new(&GraphInput {
+        document: &document,
+        external: &external,
+        recorded: &[],
+        run_check,
+    }))
 }
 
 fn read(path: &Path) -> Result<PackagesDocument, BenchError> {
@@ -244,7 +264,7 @@ fn described(input: &GraphInput<'_>, graph: &DependencyGraph) -> Vec<(String, us
 }
 
 /// Returns the most memory that this process had resident so far.
-fn peak_mib() -> Result<f64, BenchError> {
+pub(crate) fn peak_mib() -> Result<f64, BenchError> {
     let path = Path::new("/proc/self/status");
     let text = fs::read_to_string(path).map_err(BenchError::io("read", path))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));

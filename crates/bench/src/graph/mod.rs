@@ -98,18 +98,10 @@ fn azure_trees(
     arguments: &GraphArguments,
     reporter: &dyn Reporter,
 ) -> Result<Vec<(String, DrawArguments)>, BenchError> {
-    let tree = azure::AzureTree::open(arguments.azure_tree.as_deref())?;
-    let packages = match &arguments.packages {
-        Some(file) => file.clone(),
-        None => {
-            let document = azure::packages::document(place, Some(tree.root()), reporter)?;
-            write_document(&document, &place.scratch.join("azure.json"))?
-        }
-    };
-    let [toolchain, core] = MANIFESTS.map(|manifest| tree.file(manifest));
+    let (tree, packages) = (arguments.azure_tree.as_deref(), arguments.packages.as_deref());
+    let complete = with_toolchain(place, tree, packages, reporter)?;
+    let plain = complete.clone().without_toolchain();
     let report = |name: &str| place.figures.with_file_name(format!("graph-{name}.txt"));
-    let plain = DrawArguments::new(&packages);
-    let complete = plain.clone().with_toolchain(&toolchain, Some(&core));
     Ok(vec![
         ("azure".to_owned(), plain.with_report(report("azure"))),
         ("azure_with_toolchain".to_owned(), complete.clone().with_report(report("azure-with-toolchain"))),
@@ -118,6 +110,26 @@ fn azure_trees(
             complete.with_check().with_report(report("azure-with-toolchain-and-check")),
         ),
     ])
+}
+
+/// Returns the Azure tree with its toolchain, from a checkout and from its `packages.json`, which is made where there is
+/// none.
+pub(crate) fn with_toolchain(
+    place: &Place,
+    tree: Option<&Path>,
+    packages: Option<&Path>,
+    reporter: &dyn Reporter,
+) -> Result<DrawArguments, BenchError> {
+    let tree = azure::AzureTree::open(tree)?;
+    let packages = match packages {
+        Some(file) => file.to_owned(),
+        None => {
+            let document = azure::packages::document(place, Some(tree.root()), reporter)?;
+            write_document(&document, &place.scratch.join("azure.json"))?
+        }
+    };
+    let [toolchain, core] = MANIFESTS.map(|manifest| tree.file(manifest));
+    Ok(DrawArguments::new(&packages).with_toolchain(&toolchain, Some(&core)))
 }
 
 /// Writes a made-up tree and its toolchain's list.
