@@ -119,7 +119,31 @@ pub enum FailureClass {
     InfrastructureFailure,
 }
 
+/// What can be done about a failure without anybody looking at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Nothing: it would fail again.
+    Mend,
+    /// The same once more, perhaps elsewhere.
+    TryAgain,
+    /// Once more with more memory, where that was asked for.
+    TryWithMoreMemory,
+}
+
 impl FailureClass {
+    /// Returns what can be done about it without anybody looking.
+    pub fn remedy(self) -> Remedy {
+        match self {
+            Self::InfrastructureFailure => Remedy::TryAgain,
+            Self::OutOfMemory => Remedy::TryWithMoreMemory,
+            Self::PackageFailure
+            | Self::CheckFailure
+            | Self::Timeout
+            | Self::NoSpace
+            | Self::NetworkNeeded => Remedy::Mend,
+        }
+    }
+
     /// Returns the class as reports write it.
     pub fn as_str(self) -> &'static str {
         match self {

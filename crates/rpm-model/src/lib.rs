@@ -38,7 +38,7 @@ pub use clean::{CleanPolicy, CleanPolicyError};
 pub use dependency::{Comparison, Constraint, Dependency, DependencyError, Requirement};
 pub use document::{
     BuildReason, BuildRecord, CcacheMount, FailureClass, JobDocument, Outcome, PackageArtifact,
-    RebuildPolicy, RecordedPackage, ResultDocument,
+    RebuildPolicy, RecordedPackage, Remedy, ResultDocument,
 };
 pub use evr::{Evr, EvrError};
 pub use hash::{ContentDigest, ContentDigestError, ContentHasher};

@@ -118,6 +118,10 @@ impl Acceptor for RepositoryAcceptor<'_> {
             Refused { class: error.class(), message: format!("{error}{cause}") }
         })
     }
+
+    fn has_recorded(&self, package: &str, identity: &ContentDigest) -> bool {
+        self.records.get(package).is_some_and(|record| record.identity == *identity)
+    }
 }
 
 impl RepositoryAcceptor<'_> {

@@ -1,7 +1,7 @@
 //! Runs a plan: order, workers, acceptance, records.
 //!
-//! What it is: the queue ([`Queue`], pure), the loop that plays it ([`run`]), the local executor that starts
-//! one `pkgworker` process per attempt ([`LocalBuilder`]), the acceptance that verifies, compares, publishes
+//! What it is: the queue ([`Queue`], pure), the machine that decides what becomes of attempts ([`execute`]), its
+//! driver ([`run`]), the local executor's `pkgworker` processes, one per attempt ([`LocalBuilder`]), the acceptance that verifies, compares, publishes
 //! and records ([`RepositoryAcceptor`]), and what they share: the packages that exist ([`Universe`]), build
 //! records ([`RecordStore`]) and the lock that keeps a second run out ([`BuildDirectoryLock`]). [`Session`]
 //! is the whole run over a tree that has been read and packed.
@@ -12,6 +12,8 @@
 mod accept;
 mod caches;
 mod demand;
+mod drive;
+pub mod execute;
 mod external;
 mod generated;
 mod local;
@@ -52,7 +54,10 @@ pub use provenance::ProvenanceWriter;
 pub use queue::{Queue, Task, TaskState};
 pub use records::{RecordError, RecordStore};
 pub use rounds::{Finished, Rounds, build_in_rounds};
-pub use run::{Acceptance, Acceptor, Attempt, Builder, Refused, RunError, RunSettings, RunSummary, run};
+pub use run::{
+    Acceptance, Acceptor, Builder, Generated, Halt, Job, Preparation, PrepareRequest, Refused, RunContext,
+    RunError, RunSettings, RunSummary, run,
+};
 pub use session::{
     Chosen, Graphed, PackedSrpm, PackedTree, Planned, Session, SessionError, SessionSettings, Wanted, failure,
 };

@@ -1,4 +1,4 @@
-//! The local executor: one `pkgworker` process for each attempt.
+//! What a package is built from, and the `pkgworker` process that builds it on this host.
 //!
 //! The scheduler's end of the contract: a job document and directories go in; progress comes as JSON lines
 //! on the worker's standard output; the result document says how it ended. The worker's standard input is a
@@ -12,16 +12,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{PoisonError, RwLock};
 
-use pkgworker::{MOST_ROUNDS, changed_requirements};
+use pkgworker::{MOST_ROUNDS, WORKER_SEMANTICS, changed_requirements};
+use rebuild::build_identity;
 use report::{Event, Reporter};
 use rpm_model::{
-    BuildrootLock, CleanPolicy, JobDocument, Outcome, Requirement, ResultDocument, TuningMode, WorkerManifest,
+    BuildrootLock, CleanPolicy, ContentDigest, JobDocument, Requirement, ResultDocument, TuningMode,
+    WorkerManifest,
 };
 
 use crate::caches::CompilerCaches;
-use crate::demand::Dispatch;
+use crate::execute::{Attempt, Fence, Input, InputKind, JobFacts, JobSpec, Worker, times};
 use crate::generated::Learned;
-use crate::run::{Attempt, Builder};
+use crate::run::{Builder, Generated, Job, Preparation, PrepareRequest};
 use crate::task::PackageTask;
 use crate::universe::{RootRequest, Universe};
 
@@ -58,6 +60,8 @@ pub struct LocalBuilder<'a> {
     pub universe: &'a RwLock<Universe>,
     /// Compiler caches, as far as they are used.
     pub caches: &'a CompilerCaches,
+    /// How many times its memory limit a package is given that ran out of it.
+    pub memory_retry: Option<f64>,
     /// What specs generate that could not be had in this run.
     pub learned: &'a Learned,
     /// When build roots are removed.
@@ -67,55 +71,92 @@ pub struct LocalBuilder<'a> {
 }
 
 impl Builder for LocalBuilder<'_> {
-    fn build(&self, dispatch: &Dispatch, _attempt: u32) -> Attempt {
-        let package = dispatch.package.as_str();
+    fn prepare(&self, package: &str, request: &PrepareRequest) -> Preparation {
         let Some(task) = self.tasks.get(package) else {
-            return Attempt::Infrastructure(format!("`{package}` has no task"));
+            return Preparation::Infrastructure(format!("`{package}` has no task"));
         };
-        // What it asked for before is a guess; what it says now is what it asks for.
-        let (mut asked, mut is_guess) = (self.known(task), true);
-        let mut rounds = 0;
-        loop {
-            let lock = match self.resolve(task, &asked) {
-                Ok(lock) => lock,
-                Err(_) if is_guess && !asked.is_empty() => {
-                    asked.clear();
-                    continue;
-                }
-                Err(explanation) => return self.not_there(task, &asked, explanation),
-            };
-            let job = self.document(task, lock, asked.clone(), dispatch.cpus);
-            let result = match self.run_worker(&job) {
-                Ok(result) => result,
-                Err(text) => return Attempt::Infrastructure(text),
-            };
-            let Outcome::RequirementsGenerated { requirements } = &result.outcome else {
-                return Attempt::Ran { job: Box::new(job), result: Box::new(result) };
-            };
-            rounds += 1;
-            if rounds == MOST_ROUNDS {
-                let changes = changed_requirements(&asked, requirements);
-                return Attempt::Unresolvable(format!(
+        let found = match &request.generated {
+            Some(Generated { before, now, rounds }) if *rounds >= MOST_ROUNDS => {
+                let changes = changed_requirements(before, now);
+                return Preparation::Unresolvable(format!(
                     "%generate_buildrequires does not settle: in round {rounds} it {changes}"
                 ));
             }
-            asked.clone_from(requirements);
-            is_guess = false;
+            Some(generated) => self.document_for(task, &generated.now),
+            None => {
+                // What it asked for before is a guess; what it says now is what it asks for.
+                let guess = self.known(task);
+                let found = self.document_for(task, &guess);
+                if found.is_err() && !guess.is_empty() { self.document_for(task, &[]) } else { found }
+            }
+        };
+        match found.map(|document| self.job_of(task, document, request)) {
+            Ok(Ok(job)) => Preparation::Ready(Box::new(job)),
+            Ok(Err(text)) => Preparation::Infrastructure(text),
+            Err(unavailable) => unavailable,
         }
     }
 }
 
+impl Worker for LocalBuilder<'_> {
+    fn work(&self, attempt: &Attempt, job: &JobDocument, fence: &Fence) -> Result<ResultDocument, String> {
+        self.run_worker(attempt, job, fence)
+    }
+}
+
 impl LocalBuilder<'_> {
-    /// Returns what a worker is to be asked, or how the attempt ends without one.
-    pub fn job(&self, package: &str) -> Result<JobDocument, Attempt> {
-        let Some(task) = self.tasks.get(package) else {
-            return Err(Attempt::Infrastructure(format!("`{package}` has no task")));
-        };
-        let generated = self.known(task);
-        match self.resolve(task, &generated) {
-            Ok(lock) => Ok(self.document(task, lock, generated, task.max_cpu)),
-            Err(explanation) => Err(Attempt::Unresolvable(explanation)),
+    /// Returns what a worker is to be asked, or why nothing can be asked.
+    pub fn job(&self, package: &str) -> Result<JobDocument, Preparation> {
+        match self.prepare(package, &PrepareRequest::default()) {
+            Preparation::Ready(job) => Ok(job.document),
+            other => Err(other),
         }
+    }
+
+    /// Returns the document of a build in a root for what is asked for, or what becomes of the spec without one.
+    fn document_for(&self, task: &PackageTask, asked: &[Requirement]) -> Result<JobDocument, Preparation> {
+        match self.resolve(task, asked) {
+            Ok(lock) => Ok(self.document(task, lock, asked.to_vec())),
+            Err(explanation) => Err(self.not_there(task, asked, explanation)),
+        }
+    }
+
+    /// Returns the job that a document describes.
+    fn job_of(
+        &self,
+        task: &PackageTask,
+        mut document: JobDocument,
+        request: &PrepareRequest,
+    ) -> Result<Job, String> {
+        let file = |path: &Path| {
+            let bytes = fs::read(path).map_err(|error| tell("read", path, &error))?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let (sha256, size) = (ContentDigest::of_bytes(&bytes), bytes.len() as u64);
+            Ok::<Input, String>(Input {
+                path: format!("macros/{name}"),
+                sha256,
+                size,
+                kind: InputKind::Macros,
+            })
+        };
+        let macros_file = self.macros_file.as_deref().map(file).transpose()?;
+        let srpm = fs::metadata(&task.srpm).map_err(|error| tell("read", &task.srpm, &error))?;
+        let identity = build_identity(&task.inputs, document.run_check, &document.lock.digest());
+        let facts = JobFacts {
+            identity: &identity,
+            macros_file: macros_file.as_ref(),
+            srpm_size: srpm.len(),
+            worker_semantics: WORKER_SEMANTICS,
+        };
+        document.max_cpu = Some(request.cpus.unwrap_or(task.max_cpu));
+        if request.more_memory {
+            let raised = document
+                .limits
+                .memory_limit_bytes
+                .map(|bytes| times(bytes, self.memory_retry.unwrap_or(1.0)));
+            document.limits.memory_limit_bytes = raised;
+        }
+        Ok(Job { spec: JobSpec::new(&document, &facts), document })
     }
 
     /// Returns what `%generate_buildrequires` is known to ask for: what it asked for in this run, else last time.
@@ -146,26 +187,20 @@ impl LocalBuilder<'_> {
 
     /// Returns what becomes of a spec whose generated requirements cannot be had now. Once in a run the graph is
     /// asked: it may know a spec whose packages provide them.
-    fn not_there(&self, task: &PackageTask, asked: &[Requirement], explanation: String) -> Attempt {
+    fn not_there(&self, task: &PackageTask, asked: &[Requirement], explanation: String) -> Preparation {
         if asked.is_empty() {
-            return Attempt::Unresolvable(explanation);
+            return Preparation::Unresolvable(explanation);
         }
         let list: Vec<String> = asked.iter().map(|requirement| format!("`{requirement}`")).collect();
         let text = format!("%generate_buildrequires asks for {}: {explanation}", list.join(", "));
         if self.learned.add(&task.spec.name, asked) {
-            Attempt::Postponed(text)
+            Preparation::Postponed(text)
         } else {
-            Attempt::Unresolvable(text)
+            Preparation::Unresolvable(text)
         }
     }
 
-    fn document(
-        &self,
-        task: &PackageTask,
-        lock: BuildrootLock,
-        generated: Vec<Requirement>,
-        cpus: u32,
-    ) -> JobDocument {
+    fn document(&self, task: &PackageTask, lock: BuildrootLock, generated: Vec<Requirement>) -> JobDocument {
         let arch = &self.worker.arch;
         JobDocument {
             schema: JobDocument::SCHEMA,
@@ -180,7 +215,7 @@ impl LocalBuilder<'_> {
             run_check: task.run_check,
             has_check: Some(task.spec.has_check),
             generated,
-            max_cpu: Some(cpus),
+            max_cpu: Some(task.max_cpu),
             timeout_seconds: task.timeout.as_secs(),
             disk_limit_bytes: task.disk_limit_bytes,
             limits: task.limits.clone(),
@@ -193,13 +228,22 @@ impl LocalBuilder<'_> {
     }
 
     /// Runs one worker to its end and returns its result document, or a sentence on why there is none.
-    fn run_worker(&self, job: &JobDocument) -> Result<ResultDocument, String> {
-        let place = self.directories.work.join("jobs").join(&job.package);
-        if place.exists() {
-            fs::remove_dir_all(&place).map_err(|error| tell("remove", &place, &error))?;
+    ///
+    /// What it makes goes to a directory of the attempt's own: a worker of an earlier attempt that has not noticed
+    /// its end yet finds nothing to write to.
+    fn run_worker(
+        &self,
+        attempt: &Attempt,
+        job: &JobDocument,
+        fence: &Fence,
+    ) -> Result<ResultDocument, String> {
+        let package = self.directories.work.join("jobs").join(&job.package);
+        if package.exists() {
+            fs::remove_dir_all(&package).map_err(|error| tell("remove", &package, &error))?;
         }
+        let place = package.join(&attempt.token.reveal()[..16]);
         fs::create_dir_all(&place).map_err(|error| tell("create", &place, &error))?;
-        let (job_file, result_file) = (place.join("job.json"), place.join("result.json"));
+        let (job_file, result_file) = (package.join("job.json"), place.join("result.json"));
         let bytes =
             serde_json::to_vec_pretty(job).map_err(|error| format!("cannot encode the job: {error}"))?;
         fs::write(&job_file, bytes).map_err(|error| tell("write", &job_file, &error))?;
@@ -207,16 +251,16 @@ impl LocalBuilder<'_> {
             .command(job, &job_file, &result_file, &place)
             .spawn()
             .map_err(|error| tell("start", &self.program, &error))?;
-        // Held until the worker has ended: its end of the pipe tells it that we live.
-        let lifeline = child.stdin.take();
+        // Held until the worker has ended: its end of the pipe tells it that we live and want it.
+        fence.hold(child.stdin.take());
         let complaints = self.follow(&mut child);
         let status = child.wait().map_err(|error| format!("cannot wait for pkgworker: {error}"))?;
-        drop(lifeline);
-        match fs::read(&result_file) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|error| format!("the worker's result is unreadable: {error}")),
-            Err(_) => Err(format!("pkgworker ended with {status} and no result: {complaints}")),
-        }
+        let bytes = fs::read(&result_file)
+            .map_err(|_| format!("pkgworker ended with {status} and no result: {complaints}"))?;
+        // People and `millwright shell` look for it beside the job.
+        let shown = package.join("result.json");
+        fs::rename(&result_file, &shown).map_err(|error| tell("rename", &result_file, &error))?;
+        serde_json::from_slice(&bytes).map_err(|error| format!("the worker's result is unreadable: {error}"))
     }
 
     fn command(&self, job: &JobDocument, job_file: &Path, result_file: &Path, place: &Path) -> Command {

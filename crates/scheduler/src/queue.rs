@@ -308,6 +308,18 @@ impl Queue {
         started
     }
 
+    /// Starts a task that an earlier run has started and that goes on; `None` when none waits that could.
+    pub fn resume(&mut self, package: &str) -> Option<Dispatch> {
+        let place = *self.places.get(package)?;
+        let node = &self.nodes[place];
+        if !node.waits() || node.open > 0 {
+            return None;
+        }
+        let weight = self.weights.of(package);
+        let room = Capacity { slots: 1, cpus: weight.least_cpus, memory_bytes: weight.memory_bytes };
+        Some(self.start(place, &room, &room))
+    }
+
     /// Returns what is left of a machine beside what running tasks were promised.
     pub fn free(&self, machine: &Capacity) -> Capacity {
         machine.less(&self.promised)

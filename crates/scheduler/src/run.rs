@@ -1,45 +1,77 @@
-//! The loop of a run: hand out ready packages, take what comes back, until nothing is left.
+//! A run: ready packages are handed out, what comes back is taken, until nothing is left.
 //!
-//! Builds run on a pool of threads that do nothing but wait for one worker process each; everything that
-//! changes state (acceptance, records, the queue) happens on the calling thread, one result at a time, so
-//! there are no locks to hold and no order that a test cannot play. What a build is and what acceptance
-//! means is behind [`Builder`] and [`Acceptor`].
+//! What it is: the words of a run ([`RunSettings`], [`RunSummary`]), what it is given ([`Builder`], [`Acceptor`]) and
+//! its start on this host. Every decision is the [`Machine`](crate::execute::Machine)'s; the driver carries them
+//! out on the calling thread, one after the other, so there are no locks to hold and no order that a test cannot
+//! play. Threads do nothing but look for build roots and wait for one worker process each.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use report::{Event, PackageEnd, Reporter};
-use rpm_model::{BuildReason, FailureClass, JobDocument, Outcome, ResultDocument};
+use report::{Event, Reporter};
+use rpm_model::{BuildReason, ContentDigest, FailureClass, JobDocument, Requirement, ResultDocument};
 
-use crate::demand::{Capacity, Dispatch};
+use crate::demand::Capacity;
+use crate::drive::{Driver, Message};
+use crate::execute::{
+    Desk, HostRules, JobSpec, Journal, JournalError, LOCAL, LocalExecutor, Machine, MachineSettings, Pulse,
+    Worker,
+};
 use crate::overlap::FileOverlap;
-use crate::queue::{Queue, Task, TaskState};
+use crate::queue::{Queue, Task};
 
-/// What came back from one attempt at a package.
+/// A package's job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// As its worker is given it.
+    pub document: JobDocument,
+    /// As engines know it.
+    pub spec: JobSpec,
+}
+
+/// What a package is to be built from, or why it cannot be.
 #[derive(Debug)]
-pub enum Attempt {
-    /// A worker ran the job to an end, good or bad.
-    Ran {
-        /// What was asked.
-        job: Box<JobDocument>,
-        /// What the worker says.
-        result: Box<ResultDocument>,
-    },
-    /// Nothing was built: `%generate_buildrequires` asks for what may not enter the build root yet. The next
+pub enum Preparation {
+    /// There is a job.
+    Ready(Box<Job>),
+    /// Nothing is built: `%generate_buildrequires` asks for what may not enter the build root yet. The next
     /// round's graph knows of it.
     Postponed(String),
     /// The build root cannot be made: the solver's words.
     Unresolvable(String),
-    /// The host or the worker failed; worth another attempt.
+    /// The host failed; worth another attempt.
     Infrastructure(String),
 }
 
-/// Makes one attempt; called on the pool's threads.
-pub trait Builder: Sync {
-    /// Builds a package with what it is promised, waiting until the worker has ended. `attempt` counts from 1.
-    fn build(&self, dispatch: &Dispatch, attempt: u32) -> Attempt;
+/// What a worker found `%generate_buildrequires` to ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generated {
+    /// What the build root was made for.
+    pub before: Vec<Requirement>,
+    /// What was asked for instead.
+    pub now: Vec<Requirement>,
+    /// How often it asked for something else, this time included.
+    pub rounds: usize,
+}
+
+/// How a package is to be looked at.
+#[derive(Clone, Debug, Default)]
+pub struct PrepareRequest {
+    /// What a worker of this run found it to ask for.
+    pub generated: Option<Generated>,
+    /// Whether its memory limit is raised.
+    pub more_memory: bool,
+    /// Processors that it is promised; `None` leaves it at its even share.
+    pub cpus: Option<u32>,
+}
+
+/// Knows what packages are built from, and runs their workers; called on threads of the run.
+pub trait Builder: Worker {
+    /// Returns what a package is to be built from now.
+    fn prepare(&self, package: &str, request: &PrepareRequest) -> Preparation;
 }
 
 /// What acceptance found.
@@ -72,6 +104,9 @@ pub trait Acceptor {
         job: &JobDocument,
         result: &ResultDocument,
     ) -> Result<Acceptance, Refused>;
+
+    /// Returns whether the record of a package's last build says that it was this one.
+    fn has_recorded(&self, package: &str, identity: &ContentDigest) -> bool;
 }
 
 /// How a run behaves.
@@ -85,10 +120,23 @@ pub struct RunSettings {
     pub memory_bytes: u64,
     /// Attempts after an infrastructure failure, besides the first.
     pub retries: u32,
+    /// How many times its memory limit a package is given once more that ran out of it; `None` for not at all.
+    pub memory_retry: Option<f64>,
     /// Whether the first failure ends the run.
     pub stop_on_failure: bool,
     /// Whether it is told what each build used and found.
     pub verbose: bool,
+}
+
+/// A host that fails whatever it is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Halt {
+    /// The host.
+    pub host: String,
+    /// The packages that failed on it, one after the other, for no fault of theirs.
+    pub packages: BTreeSet<String>,
+    /// How the last of them did.
+    pub message: String,
 }
 
 /// What a run did; every list is sorted.
@@ -106,6 +154,8 @@ pub struct RunSummary {
     pub postponed: BTreeMap<String, String>,
     /// Not started because the run was stopped.
     pub not_started: Vec<String>,
+    /// Why the run was ended before its end, when the host is to blame.
+    pub halt: Option<Halt>,
 }
 
 impl RunSummary {
@@ -138,29 +188,15 @@ impl RunSummary {
         self.blocked.retain(|package, _| !done.contains(package));
         // What an earlier round did not start, a later one had its turn with.
         self.not_started = later.not_started;
+        self.halt = later.halt;
     }
 }
 
-/// One finished attempt on its way to the run's thread.
-struct Message {
-    dispatch: Dispatch,
-    attempt: u32,
-    outcome: Attempt,
-}
+/// How long a worker may go on unheard of.
+const LEASE: Duration = Duration::from_secs(60);
 
-/// The state of a run on its own thread.
-struct Run<'a> {
-    queue: Queue,
-    reasons: BTreeMap<String, Vec<BuildReason>>,
-    started: BTreeMap<String, Instant>,
-    settings: &'a RunSettings,
-    reporter: &'a dyn Reporter,
-    summary: RunSummary,
-    stopping: bool,
-}
-
-/// How soon a run notices that it is to stop.
-const STOP_INTERVAL: Duration = Duration::from_millis(200);
+/// How long after a doubtful submission an attempt is submitted again.
+const RESUBMIT: Duration = Duration::from_secs(5);
 
 /// Why a run could not take place at all.
 #[derive(Debug, thiserror::Error)]
@@ -176,270 +212,118 @@ pub enum RunError {
     /// Packages wait for one another; the plan should have shown it.
     #[error("these packages wait for one another: {0}")]
     Stuck(String),
+    /// The journal cannot be kept, so nothing may be started.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
 }
 
-/// Runs a queue to its end, or until `stop` is set; running builds are then waited for.
+/// What a run works on and tells.
+pub struct RunContext<'a> {
+    /// Why each package is built.
+    pub reasons: BTreeMap<String, Vec<BuildReason>>,
+    /// How it behaves.
+    pub settings: &'a RunSettings,
+    /// Told of what happens.
+    pub reporter: &'a dyn Reporter,
+    /// Set when the user wants the run to end.
+    pub stop: &'a AtomicBool,
+    /// The file of the journal.
+    pub journal: &'a Path,
+}
+
+/// Runs a queue on this host to its end, or until it is to stop; running builds are then waited for.
 pub fn run(
     queue: Queue,
-    reasons: BTreeMap<String, Vec<BuildReason>>,
-    settings: &RunSettings,
+    context: RunContext<'_>,
     builder: &dyn Builder,
     acceptor: &mut dyn Acceptor,
-    reporter: &dyn Reporter,
-    stop: &AtomicBool,
 ) -> Result<RunSummary, RunError> {
+    let settings = context.settings;
     let workers = settings.workers.max(1);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(workers)
         .thread_name(|index| format!("worker-{index}"))
         .build()
         .map_err(|source| RunError::Threads { workers, source })?;
-    let started = BTreeMap::new();
-    let summary = RunSummary::default();
-    let mut run = Run { queue, reasons, started, settings, reporter, summary, stopping: false };
-    let (sender, receiver) = mpsc::channel::<Message>();
-    pool.in_place_scope(|scope| {
-        let mut running = 0;
-        loop {
-            run.notice_stop(stop, running);
-            while running < workers
-                && let Some((dispatch, attempt)) = run.next()
-            {
-                running += 1;
-                let sender = sender.clone();
-                scope.spawn(move |_| {
-                    let outcome = builder.build(&dispatch, attempt);
-                    // The receiver lives as long as the scope.
-                    let _ = sender.send(Message { dispatch, attempt, outcome });
-                });
-            }
-            if running == 0 {
-                break;
-            }
-            let message = match receiver.recv_timeout(STOP_INTERVAL) {
-                Ok(message) => message,
-                Err(mpsc::RecvTimeoutError::Timeout) => {
-                    run.notice_stop(stop, running);
-                    continue;
-                }
-                Err(mpsc::RecvTimeoutError::Disconnected) => break,
-            };
-            running -= 1;
-            if let Some(again) = run.take(message, acceptor) {
-                running += 1;
-                let sender = sender.clone();
-                scope.spawn(move |_| {
-                    let outcome = builder.build(&again.dispatch, again.attempt);
-                    let _ = sender.send(Message { outcome, ..again });
-                });
-            }
-        }
+    let (journal, book) = Journal::open(context.journal)?;
+    tell_interrupted(book.open().map(|(package, _)| package), context.reporter);
+    let rules = MachineSettings {
+        retries: settings.retries,
+        stop_on_failure: settings.stop_on_failure,
+        memory_retry: settings.memory_retry,
+        lease: LEASE,
+        resubmit: RESUBMIT,
+        hosts: HostRules::default(),
+        capabilities: LOCAL,
+    };
+    let machine = Machine::new(queue, rules, book, &|package, current| {
+        acceptor.has_recorded(package, &current.identity)
     });
-    run.finish()
+    let capacity = Capacity { slots: workers, cpus: settings.cpus, memory_bytes: settings.memory_bytes };
+    let (sender, receiver) = mpsc::channel::<Message>();
+    let (desk, pulse) = (Desk::new(sender.clone()), Pulse::default());
+    let (alive, until) = mpsc::channel::<()>();
+    std::thread::scope(|threads| {
+        let (ledger, living) = (&desk, &pulse);
+        threads.spawn(move || living.beat(ledger, LEASE / 4, &until));
+        let result = pool.in_place_scope(|scope| {
+            let executor = LocalExecutor::new(scope, builder, &desk, capacity, &pulse);
+            let prepare = |package: String, request: PrepareRequest| {
+                let sender = sender.clone();
+                scope.spawn(move |_| {
+                    let preparation = builder.prepare(&package, &request);
+                    // The receiver lives until nothing is in flight.
+                    let _ = sender.send(Message::Prepared { package, preparation });
+                });
+            };
+            Driver::new(machine, journal, &executor, &desk, &prepare, acceptor, &context).drive(&receiver)
+        });
+        // Whoever still asks is told that there is nobody.
+        drop((receiver, alive));
+        result
+    })
 }
 
-impl Run<'_> {
-    /// Looks whether the user wants the run to end, and says once what happens then.
-    fn notice_stop(&mut self, stop: &AtomicBool, running: usize) {
-        if stop.load(Ordering::Relaxed) && !self.stopping {
-            self.stopping = true;
-            let message = match running {
-                0 => "stopping".to_owned(),
-                1 => "stopping after the running build; interrupt again to end it too".to_owned(),
-                more => format!("stopping after the {more} running builds; interrupt again to end them too"),
-            };
-            self.reporter.event(&Event::Warning { message });
-        }
-    }
-
-    /// Returns the next package to start, and reports it.
-    fn next(&mut self) -> Option<(Dispatch, u32)> {
-        if self.stopping {
-            return None;
-        }
-        let RunSettings { workers, cpus, memory_bytes, .. } = *self.settings;
-        let machine = Capacity { slots: workers.max(1), cpus, memory_bytes };
-        let dispatch = self.queue.start_next(&self.queue.free(&machine))?;
-        let package = dispatch.package.clone();
-        self.started.insert(package.clone(), Instant::now());
-        self.reporter.event(&Event::PackageStarted {
-            package: package.clone(),
-            reasons: self.reasons.get(&package).cloned().unwrap_or_default(),
-            waiting: self.queue.waiting(),
-        });
-        Some((dispatch, 1))
-    }
-
-    /// Takes an attempt's outcome; returns another attempt to be made at once, if one is due.
-    fn take(&mut self, message: Message, acceptor: &mut dyn Acceptor) -> Option<Message> {
-        let Message { dispatch, attempt, outcome } = message;
-        let package = dispatch.package.clone();
-        let infrastructure = match &outcome {
-            Attempt::Infrastructure(text) => Some(text.clone()),
-            Attempt::Ran { result, .. } => match &result.outcome {
-                Outcome::Failed { class: FailureClass::InfrastructureFailure, message, .. } => {
-                    Some(message.clone())
-                }
-                _ => None,
-            },
-            Attempt::Unresolvable(_) | Attempt::Postponed(_) => None,
-        };
-        if let Some(text) = infrastructure
-            && attempt <= self.settings.retries
-            && !self.stopping
-        {
-            let message = format!("{package}: attempt {attempt} failed ({text}); trying again");
-            self.reporter.event(&Event::Warning { message });
-            return Some(Message { dispatch, attempt: attempt + 1, outcome: Attempt::Infrastructure(text) });
-        }
-        match outcome {
-            Attempt::Ran { job, result } => self.ran(&package, &job, &result, acceptor),
-            Attempt::Postponed(why) => self.postponed(&package, why),
-            Attempt::Unresolvable(text) => {
-                self.failed(&package, FailureClass::PackageFailure, text, Vec::new(), String::new())
-            }
-            Attempt::Infrastructure(text) => {
-                self.failed(&package, FailureClass::InfrastructureFailure, text, Vec::new(), String::new());
-            }
-        }
-        None
-    }
-
-    fn ran(
-        &mut self,
-        package: &str,
-        job: &JobDocument,
-        result: &ResultDocument,
-        acceptor: &mut dyn Acceptor,
-    ) {
-        if self.settings.verbose {
-            self.reporter.event(&Event::PackageUsage {
-                package: package.to_owned(),
-                phases: result.phases.clone(),
-                source: result.usage_source,
-                check: result.check.clone(),
-                caches: result.caches.clone(),
-            });
-        }
-        if let Outcome::RequirementsGenerated { .. } = &result.outcome {
-            let message = "the worker asked for build requirements that nobody looked at".to_owned();
-            return self.failed(
-                package,
-                FailureClass::InfrastructureFailure,
-                message,
-                Vec::new(),
-                result.log.clone(),
-            );
-        }
-        if let Outcome::Failed { class, message, .. } = &result.outcome {
-            return self.failed(
-                package,
-                *class,
-                message.clone(),
-                result.decisive_lines.clone(),
-                result.log.clone(),
-            );
-        }
-        let reasons = self.reasons.get(package).cloned().unwrap_or_default();
-        match acceptor.accept(package, &reasons, job, result) {
-            Ok(acceptance) => self.accepted(package, acceptance),
-            Err(Refused { class, message }) => {
-                let message = format!("the result was refused: {message}");
-                self.failed(package, class, message, Vec::new(), result.log.clone());
-            }
-        }
-    }
-
-    fn accepted(&mut self, package: &str, acceptance: Acceptance) {
-        self.queue.succeeded(package);
-        for overlap in acceptance.overlaps {
-            self.reporter.event(&Event::Warning { message: format!("{package}: {overlap}") });
-        }
-        for (task, reasons) in acceptance.cascade {
-            let name = task.package.clone();
-            if self.queue.add(task) {
-                self.reasons.insert(name, reasons);
-            }
-        }
-        let (list, end) = if acceptance.changed {
-            (&mut self.summary.built, PackageEnd::Built)
-        } else {
-            (&mut self.summary.identical, PackageEnd::Identical)
-        };
-        list.push(package.to_owned());
-        self.report_end(package, end);
-    }
-
-    fn postponed(&mut self, package: &str, why: String) {
-        // Nothing that needs it can be built in this round.
-        self.queue.failed(package);
-        self.summary.postponed.insert(package.to_owned(), why.clone());
-        self.report_end(package, PackageEnd::Postponed { why });
-    }
-
-    fn failed(
-        &mut self,
-        package: &str,
-        class: FailureClass,
-        message: String,
-        decisive_lines: Vec<String>,
-        log: String,
-    ) {
-        let blocked = self.queue.failed(package);
-        self.summary.failed.insert(package.to_owned(), message.clone());
-        self.report_end(package, PackageEnd::Failed { class, message, decisive_lines, log });
-        for name in blocked {
-            self.report_end(&name, PackageEnd::Blocked { by: vec![package.to_owned()] });
-        }
-        self.stopping |= self.settings.stop_on_failure;
-    }
-
-    fn report_end(&self, package: &str, end: PackageEnd) {
-        let seconds = self.started.get(package).map_or(0.0, |start| start.elapsed().as_secs_f64());
-        let (done, total) = (self.queue.ended(), self.queue.len());
-        self.reporter.event(&Event::PackageFinished {
-            package: package.to_owned(),
-            end,
-            seconds,
-            done,
-            total,
-        });
-    }
-
-    fn finish(mut self) -> Result<RunSummary, RunError> {
-        let mut waiting = Vec::new();
-        for (package, state) in self.queue.states() {
-            match state {
-                // What waits only for something postponed is neither started nor blocked: its turn comes.
-                TaskState::Blocked { by }
-                    if by.iter().all(|cause| self.summary.postponed.contains_key(cause)) => {}
-                TaskState::Blocked { by } => {
-                    self.summary.blocked.insert(package.to_owned(), by.clone());
-                }
-                TaskState::Waiting => waiting.push(package.to_owned()),
-                TaskState::Running | TaskState::Done | TaskState::Failed => {}
-            }
-        }
-        if !self.stopping && !waiting.is_empty() {
-            return Err(RunError::Stuck(waiting.join(", ")));
-        }
-        self.summary.not_started = waiting;
-        self.summary.built.sort();
-        self.summary.identical.sort();
-        Ok(self.summary)
+/// Says that an earlier run did not come to its end.
+fn tell_interrupted<'p>(packages: impl Iterator<Item = &'p str>, reporter: &dyn Reporter) {
+    let packages: Vec<&str> = packages.collect();
+    if !packages.is_empty() {
+        let message = format!(
+            "the last run was interrupted while it built {}; what it had accepted is kept",
+            packages.join(", ")
+        );
+        reporter.event(&Event::Note { message });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{FakeAcceptor, FakeBuilder, Silent, result_of, task};
+    use crate::execute::{Attempt, Fence};
+    use crate::testing::{FakeAcceptor, FakeBuilder, Silent, job, result_of, task};
+    use rpm_model::Outcome;
     use std::sync::Mutex;
+    use std::sync::atomic::Ordering;
+
+    fn play(
+        tasks: Vec<Task>,
+        builder: &dyn Builder,
+        settings: &RunSettings,
+        acceptor: &mut FakeAcceptor,
+        stop: &AtomicBool,
+    ) -> Result<RunSummary, RunError> {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = directory.path().join("journal.ndjson");
+        let reasons = BTreeMap::new();
+        let context = RunContext { reasons, settings, reporter: &Silent, stop, journal: &journal };
+        let summary = run(Queue::new(tasks), context, builder, acceptor);
+        assert!(!journal.exists() || summary.is_err(), "a run that came to its end needs no journal");
+        summary
+    }
 
     fn check(tasks: Vec<Task>, builder: &FakeBuilder, settings: &RunSettings) -> RunSummary {
-        let mut acceptor = FakeAcceptor::default();
         let stop = AtomicBool::new(false);
-        run(Queue::new(tasks), BTreeMap::new(), settings, builder, &mut acceptor, &Silent, &stop).unwrap()
+        play(tasks, builder, settings, &mut FakeAcceptor::default(), &stop).unwrap()
     }
 
     fn settings() -> RunSettings {
@@ -448,6 +332,7 @@ mod tests {
             cpus: 2,
             memory_bytes: 1 << 30,
             retries: 1,
+            memory_retry: None,
             stop_on_failure: false,
             verbose: false,
         }
@@ -494,9 +379,7 @@ mod tests {
         let mut acceptor = FakeAcceptor::default();
         acceptor.cascades.insert("onig".into(), vec!["jq".into()]);
         acceptor.identical.insert("jq".into());
-        let queue = Queue::new([task("onig", &[])]);
-        let summary =
-            run(queue, BTreeMap::new(), &settings(), &builder, &mut acceptor, &Silent, &stop).unwrap();
+        let summary = play(vec![task("onig", &[])], &builder, &settings(), &mut acceptor, &stop).unwrap();
         assert_eq!((summary.built, summary.identical), (vec!["onig".to_owned()], vec!["jq".to_owned()]));
     }
 
@@ -506,20 +389,16 @@ mod tests {
         let stop = AtomicBool::new(false);
         let mut acceptor = FakeAcceptor::default();
         acceptor.refused.insert("a".into());
-        let queue = Queue::new([task("a", &[])]);
-        let summary =
-            run(queue, BTreeMap::new(), &settings(), &builder, &mut acceptor, &Silent, &stop).unwrap();
+        let summary = play(vec![task("a", &[])], &builder, &settings(), &mut acceptor, &stop).unwrap();
         assert!(summary.failed["a"].contains("refused"), "{summary:?}");
     }
 
     #[test]
     fn packages_that_wait_for_one_another_are_named() {
-        let queue = Queue::new([task("a", &["b"]), task("b", &["a"])]);
         let stop = AtomicBool::new(false);
         let mut acceptor = FakeAcceptor::default();
-        let error =
-            run(queue, BTreeMap::new(), &settings(), &FakeBuilder::default(), &mut acceptor, &Silent, &stop)
-                .unwrap_err();
+        let tasks = vec![task("a", &["b"]), task("b", &["a"])];
+        let error = play(tasks, &FakeBuilder::default(), &settings(), &mut acceptor, &stop).unwrap_err();
         assert_eq!(error.to_string(), "these packages wait for one another: a, b");
     }
 
@@ -527,10 +406,16 @@ mod tests {
     struct Stopping<'a>(&'a AtomicBool, Mutex<Vec<String>>);
 
     impl Builder for Stopping<'_> {
-        fn build(&self, dispatch: &Dispatch, _attempt: u32) -> Attempt {
+        fn prepare(&self, package: &str, _request: &PrepareRequest) -> Preparation {
+            Preparation::Ready(Box::new(job(package)))
+        }
+    }
+
+    impl Worker for Stopping<'_> {
+        fn work(&self, _: &Attempt, job: &JobDocument, _: &Fence) -> Result<ResultDocument, String> {
             self.0.store(true, Ordering::Relaxed);
-            self.1.lock().unwrap().push(dispatch.package.clone());
-            result_of(&dispatch.package, Outcome::Succeeded)
+            self.1.lock().unwrap().push(job.package.clone());
+            Ok(result_of(&job.package, Outcome::Succeeded))
         }
     }
 
@@ -540,9 +425,8 @@ mod tests {
         let builder = Stopping(&stop, Mutex::new(Vec::new()));
         let settings = RunSettings { workers: 1, ..settings() };
         let mut acceptor = FakeAcceptor::default();
-        let queue = Queue::new([task("a", &[]), task("b", &[])]);
-        let summary =
-            run(queue, BTreeMap::new(), &settings, &builder, &mut acceptor, &Silent, &stop).unwrap();
+        let tasks = vec![task("a", &[]), task("b", &[])];
+        let summary = play(tasks, &builder, &settings, &mut acceptor, &stop).unwrap();
         assert_eq!((summary.built, summary.not_started), (vec!["a".to_owned()], vec!["b".to_owned()]));
     }
 }

@@ -33,7 +33,7 @@ use crate::plan::{Estimates, PlaceInGraph, PlanDocument, PlanInput};
 use crate::provenance::ProvenanceWriter;
 use crate::records::{RecordError, RecordStore};
 use crate::rounds::Rounds;
-use crate::run::{Attempt, RunError, RunSettings, RunSummary, run};
+use crate::run::{Preparation, RunContext, RunError, RunSettings, RunSummary, run};
 use crate::state_csv::state_csv;
 use crate::task::PackageTask;
 use crate::triggers::{TriggerError, trigger_facts, unknown_triggers};
@@ -49,6 +49,8 @@ pub struct SessionSettings {
     pub srpms: PathBuf,
     /// Build records.
     pub records: PathBuf,
+    /// The journal of a run that has not come to its end.
+    pub journal: PathBuf,
     /// What each package was made of: `<name-version-release>/`.
     pub provenance: PathBuf,
     /// Remembered repository metadata.
@@ -388,21 +390,27 @@ impl Session<'_> {
             estimate: &|package| estimates.of(package).seconds,
             provenance: ProvenanceWriter::new(settings.provenance.clone()),
         };
-        let summary =
-            run(queue, plan.reasons(), &settings.run, &builder, &mut acceptor, self.reporter, stop)?;
+        let context = RunContext {
+            reasons: plan.reasons(),
+            settings: &settings.run,
+            reporter: self.reporter,
+            stop,
+            journal: &settings.journal,
+        };
+        let summary = run(queue, context, &builder, &mut acceptor)?;
         Ok((summary, universe.into_inner().unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// Returns what a worker would be asked to do for a package of the plan, or why nothing can be asked.
     pub fn job(&self, planned: Planned, package: &str) -> Result<JobDocument, SessionError> {
         let universe = RwLock::new(planned.universe);
-        self.builder(&planned.tasks, &universe).job(package).map_err(|attempt| SessionError::NoJob {
+        self.builder(&planned.tasks, &universe).job(package).map_err(|instead| SessionError::NoJob {
             package: package.to_owned(),
-            reason: match attempt {
-                Attempt::Unresolvable(text) | Attempt::Postponed(text) | Attempt::Infrastructure(text) => {
-                    text
-                }
-                Attempt::Ran { .. } => "it has been built".to_owned(),
+            reason: match instead {
+                Preparation::Unresolvable(text)
+                | Preparation::Postponed(text)
+                | Preparation::Infrastructure(text) => text,
+                Preparation::Ready(_) => "there is one".to_owned(),
             },
         })
     }
@@ -423,6 +431,7 @@ impl Session<'_> {
             tasks,
             universe,
             caches: &settings.caches,
+            memory_retry: settings.run.memory_retry,
             learned: &self.learned,
             clean: settings.clean,
             reporter: self.reporter,

@@ -13,9 +13,9 @@ use rpm_model::{
     RecordedPackage, ResourceUsage, ResultDocument, SpecData, SpecPackage,
 };
 
-use crate::demand::Dispatch;
+use crate::execute::{Attempt, Fence, JobFacts, JobSpec, Worker};
 use crate::queue::Task;
-use crate::run::{Acceptance, Acceptor, Attempt, Builder, Refused};
+use crate::run::{Acceptance, Acceptor, Builder, Job, Preparation, PrepareRequest, Refused};
 use crate::task::PackageTask;
 
 /// Says nothing.
@@ -34,9 +34,9 @@ pub(crate) fn task(package: &str, waits_for: &[&str]) -> Task {
     }
 }
 
-/// Returns an attempt whose worker ended like this.
-pub(crate) fn result_of(package: &str, outcome: Outcome) -> Attempt {
-    let job = JobDocument {
+/// Returns the document of a job.
+pub(crate) fn job_document(package: &str) -> JobDocument {
+    JobDocument {
         schema: JobDocument::SCHEMA,
         package: package.into(),
         srpm_path: format!("{package}.src.rpm"),
@@ -58,8 +58,12 @@ pub(crate) fn result_of(package: &str, outcome: Outcome) -> Attempt {
         sccache: None,
         expected: Vec::new(),
         tuning: Default::default(),
-    };
-    let result = ResultDocument {
+    }
+}
+
+/// Returns what a worker says that ended like this.
+pub(crate) fn result_of(package: &str, outcome: Outcome) -> ResultDocument {
+    ResultDocument {
         schema: ResultDocument::SCHEMA,
         package: package.into(),
         outcome,
@@ -80,8 +84,15 @@ pub(crate) fn result_of(package: &str, outcome: Outcome) -> Attempt {
         kept_root: None,
         limits: Default::default(),
         tuning: Default::default(),
-    };
-    Attempt::Ran { job: Box::new(job), result: Box::new(result) }
+    }
+}
+
+/// Returns the job that a document describes, of an identity of its own.
+pub(crate) fn job(package: &str) -> Job {
+    let identity = ContentDigest::of_bytes(package.as_bytes());
+    let facts = JobFacts { identity: &identity, macros_file: None, srpm_size: 1, worker_semantics: 1 };
+    let document = job_document(package);
+    Job { spec: JobSpec::new(&document, &facts), document }
 }
 
 /// Succeeds at everything but the packages named.
@@ -105,14 +116,19 @@ impl FakeBuilder {
 }
 
 impl Builder for FakeBuilder {
-    fn build(&self, dispatch: &Dispatch, _attempt: u32) -> Attempt {
-        let package = dispatch.package.as_str();
+    fn prepare(&self, package: &str, _request: &PrepareRequest) -> Preparation {
+        Preparation::Ready(Box::new(job(package)))
+    }
+}
+
+impl Worker for FakeBuilder {
+    fn work(&self, _attempt: &Attempt, job: &JobDocument, _fence: &Fence) -> Result<ResultDocument, String> {
         *self.attempts.lock().unwrap() += 1;
-        let outcome = match self.failing.get(package) {
+        let outcome = match self.failing.get(&job.package) {
             Some(class) => Outcome::Failed { class: *class, phase: None, message: "boom".into() },
             None => Outcome::Succeeded,
         };
-        result_of(package, outcome)
+        Ok(result_of(&job.package, outcome))
     }
 }
 
@@ -142,6 +158,10 @@ impl Acceptor for FakeAcceptor {
             cascade: cascade.map(|name| (task(name, &[package]), vec![BuildReason::Requested])).collect(),
             overlaps: Vec::new(),
         })
+    }
+
+    fn has_recorded(&self, _package: &str, _identity: &ContentDigest) -> bool {
+        false
     }
 }
 

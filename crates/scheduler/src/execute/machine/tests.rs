@@ -1,0 +1,209 @@
+//! The machine against a fake engine: one world per seed, with every fault that engines, workers and hosts have.
+
+use super::*;
+use crate::execute::fake::{Faults, World};
+
+/// Worlds that are played.
+const SEEDS: u64 = 10_000;
+
+/// Plays worlds and returns how often each fault happened in them.
+fn play(seeds: std::ops::Range<u64>) -> BTreeMap<&'static str, u64> {
+    let mut happened = BTreeMap::new();
+    for seed in seeds {
+        for (what, times) in World::new(seed, Faults::all()).play() {
+            *happened.entry(what).or_default() += times;
+        }
+    }
+    happened
+}
+
+/// Each job is accepted once, no result of an attempt that is not current is accepted, reading the journal gives
+/// the same state, and every job ends: [`World::play`] panics with the seed where one of these does not hold.
+#[test]
+fn ten_thousand_worlds_of_faults_end_with_each_job_accepted_once() {
+    let happened = play(0..SEEDS);
+    // What never happened was not tested.
+    for fault in [
+        "accepted",
+        "submission lost",
+        "answer lost",
+        "started twice",
+        "late finish refused",
+        "silent worker",
+        "engine unreachable",
+        "scheduler restarted",
+        "journal torn",
+        "recorded but not journalled",
+        "given up",
+        "never started",
+        "cancellation lost",
+        "out of memory",
+        "requirements generated",
+        "host failed",
+        "result refused",
+        "package failed",
+        "cascade",
+        "stopped",
+        "engine forgot",
+        "rejected",
+    ] {
+        assert!(happened.get(fault).is_some_and(|times| *times > 20), "{fault}: {happened:#?}");
+    }
+}
+
+/// The same seed gives the same world, so a failure can be looked at again.
+#[test]
+fn a_seed_is_a_world() {
+    for seed in 0..20 {
+        assert_eq!(World::new(seed, Faults::all()).play(), World::new(seed, Faults::all()).play(), "{seed}");
+    }
+}
+
+/// Rule 1.
+#[test]
+fn an_attempt_is_journalled_before_the_engine_hears_of_it_and_a_finish_is_compared_and_swapped() {
+    let mut world = World::new(1, Faults::none());
+    let (first, actions) = world.submit_one();
+    let journalled =
+        actions.iter().position(|action| matches!(action, Action::Journal(Entry::Attempt { .. })));
+    let submitted = actions.iter().position(|action| matches!(action, Action::Submit { .. }));
+    assert!(journalled.unwrap() < submitted.unwrap(), "{actions:?}");
+    assert_eq!(world.call_begin(&first), Some(Answer::Go));
+    let stranger = Caller { token: Token::new("guess"), ..first.clone() };
+    assert_eq!(world.call_finish(&stranger, Ending::Succeeded), Some(Answer::Stale));
+    assert_eq!(world.call_finish(&first, Ending::Succeeded), Some(Answer::Accepted));
+    assert_eq!(world.call_finish(&first, Ending::Succeeded), Some(Answer::Accepted), "repeated");
+    let other = Caller { attempt: AttemptId { number: 9, ..first.attempt.clone() }, ..first };
+    assert_eq!(world.call_finish(&other, Ending::Succeeded), Some(Answer::Stale));
+}
+
+/// Rule 2.
+#[test]
+fn a_worker_is_given_up_only_after_more_than_its_lease_and_is_fenced_then() {
+    let mut world = World::new(1, Faults::none());
+    let (worker, _) = world.submit_one();
+    assert_eq!(world.call_begin(&worker), Some(Answer::Go));
+    let lease = world.lease();
+    world.pass(lease * 3 / 2);
+    assert_eq!(world.call_beat(&worker), Some(Answer::Go), "one and a half leases are not 1.6");
+    world.pass(lease * 17 / 10);
+    assert_eq!(world.call_beat(&worker), Some(Answer::Fenced));
+    assert_eq!(world.call_finish(&worker, Ending::Succeeded), Some(Answer::Stale));
+}
+
+/// Rule 2: an engine may start an attempt twice.
+#[test]
+fn of_two_starts_of_an_attempt_only_the_first_goes_on() {
+    let mut world = World::new(1, Faults::none());
+    let (worker, _) = world.submit_one();
+    let twin = Caller { instance: "twin".into(), ..worker.clone() };
+    assert_eq!(world.call_begin(&worker), Some(Answer::Go));
+    assert_eq!(world.call_begin(&twin), Some(Answer::Fenced));
+    assert_eq!(world.call_finish(&twin, Ending::Succeeded), Some(Answer::Stale));
+    assert_eq!(world.call_begin(&worker), Some(Answer::Go), "its own call, repeated");
+}
+
+/// Rule 3.
+#[test]
+fn what_never_began_is_lost_after_six_pictures_and_an_engine_that_is_silent_says_nothing() {
+    let mut world = World::new(1, Faults::none());
+    let (worker, _) = world.submit_one();
+    let lease = world.lease();
+    // No picture can be had: nothing is known, so nothing is lost.
+    world.pass(lease * 100);
+    for _ in 1..PICTURES {
+        world.show(BTreeMap::new());
+    }
+    assert_eq!(world.current(), Some(worker.attempt.clone()));
+    world.show(BTreeMap::from([(worker.attempt.clone(), EngineState::Queued)]));
+    for _ in 1..PICTURES {
+        world.show(BTreeMap::from([(worker.attempt.clone(), EngineState::Ended)]));
+    }
+    assert_eq!(world.current(), Some(worker.attempt.clone()));
+    world.show(BTreeMap::new());
+    let next = world.current().unwrap();
+    assert_eq!((next.job, next.number), (worker.attempt.job, worker.attempt.number + 1));
+}
+
+/// Rule 4.
+#[test]
+fn what_is_lost_is_cancelled_and_tried_again_and_is_no_failure_of_the_package() {
+    let mut world = World::new(1, Faults::none());
+    let (worker, _) = world.submit_one();
+    world.call_begin(&worker);
+    let actions = world.pass(world.lease() * 2);
+    assert!(actions.contains(&Action::Cancel(worker.attempt.clone())), "{actions:?}");
+    assert!(actions.iter().any(|action| matches!(action, Action::Submit { .. })), "{actions:?}");
+    assert!(!actions.iter().any(|action| matches!(action, Action::TellEnded { .. })), "{actions:?}");
+}
+
+/// Rule 5.
+#[test]
+fn nothing_is_accepted_that_the_ledger_did_not_take() {
+    let mut world = World::new(1, Faults::none());
+    let (worker, _) = world.submit_one();
+    world.call_begin(&worker);
+    world.pass(world.lease() * 2);
+    world.call_finish(&worker, Ending::Succeeded);
+    assert_eq!(world.accepted(), 0);
+}
+
+/// Rule 6.
+#[test]
+fn a_scheduler_that_starts_again_takes_over_what_runs() {
+    let mut world = World::new(1, Faults::none());
+    let (worker, _) = world.submit_one();
+    assert_eq!(world.call_begin(&worker), Some(Answer::Go));
+    world.restart();
+    assert_eq!(world.current(), Some(worker.attempt.clone()));
+    assert_eq!(world.call_beat(&worker), Some(Answer::Go));
+    assert_eq!(world.call_finish(&worker, Ending::Succeeded), Some(Answer::Accepted));
+    assert_eq!(world.accepted(), 1);
+    world.restart();
+    assert_eq!(world.call_finish(&worker, Ending::Succeeded), Some(Answer::Accepted), "repeated");
+    assert_eq!(world.accepted(), 1);
+}
+
+#[test]
+fn memory_is_raised_once_where_that_is_configured_and_infrastructure_failures_do_not_count() {
+    let out_of_memory =
+        || Ending::Failed { class: FailureClass::OutOfMemory, message: "it needs more".into() };
+    let mut world = World::new(1, Faults::none());
+    let (worker, _) = world.submit_one();
+    world.call_begin(&worker);
+    assert_eq!(world.call_finish(&worker, Ending::Nothing("killed".into())), Some(Answer::Accepted));
+    let second = world.caller_of_current(&worker);
+    world.call_begin(&second);
+    world.call_finish(&second, out_of_memory());
+    let third = world.caller_of_current(&worker);
+    assert_eq!(third.attempt.number, 3);
+    world.call_begin(&third);
+    let actions = world.finish_actions(&third, out_of_memory());
+    let failed = |action: &Action| {
+        matches!(action, Action::TellEnded { told: Told::Failed(FailureClass::OutOfMemory, _), .. })
+    };
+    assert!(actions.iter().any(failed), "{actions:?}");
+}
+
+#[test]
+fn a_single_host_that_fails_several_packages_in_a_row_ends_the_run() {
+    let tasks = ["a", "b", "c", "d", "e"].map(|name| crate::testing::task(name, &[]));
+    let settings = World::settings(true);
+    let mut machine = Machine::new(Queue::new(tasks), settings, Book::default(), &|_, _| false);
+    machine.handle(Duration::ZERO, MachineEvent::Capacity(Capacity { slots: 1, cpus: 1, memory_bytes: 1 }));
+    let mut turns = 0;
+    while let Some(action) = machine.next_action() {
+        if let Action::Prepare { package, .. } = action {
+            turns += 1;
+            let prepared = Prepared::Infrastructure("the disk is gone".into());
+            machine.handle(Duration::ZERO, MachineEvent::Prepared { package, prepared });
+        }
+    }
+    assert!(machine.is_over());
+    let summary = machine.conclude().unwrap();
+    let halt = summary.halt.unwrap();
+    assert_eq!((halt.packages.len(), halt.message.as_str()), (3, "the disk is gone"));
+    // Two had their attempts; the one that was too many and the rest have their turn in the next run.
+    assert_eq!((summary.failed.len(), summary.not_started.len()), (2, 3));
+    assert!(turns <= 9, "{turns}");
+}
