@@ -91,6 +91,13 @@ pub struct RunSettings {
     pub verbose: bool,
 }
 
+impl RunSettings {
+    /// Returns what all builds may use together.
+    pub fn machine(&self) -> Capacity {
+        Capacity { slots: self.workers.max(1), cpus: self.cpus, memory_bytes: self.memory_bytes }
+    }
+}
+
 /// What a run did; every list is sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunSummary {
@@ -257,9 +264,7 @@ impl Run<'_> {
         if self.stopping {
             return None;
         }
-        let RunSettings { workers, cpus, memory_bytes, .. } = *self.settings;
-        let machine = Capacity { slots: workers.max(1), cpus, memory_bytes };
-        let dispatch = self.queue.start_next(&self.queue.free(&machine))?;
+        let dispatch = self.queue.start_next(&self.queue.free(&self.settings.machine()))?;
         let package = dispatch.package.clone();
         self.started.insert(package.clone(), Instant::now());
         self.reporter.event(&Event::PackageStarted {
