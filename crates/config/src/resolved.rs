@@ -70,6 +70,8 @@ pub struct Config {
     pub concurrent_downloads: usize,
     /// Packages built at the same time.
     pub workers: usize,
+    /// Processors of the host.
+    pub processors: usize,
     /// Processors that all of them may use together.
     pub cpus: u32,
     /// Memory that all of them may use together, in bytes; `None` means what the host has without a reserve.
@@ -237,6 +239,7 @@ impl RawConfig {
             offline: self.sources.offline.unwrap_or(false),
             concurrent_downloads: self.sources.concurrent_downloads.unwrap_or(10).max(1),
             workers,
+            processors,
             cpus,
             memory_bytes: self.build.memory_mib.filter(|number| *number > 0).map(|mebibytes| mebibytes << 20),
             retries: self.build.retries.unwrap_or(1),

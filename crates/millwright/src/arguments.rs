@@ -45,6 +45,13 @@ pub(crate) enum Command {
         /// Show everything, however long
         #[arg(long, short = 'v')]
         all: bool,
+        /// Play the plan with as many builds at the same time as --workers says, and show how long it takes and what
+        /// the end waits for
+        ///
+        /// The very order of a run, on a clock that jumps from one end of a build to the next. A build takes as long
+        /// as its last one (or the median of all); more workers than this machine has stand for a larger machine.
+        #[arg(long)]
+        simulate: bool,
     },
     /// Make the toolchain repository from the base distribution
     Toolchain {

@@ -24,7 +24,8 @@ use pipeline::{FetchOptions, Pipeline, Specs, no_repository};
 use report::{Event, ExitStatus, Failure, Reporter, conclude};
 use scheduler::{
     BuildDirectoryLock, Finished, LockError, PlanDocument, PlanWords, Planned, Rounds, RunSummary, Stop,
-    Style, Wanted, blocked_text, build_in_rounds, duration, failure, plan_text, run_status, summary_text,
+    Style, Wanted, blocked_text, build_in_rounds, duration, failure, plan_text, run_status, simulation_text,
+    summary_text,
 };
 use test_lists::ChosenTests;
 
@@ -81,7 +82,10 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         Command::Fetch { goals, lists } => run_fetch(&pipeline, &arguments.common, goals, lists, &only),
         Command::Pack(goals) => run_pack(&pipeline, goals, &only),
         Command::Expand(goals) => run_expand(&pipeline, goals, &only),
-        Command::Plan { goals, all } => run_plan(&pipeline, &arguments.common, &[], goals, &only, *all),
+        Command::Plan { goals, all, simulate: true } => {
+            run_simulation(&pipeline, &arguments.common, goals, &only, *all)
+        }
+        Command::Plan { goals, all, .. } => run_plan(&pipeline, &arguments.common, &[], goals, &only, *all),
         Command::Build(goals) if goals.dry_run => {
             run_plan(&pipeline, &arguments.common, &[], goals, &only, false)
         }
@@ -317,6 +321,33 @@ fn run_plan(
     let words = PlanWords { style: Style { whole: all, ..style() }, file: &file };
     tell(common, &plan_text(&plan, &words))?;
     Ok(run_status(&plan, &RunSummary::default()))
+}
+
+/// Plays what would be built.
+fn run_simulation(
+    pipeline: &Pipeline<'_>,
+    common: &Common,
+    goals: &Goals,
+    only: &[String],
+    all: bool,
+) -> Result<ExitStatus, Failure> {
+    let base = pipeline.base(false)?;
+    let specs = pipeline.specs(&base, only)?;
+    let tests = chosen_tests(goals, &specs)?;
+    let limits = |spec: &str| tests.over(spec, pipeline.limits(spec));
+    let mut session = pipeline.session(&base, &specs, &limits)?;
+    session.settings.run_check |= !tests.rerun.is_empty();
+    let planned = pipeline.plan(&session, &base, &specs, &wanted(goals, &[]), &Rounds::default(), true)?;
+    let (machine, workers) = pipeline.machine_to_play();
+    let played = session.simulate(&planned, &machine, workers).map_err(scheduler::failure)?;
+    if common.json {
+        let json =
+            serde_json::to_string(&played).map_err(|error| Failure::new(ExitStatus::Internal, error))?;
+        report::print(&json)?;
+    }
+    let file = session.settings.artifacts.join("simulation.json");
+    tell(common, &simulation_text(&played, &Style { whole: all, ..style() }, &file))?;
+    Ok(run_status(&planned.plan, &RunSummary::default()))
 }
 
 /// Plans and builds, round after round.

@@ -61,9 +61,11 @@ pub use run::{
 pub use session::{
     Chosen, Graphed, PackedSrpm, PackedTree, Planned, Session, SessionError, SessionSettings, Wanted, failure,
 };
-pub use simulate::{ChainLink, LimitedBy, PlayedBuild, PlayedSchedule, Simulation, StartCause, simulate};
+pub use simulate::{
+    ChainLink, LimitedBy, PlayedBuild, PlayedSchedule, Simulation, SimulationDocument, StartCause, simulate,
+};
 pub use stop::Stop;
 pub use task::PackageTask;
 pub use universe::{Outside, Published, RelevantPackage, Root, RootRequest, Universe};
 pub use weights::{Weight, Weights};
-pub use words::{PlanWords, blocked_text, duration, plan_text, run_status, summary_text};
+pub use words::{PlanWords, blocked_text, duration, plan_text, run_status, simulation_text, summary_text};

@@ -128,6 +128,13 @@ pub struct RunSettings {
     pub verbose: bool,
 }
 
+impl RunSettings {
+    /// Returns what all builds may use together.
+    pub fn machine(&self) -> Capacity {
+        Capacity { slots: self.workers.max(1), cpus: self.cpus, memory_bytes: self.memory_bytes }
+    }
+}
+
 /// A host that fails whatever it is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Halt {
@@ -259,7 +266,7 @@ pub fn run(
     let machine = Machine::new(queue, rules, book, &|package, current| {
         acceptor.has_recorded(package, &current.identity)
     });
-    let capacity = Capacity { slots: workers, cpus: settings.cpus, memory_bytes: settings.memory_bytes };
+    let capacity = settings.machine();
     let (sender, receiver) = mpsc::channel::<Message>();
     let (desk, pulse) = (Desk::new(sender.clone()), Pulse::default());
     let (alive, until) = mpsc::channel::<()>();

@@ -27,13 +27,16 @@ use serde::Serialize;
 
 use crate::accept::RepositoryAcceptor;
 use crate::caches::CompilerCaches;
+use crate::demand::Capacity;
 use crate::generated::Learned;
 use crate::local::{LocalBuilder, LocalDirectories};
 use crate::plan::{Estimates, PlaceInGraph, PlanDocument, PlanInput};
 use crate::provenance::ProvenanceWriter;
+use crate::queue::Queue;
 use crate::records::{RecordError, RecordStore};
 use crate::rounds::Rounds;
 use crate::run::{Preparation, RunContext, RunError, RunSettings, RunSummary, run};
+use crate::simulate::SimulationDocument;
 use crate::state_csv::state_csv;
 use crate::task::PackageTask;
 use crate::triggers::{TriggerError, trigger_facts, unknown_triggers};
@@ -376,8 +379,7 @@ impl Session<'_> {
         let store = RecordStore::new(&settings.records);
         let in_scope = plan.cascading();
         let estimates = Estimates::new(&records);
-        let weights = Weights::measured(tasks.keys().map(String::as_str), &records, self.limits);
-        let queue = plan.queue().with_weights(weights);
+        let queue = self.queue(&plan, &records);
         let mut acceptor = RepositoryAcceptor {
             rpms: settings.rpms.clone(),
             srpms: settings.srpms.clone(),
@@ -399,6 +401,26 @@ impl Session<'_> {
         };
         let summary = run(queue, context, &builder, &mut acceptor)?;
         Ok((summary, universe.into_inner().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// Returns the queue that carries a plan out, with what its builds need of the machine.
+    fn queue(&self, plan: &PlanDocument, records: &BTreeMap<String, BuildRecord>) -> Queue {
+        let packages = plan.packages.iter().map(|package| package.package.as_str());
+        plan.queue().with_weights(Weights::measured(packages, records, self.limits))
+    }
+
+    /// Plays a plan with these workers, with half and with twice as many, and writes `simulation.json`. `machine` is
+    /// the one that is there, as [`SimulationDocument::new`] takes it.
+    pub fn simulate(
+        &self,
+        planned: &Planned,
+        machine: &Capacity,
+        workers: usize,
+    ) -> Result<SimulationDocument, SessionError> {
+        let queue = self.queue(&planned.plan, &planned.records);
+        let document = SimulationDocument::new(&planned.plan, &queue, machine, workers);
+        write_json(&self.settings.artifacts.join("simulation.json"), &document)?;
+        Ok(document)
     }
 
     /// Returns what a worker would be asked to do for a package of the plan, or why nothing can be asked.

@@ -6,11 +6,12 @@
 //! however many processors it is given and whatever runs beside it; nothing fails and nothing joins.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use serde::Serialize;
 
 use crate::demand::{Capacity, Dispatch};
+use crate::plan::PlanDocument;
 use crate::queue::{Queue, TaskState, microseconds};
 
 /// One build as it was played.
@@ -96,6 +97,57 @@ pub struct Simulation {
     pub builds: Vec<PlayedBuild>,
     /// Packages that were never started because they wait for one another; empty for every sound plan.
     pub never_started: Vec<String>,
+}
+
+/// `simulation.json`: a plan played with several numbers of workers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SimulationDocument {
+    /// [`SimulationDocument::SCHEMA`].
+    pub schema: u32,
+    /// How many of the durations are guesses, because the package was never built.
+    pub guessed: usize,
+    /// The plan with the workers asked for.
+    #[serde(flatten)]
+    pub simulation: Simulation,
+    /// The same with half and with twice as many, by workers.
+    pub others: Vec<PlayedSchedule>,
+}
+
+impl SimulationDocument {
+    /// The schema that this code writes.
+    pub const SCHEMA: u32 = 1;
+
+    /// Plays a plan. `machine` is the one that is there: more workers than it has stand for as much larger a machine,
+    /// fewer for fewer builds at the same time on this one.
+    pub fn new(plan: &PlanDocument, queue: &Queue, machine: &Capacity, workers: usize) -> Self {
+        let workers = workers.max(1);
+        let play = |workers: usize| simulate(queue.clone(), &grown(machine, workers));
+        let others = BTreeSet::from([workers.div_ceil(2), workers.saturating_mul(2)]);
+        Self {
+            schema: Self::SCHEMA,
+            guessed: plan.time.guessed,
+            simulation: play(workers),
+            others: others
+                .into_iter()
+                .filter(|other| *other != workers)
+                .map(|other| play(other).schedule)
+                .collect(),
+        }
+    }
+}
+
+/// Returns a machine for this number of workers.
+fn grown(machine: &Capacity, workers: usize) -> Capacity {
+    let slots = machine.slots.max(1);
+    if workers <= slots {
+        return Capacity { slots: workers, ..*machine };
+    }
+    let grow = |amount: u64| u128::from(amount) * workers as u128 / slots as u128;
+    Capacity {
+        slots: workers,
+        cpus: u32::try_from(grow(machine.cpus.into())).unwrap_or(u32::MAX),
+        memory_bytes: u64::try_from(grow(machine.memory_bytes)).unwrap_or(u64::MAX),
+    }
 }
 
 /// Plays a queue on a machine.
@@ -280,6 +332,15 @@ mod tests {
         let simulation = simulate(queue, &machine(2));
         assert_eq!((simulation.schedule.makespan_seconds, simulation.schedule.most_at_once), (3.0, 1));
         assert_eq!(simulation.chain[1].cause, StartCause::Room("a".into()));
+    }
+
+    #[test]
+    fn more_workers_are_a_larger_machine_and_fewer_are_not_a_smaller_one() {
+        let here = Capacity { slots: 4, cpus: 8, memory_bytes: 16 << 30 };
+        assert_eq!(grown(&here, 2), Capacity { slots: 2, ..here });
+        assert_eq!(grown(&here, 6), Capacity { slots: 6, cpus: 12, memory_bytes: 24 << 30 });
+        let unknown = Capacity { memory_bytes: u64::MAX, ..here };
+        assert_eq!(grown(&unknown, 64).memory_bytes, u64::MAX);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use report::{Failure, Stage};
 use repository::{IndexedPackage, PackageDirectory};
 use rpm_model::PackageOrigin;
 use scheduler::{
-    CacheGroups, CompilerCaches, Graphed, Learned, LocalDirectories, PackedTree, Planned, Rounds,
+    CacheGroups, Capacity, CompilerCaches, Graphed, Learned, LocalDirectories, PackedTree, Planned, Rounds,
     RunSettings, RunSummary, Session, SessionSettings, Universe, Wanted, failure,
 };
 
@@ -76,6 +76,16 @@ impl Pipeline<'_> {
     /// Returns what holds for a spec.
     pub(crate) fn limits(&self, spec: &str) -> PackageLimits {
         self.config.limits(spec)
+    }
+
+    /// Returns this machine, and the number of workers that were asked for. More of them than there are processors do
+    /// not make it larger.
+    pub(crate) fn machine_to_play(&self) -> (Capacity, usize) {
+        let (workers, processors) = (self.config.workers, self.config.processors.max(1));
+        let own = u32::try_from(processors).unwrap_or(u32::MAX);
+        let cpus = if workers > processors { self.config.cpus.min(own) } else { self.config.cpus };
+        let memory_bytes = self.config.memory_bytes.or_else(memory_for_builds).unwrap_or(u64::MAX);
+        (Capacity { slots: processors, cpus, memory_bytes }, workers)
     }
 
     /// Draws the graph and writes its files.

@@ -2,9 +2,11 @@
 
 mod plan;
 mod run;
+mod simulation;
 
 pub use plan::{PlanWords, blocked_text, plan_text};
 pub use run::{run_status, summary_text};
+pub use simulation::simulation_text;
 
 /// Returns seconds as people say them.
 pub fn duration(seconds: f64) -> String {
