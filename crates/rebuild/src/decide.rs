@@ -4,6 +4,7 @@ use rpm_model::{
     BuildReason, BuildRecord, ContentDigest, LockedPackage, Nevra, RebuildPolicy, Requirement, SeenPackage,
 };
 
+use crate::soname::soname_reasons;
 use crate::trigger::{TriggerFacts, trigger_reasons};
 
 /// What is true of one spec now.
@@ -63,7 +64,9 @@ pub fn build_reasons(
     }
     reasons.extend(missing_outputs(record, state));
     if present.policy >= RebuildPolicy::Relevant {
-        reasons.extend(lost_requirements(record, state));
+        let lost = lost_requirements(record, state);
+        reasons.extend(lost.into_iter().filter(|reason| present.triggers.sonames.counts(reason)));
+        reasons.extend(soname_reasons(record, present.triggers.sonames, state));
         reasons.extend(static_inputs(record, state));
         reasons.extend(trigger_reasons(record, present.triggers, state));
     }

@@ -8,8 +8,10 @@
 //! [`PublishedState`]. Which packages are asked about, and in which order they are built, is the
 //! scheduler's business.
 
+pub mod bump;
 mod decide;
 mod identity;
+pub mod soname;
 pub mod trigger;
 
 pub use decide::{PresentFacts, PublishedState, build_reasons, first_build_reasons};

@@ -362,6 +362,19 @@ pub enum BuildReason {
         /// Its present content, if it is there.
         present: Option<ContentDigest>,
     },
+    /// A shared library that it is linked to comes from a package that changed as the soname policy says.
+    SonameChanged {
+        /// The package that is linked.
+        package: String,
+        /// The library as rpm writes it, for example `libz.so.1()(64bit)`.
+        soname: String,
+        /// Who provided it at the last build.
+        recorded: Nevra,
+        /// Who provides it now.
+        present: Nevra,
+        /// The policy: `newer` or a level of versions.
+        policy: String,
+    },
     /// The worker generation differs (policy `exact`).
     WorkerChanged {
         /// The recorded generation.
@@ -421,6 +434,17 @@ impl fmt::Display for BuildReason {
                     }
                     (None, _) => f.write_str("is new"),
                     (Some(_), None) => f.write_str("is gone"),
+                }
+            }
+            Self::SonameChanged { package, soname, recorded, present, policy } => {
+                write!(
+                    f,
+                    "{package} is linked to `{soname}`, whose package changed (soname policy {policy}): "
+                )?;
+                if recorded == present {
+                    write!(f, "{present} has other content")
+                } else {
+                    write!(f, "{recorded} -> {present}")
                 }
             }
             Self::WorkerChanged { recorded, present } => {

@@ -56,11 +56,14 @@ pub struct SeenTriggers {
     /// By pattern as written: the files that matched, by path relative to the spec's directory.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub files: BTreeMap<String, BTreeMap<String, ContentDigest>>,
+    /// By the shared library that what was built is linked to, for example `libz.so.1()(64bit)`: who provided it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub sonames: BTreeMap<String, SeenPackage>,
 }
 
 impl SeenTriggers {
-    /// Returns whether the build saw no trigger.
+    /// Returns whether the build saw nothing.
     pub fn is_empty(&self) -> bool {
-        self.packages.is_empty() && self.files.is_empty()
+        self.packages.is_empty() && self.files.is_empty() && self.sonames.is_empty()
     }
 }

@@ -12,11 +12,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
+use rebuild::soname::providers_of_sonames;
 use rebuild::{PresentFacts, PublishedState, build_identity, build_reasons};
 use repository::{IndexedPackage, verify_package};
 use rpm_model::{
     BuildReason, BuildRecord, ContentDigest, FailureClass, JobDocument, Nevra, PackageArtifact,
-    PackageOrigin, RecordedPackage, Requirement, ResultDocument, SeenTriggers,
+    PackageOrigin, RecordedPackage, Requirement, ResultDocument, SeenPackage, SeenTriggers,
 };
 
 use crate::overlap::{FileOverlap, overlaps};
@@ -152,6 +153,7 @@ impl RepositoryAcceptor<'_> {
         let overlaps = self.overlaps(package, &made)?;
         self.universe.write().unwrap_or_else(PoisonError::into_inner).replace(package, made);
         record.unmet = self.unmet(&record);
+        record.triggers.sonames = self.linked(&record);
         self.store.write(&record)?;
         let after = contents(&record);
         for path in before.keys().filter(|path| !after.contains_key(*path)) {
@@ -244,6 +246,12 @@ impl RepositoryAcceptor<'_> {
         let Some(task) = self.tasks.get(package) else { return SeenTriggers::default() };
         let universe = self.universe.read().unwrap_or_else(PoisonError::into_inner);
         task.triggers.seen(&job.lock, &universe.state())
+    }
+
+    /// Returns who provides the shared libraries that a record's packages are linked to.
+    fn linked(&self, record: &BuildRecord) -> BTreeMap<String, SeenPackage> {
+        let universe = self.universe.read().unwrap_or_else(PoisonError::into_inner);
+        providers_of_sonames(record, &universe.state())
     }
 
     /// Returns the run-time requirements of a record's packages that nothing satisfies now.

@@ -43,22 +43,22 @@ pub enum TriggerError {
 }
 
 /// Returns a spec's triggers with what they stand for now; reads the files that they watch.
-pub(crate) fn trigger_facts(spec: &SpecData, state: &dyn PublishedState) -> Result<TriggerFacts, TriggerError> {
+pub(crate) fn trigger_facts(
+    spec: &SpecData,
+    state: &dyn PublishedState,
+) -> Result<TriggerFacts, TriggerError> {
     if spec.triggers.is_empty() {
         return Ok(TriggerFacts::default());
     }
-    let syntax = |name| {
-        move |source| TriggerError::Syntax { spec: spec.spec_path.clone(), name, source }
-    };
+    let syntax = |name| move |source| TriggerError::Syntax { spec: spec.spec_path.clone(), name, source };
     let packages = parse_triggers(&spec.triggers.packages).map_err(syntax(PACKAGES_MACRO))?;
     let patterns = parse_file_triggers(&spec.triggers.files).map_err(syntax(FILES_MACRO))?;
     let directory = Path::new(&spec.spec_path).parent().filter(|path| !path.as_os_str().is_empty());
     let files = if patterns.is_empty() {
         BTreeMap::new()
     } else {
-        watched_files(directory.unwrap_or(Path::new(".")), &patterns).map_err(|(path, source)| {
-            TriggerError::File { spec: spec.spec_path.clone(), path, source }
-        })?
+        watched_files(directory.unwrap_or(Path::new(".")), &patterns)
+            .map_err(|(path, source)| TriggerError::File { spec: spec.spec_path.clone(), path, source })?
     };
     Ok(TriggerFacts::new(packages, &patterns, &files, state))
 }

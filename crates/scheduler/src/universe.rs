@@ -247,7 +247,12 @@ impl PublishedState for Published<'_> {
         let provided = |(package, provide): (&'_ IndexedPackage, &Dependency)| {
             let version = provide.constraint.as_ref().map(|constraint| constraint.evr.clone());
             let Nevra { evr, name, arch } = &package.header.nevra;
-            let rank = (Reverse(package.origin), version.clone(), evr.clone(), Reverse((name.clone(), arch.clone())));
+            let rank = (
+                Reverse(package.origin),
+                version.clone(),
+                evr.clone(),
+                Reverse((name.clone(), arch.clone())),
+            );
             (rank, seen(&package.header.nevra, &package.sha256, version))
         };
         let by_provide = index.providers_of_name(name).into_iter().map(provided).max();

@@ -78,7 +78,8 @@ fn triggers(answer: &[u8]) -> Result<SpecTriggers, FailureKind> {
         place: TriggerPlace::Value { line: error.line, column: error.column },
         message: error.to_string(),
     };
-    parse_triggers(&triggers.packages).map_err(|error| malformed(PACKAGES_MACRO, &triggers.packages, error))?;
+    parse_triggers(&triggers.packages)
+        .map_err(|error| malformed(PACKAGES_MACRO, &triggers.packages, error))?;
     parse_file_triggers(&triggers.files).map_err(|error| malformed(FILES_MACRO, &triggers.files, error))?;
     Ok(triggers)
 }
@@ -329,10 +330,17 @@ mod tests {
     fn triggers_arrive_or_are_refused() {
         let read = |triggers: &str| read_with_triggers(SOURCE, PACKAGES, None, triggers.as_bytes());
         let data = read("\x1dlua > minor\x1econf/*\x1e").unwrap();
-        assert_eq!((data.triggers.packages.as_str(), data.triggers.files.as_str()), ("lua > minor", "conf/*"));
+        assert_eq!(
+            (data.triggers.packages.as_str(), data.triggers.files.as_str()),
+            ("lua > minor", "conf/*")
+        );
         assert!(read("\x1d\x1e\x1e").unwrap().triggers.is_empty());
-        for (triggers, name, column) in [("\x1dlua > x\x1e\x1e", PACKAGES_MACRO, 7), ("\x1d\x1e/a\x1e", FILES_MACRO, 1)] {
-            let Err(FailureKind::Trigger { name: told, place, .. }) = read(triggers) else { panic!("{triggers}") };
+        for (triggers, name, column) in
+            [("\x1dlua > x\x1e\x1e", PACKAGES_MACRO, 7), ("\x1d\x1e/a\x1e", FILES_MACRO, 1)]
+        {
+            let Err(FailureKind::Trigger { name: told, place, .. }) = read(triggers) else {
+                panic!("{triggers}")
+            };
             assert_eq!((told.as_str(), place), (name, TriggerPlace::Value { line: 1, column }));
         }
     }

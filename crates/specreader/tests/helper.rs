@@ -188,6 +188,49 @@ fn a_spec_sees_the_release_macros_that_it_names() {
 }
 
 #[test]
+fn triggers_are_what_their_macros_expand_to() {
+    let Some(site) = Site::new() else { return };
+    let engine = site.engine(|_| ());
+    let file = site.directory.path().join("macros.extra");
+    fs::write(&file, "%lua_level minor\n").unwrap();
+    let lines =
+        "%global _mkpkg_depends lua > %{lua_level}, \\\n  'zlib > 1.3'\n%global _mkpkg_depends_files *.conf";
+    let specs = [
+        site.spec("none", spec("Requires: none")),
+        site.spec("plain", spec("%global _mkpkg_depends lua>last")),
+        site.spec("macros", spec(lines)),
+        site.spec("talks", spec("%{echo:hello}\nBuildArch: noarch\n%define _mkpkg_depends lua")),
+        site.spec(
+            "branches",
+            spec("%if 0\n%global _mkpkg_depends a\n%else\n%global _mkpkg_depends b\n%endif"),
+        ),
+        site.spec("malformed", spec("%global _mkpkg_depends lua > nonsense")),
+    ];
+    let texts = |options: &ReadOptions| -> Vec<(String, String)> {
+        check(&engine, &specs, options);
+        let read = engine.read(&specs, options).unwrap().into_iter().filter_map(Result::ok);
+        read.map(|parsed| (parsed.data.triggers.packages, parsed.data.triggers.files)).collect()
+    };
+    let pair = |packages: &str, files: &str| (packages.to_owned(), files.to_owned());
+    let options_with_file = ReadOptions { macro_files: vec![file.clone()], ..options() };
+    assert_eq!(
+        texts(&options_with_file),
+        [
+            pair("", ""),
+            pair("lua>last", ""),
+            pair("lua > minor, \n  'zlib > 1.3'", "*.conf"),
+            pair("lua", ""),
+            pair("b", ""),
+        ]
+    );
+    // A file of macros may define them for every spec.
+    fs::write(&file, "%lua_level minor\n%_mkpkg_depends rpm > major\n").unwrap();
+    assert_eq!(texts(&options_with_file)[0], pair("rpm > major", ""));
+    let failure = engine.read(&specs[5..], &options()).unwrap().remove(0).unwrap_err();
+    assert!(failure.to_string().contains("malformed.spec:6: column 31: `%_mkpkg_depends`"), "{failure}");
+}
+
+#[test]
 fn without_the_helper_rpmspec_reads_and_that_is_told() {
     let Some(site) = Site::new() else { return };
     let programs = site.directory.path().join("programs");

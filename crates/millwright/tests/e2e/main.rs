@@ -45,4 +45,5 @@ mod rounds;
 mod run;
 mod spec;
 mod tree;
+mod triggers;
 mod tuning;

@@ -8,6 +8,7 @@ use rpm_model::{BuildReason, BuildRecord, BuildrootLock, ContentDigest, Evr, See
 use super::files::FilePattern;
 use super::parse::{Operand, Operator, Trigger};
 use crate::PublishedState;
+use crate::soname::SonamePolicy;
 
 /// The triggers of one spec, and what they stand for now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct TriggerFacts {
     files: BTreeMap<String, BTreeMap<String, ContentDigest>>,
     /// What the names stood for when these facts were gathered, before anything was built.
     before: BTreeMap<String, Option<SeenPackage>>,
+    /// What a change of shared libraries does.
+    pub(crate) sonames: SonamePolicy,
 }
 
 /// What a trigger says.
@@ -77,13 +80,24 @@ impl TriggerFacts {
         files: &BTreeMap<String, ContentDigest>,
         state: &dyn PublishedState,
     ) -> Self {
-        let before = packages.iter().map(|trigger| (trigger.name.clone(), state.trigger_target(&trigger.name)));
+        let before =
+            packages.iter().map(|trigger| (trigger.name.clone(), state.trigger_target(&trigger.name)));
         let before = before.collect();
         let matching = |pattern: &FilePattern| {
             let files = files.iter().filter(|(path, _)| pattern.matches(path));
-            (pattern.as_str().to_owned(), files.map(|(path, content)| (path.clone(), content.clone())).collect())
+            (
+                pattern.as_str().to_owned(),
+                files.map(|(path, content)| (path.clone(), content.clone())).collect(),
+            )
         };
-        Self { packages, files: patterns.iter().map(matching).collect(), before }
+        let files = patterns.iter().map(matching).collect();
+        Self { packages, files, before, sonames: SonamePolicy::default() }
+    }
+
+    /// Returns the facts with another soname policy.
+    #[must_use]
+    pub fn with_sonames(self, sonames: SonamePolicy) -> Self {
+        Self { sonames, ..self }
     }
 
     /// Returns whether the spec has no trigger.
@@ -97,12 +111,17 @@ impl TriggerFacts {
     /// package was replaced in the meantime; where the name stands for a package that is not in the root, nothing
     /// of it can be in the result, and what is published after the build is as good.
     pub fn seen(&self, lock: &BuildrootLock, state: &dyn PublishedState) -> SeenTriggers {
-        let contents: BTreeSet<&ContentDigest> = lock.packages().iter().map(|package| &package.sha256).collect();
+        let contents: BTreeSet<&ContentDigest> =
+            lock.packages().iter().map(|package| &package.sha256).collect();
         let seen = |(name, before): (&String, &Option<SeenPackage>)| {
             let in_root = before.clone().filter(|before| contents.contains(&before.sha256));
             (name.clone(), in_root.or_else(|| state.trigger_target(name)))
         };
-        SeenTriggers { packages: self.before.iter().map(seen).collect(), files: self.files.clone() }
+        SeenTriggers {
+            packages: self.before.iter().map(seen).collect(),
+            files: self.files.clone(),
+            sonames: BTreeMap::new(),
+        }
     }
 }
 
@@ -160,7 +179,9 @@ fn package_verdict(trigger: &Trigger, record: &BuildRecord, state: &dyn Publishe
         None => (changed, None),
         Some((operator, Operand::Level(level))) => match versions {
             // What was not there and is there now has risen above every level.
-            (None, _) => (matches!(operator, Operator::Greater | Operator::GreaterOrEqual | Operator::Unequal), None),
+            (None, _) => {
+                (matches!(operator, Operator::Greater | Operator::GreaterOrEqual | Operator::Unequal), None)
+            }
             (Some(then), now) => {
                 let (then, now) = (level.part(then), level.part(now));
                 let holds = operator.holds(now.compare(&then));
@@ -194,7 +215,11 @@ fn file_verdicts(
 ) -> Vec<Verdict> {
     let Some(recorded) = recorded else {
         let none = present.is_empty();
-        return vec![Verdict::Unknown(if none { UnknownReason::NoSuchFile } else { UnknownReason::NotRecorded })];
+        return vec![Verdict::Unknown(if none {
+            UnknownReason::NoSuchFile
+        } else {
+            UnknownReason::NotRecorded
+        })];
     };
     if recorded.is_empty() && present.is_empty() {
         return vec![Verdict::Unknown(UnknownReason::NoSuchFile)];

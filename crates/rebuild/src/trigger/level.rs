@@ -1,5 +1,6 @@
 //! How much of a version a trigger looks at.
 
+use std::fmt;
 use std::num::NonZeroU32;
 
 use rpm_model::Evr;
@@ -55,7 +56,8 @@ impl Level {
             Self::Epoch => Evr::new(evr.epoch, "0", None),
             Self::Elements(number) => {
                 let most = usize::try_from(number.get()).unwrap_or(usize::MAX);
-                let end = evr.version.match_indices('.').nth(most - 1).map_or(evr.version.len(), |(at, _)| at);
+                let end =
+                    evr.version.match_indices('.').nth(most - 1).map_or(evr.version.len(), |(at, _)| at);
                 // A version that begins with a dot has an empty first element.
                 let version = if end == 0 { "0" } else { &evr.version[..end] };
                 Evr::new(evr.epoch, version, None)
@@ -68,6 +70,18 @@ impl Level {
     /// Writes a part that [`Level::part`] returned for people.
     pub(crate) fn describe(self, part: &Evr) -> String {
         if self == Self::Epoch { format!("epoch {}", part.epoch) } else { part.to_string() }
+    }
+}
+
+impl fmt::Display for Level {
+    /// Writes the level as [`Level::from_word`] reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Epoch => f.write_str("epoch"),
+            Self::Elements(number) => write!(f, "First_{number}"),
+            Self::Last => f.write_str("last"),
+            Self::Release => f.write_str("release"),
+        }
     }
 }
 
@@ -102,7 +116,17 @@ mod tests {
 
     #[test]
     fn other_words_are_no_levels() {
-        for word in ["first_0", "first_", "first_x", "first_01", "First_-1", "first_99999999999", "majo", "major,", ""] {
+        for word in [
+            "first_0",
+            "first_",
+            "first_x",
+            "first_01",
+            "First_-1",
+            "first_99999999999",
+            "majo",
+            "major,",
+            "",
+        ] {
             assert_eq!(Level::from_word(word), None, "{word}");
         }
     }

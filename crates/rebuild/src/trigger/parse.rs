@@ -195,7 +195,11 @@ impl<'a> Cursor<'a> {
         }
         let name = &self.text[start.at..self.at];
         let begins_well = |c: char| c.is_alphanumeric() || matches!(c, '_' | '/' | '(');
-        if name.starts_with(begins_well) { Ok(name.to_owned()) } else { Err(start.error("the name of a package")) }
+        if name.starts_with(begins_well) {
+            Ok(name.to_owned())
+        } else {
+            Err(start.error("the name of a package"))
+        }
     }
 
     fn operator(&mut self) -> Result<Operator, TriggerSyntaxError> {
@@ -212,7 +216,10 @@ impl<'a> Cursor<'a> {
     }
 
     /// Fails unless the text ends here or something follows that separates.
-    pub(super) fn expect_separation(&self, separates: impl Fn(char) -> bool) -> Result<(), TriggerSyntaxError> {
+    pub(super) fn expect_separation(
+        &self,
+        separates: impl Fn(char) -> bool,
+    ) -> Result<(), TriggerSyntaxError> {
         match self.peek() {
             Some(c) if !separates(c) => Err(self.error("a comma, a blank or an operator")),
             _ => Ok(()),
@@ -282,7 +289,11 @@ mod tests {
     use super::*;
 
     fn texts(text: &str) -> Vec<String> {
-        parse_triggers(text).unwrap_or_else(|error| panic!("`{text}`: {error}")).iter().map(ToString::to_string).collect()
+        parse_triggers(text)
+            .unwrap_or_else(|error| panic!("`{text}`: {error}"))
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
@@ -300,7 +311,10 @@ mod tests {
             ("a, , b", &["a", "b"]),
             ("a != MAJOR b = First_2 c <= 1:2.0-3", &["a != MAJOR", "b = First_2", "c <= 1:2.0-3"]),
             ("pkgconfig(lua) > minor libz.so.1()(64bit)", &["pkgconfig(lua) > minor", "libz.so.1()(64bit)"]),
-            ("python3dist(a[b,c]) /usr/bin/x libstdc++ g++>1", &["python3dist(a[b,c])", "/usr/bin/x", "libstdc++", "g++ > 1"]),
+            (
+                "python3dist(a[b,c]) /usr/bin/x libstdc++ g++>1",
+                &["python3dist(a[b,c])", "/usr/bin/x", "libstdc++", "g++ > 1"],
+            ),
         ] {
             assert_eq!(texts(text), expected, "`{text}`");
         }

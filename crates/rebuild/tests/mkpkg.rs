@@ -1,0 +1,529 @@
+//! mkpkg, row by row: what it documents, what its code does, and what we do, each with a check of the last.
+//!
+//! The rows are the findings about mkpkg 8.0.2: the meaning of triggers, of sonames, and its other edge cases.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod bench;
+
+use bench::{Bench, FIRES, QUIET, UNKNOWN, refused};
+use rebuild::bump::{BumpError, ChangelogEntry, bump_spec};
+use rebuild::soname::Soname;
+use rebuild::trigger::{parse_file_triggers, parse_triggers};
+
+/// One finding about mkpkg.
+struct Row {
+    /// Its name.
+    name: &'static str,
+    /// What mkpkg documents; empty where it says nothing.
+    documented: &'static str,
+    /// What its code does.
+    does: &'static str,
+    /// What we do.
+    ours: &'static str,
+    /// Shows that we do.
+    check: fn(),
+}
+
+fn verdict(trigger: &str, recorded: &str, present: &str) -> &'static str {
+    Bench::default().recorded("dep", recorded).present("dep", present).verdict(trigger)
+}
+
+#[track_caller]
+fn expect(trigger: &str, cases: &[(&str, &str, &str)]) {
+    for (recorded, present, expected) in cases {
+        assert_eq!(verdict(trigger, recorded, present), *expected, "{trigger}: {recorded} -> {present}");
+    }
+}
+
+const ENTRY: ChangelogEntry<'static> =
+    ChangelogEntry { day: "Thu Nov 26 2026", author: "A <a@b.invalid>", message: "x" };
+
+fn bumped(text: &str, source: &str) -> Result<String, BumpError> {
+    let source = source.parse().unwrap();
+    bump_spec(text, &source, std::slice::from_ref(&source), &ENTRY).map(|bumped| bumped.text)
+}
+
+/// The meaning of triggers.
+const TRIGGERS: &[Row] = &[
+    Row {
+        name: "name",
+        documented: "rebuild when the package was installed more recently than the last build",
+        does: "compares the host's installation date with the package file's modification time",
+        ours: "fires when name, version or content of the package is not what the last build saw; no time takes part",
+        check: || {
+            expect("dep", &[("1-1", "1-1", QUIET), ("1-1", "1-2", FIRES), ("2-1", "1-1", FIRES)]);
+            // Installed again, the same: quiet. Built again with other content: fires.
+            assert_eq!(
+                Bench::default().recorded("dep", "1-1#a").present("dep", "1-1#b").verdict("dep"),
+                FIRES
+            );
+        },
+    },
+    Row {
+        name: "name>major = First_1",
+        documented: "rebuild when the first element is greater than at the last build",
+        does: "the same",
+        ours: "the same",
+        check: || {
+            for trigger in ["dep>major", "dep > First_1", "dep > MAJOR"] {
+                expect(
+                    trigger,
+                    &[("1.9-1", "2.0-1", FIRES), ("1.2-1", "1.9-9", QUIET), ("2-1", "1-1", QUIET)],
+                );
+            }
+        },
+    },
+    Row {
+        name: "minor patch micro extra releaselevel serial First_N",
+        documented: "the first N elements; white space optional",
+        does: "the same, keywords in any case",
+        ours: "the same",
+        check: || {
+            expect(
+                "dep > minor",
+                &[
+                    ("2.30-8", "2.30-7", QUIET),
+                    ("3.10.7-1", "3.10.8-1", QUIET),
+                    ("3.10.7-1", "3.11.0-1", FIRES),
+                ],
+            );
+            for (word, elements) in
+                [("patch", 3), ("micro", 3), ("extra", 4), ("ReleaseLevel", 4), ("serial", 5), ("First_7", 7)]
+            {
+                let version = |at: usize| {
+                    let parts: Vec<&str> = (1..=8).map(|n| if n == at { "9" } else { "1" }).collect();
+                    format!("{}-1", parts.join("."))
+                };
+                let trigger = format!("dep > {word}");
+                assert_eq!(verdict(&trigger, &version(0), &version(elements)), FIRES, "{word}");
+                assert_eq!(verdict(&trigger, &version(0), &version(elements + 1)), QUIET, "{word}");
+            }
+        },
+    },
+    Row {
+        name: "last",
+        documented: "the entire version",
+        does: "the whole string with epoch and release, so a new release fires",
+        ours: "epoch and version; `release` is the level that looks at the release too",
+        check: || {
+            expect("dep > last", &[("1.2.3-1", "1.2.3-2", QUIET), ("1.2.3-9", "1.2.4-1", FIRES)]);
+            expect("dep > release", &[("1.2.3-1", "1.2.3-2", FIRES), ("1.2.3-2", "1.2.3-1", QUIET)]);
+        },
+    },
+    Row {
+        name: ">= with any level",
+        documented: "greater or equal",
+        does: "always true after the first build: rebuilds every run",
+        ours: "the level is not lower and the package is not the one that the last build saw",
+        check: || {
+            expect(
+                "dep >= minor",
+                &[("1.2.3-1", "1.2.3-1", QUIET), ("1.2.3-1", "1.2.4-1", FIRES), ("1.2-1", "1.1-1", QUIET)],
+            );
+            expect(
+                "dep <= minor",
+                &[("1.2-1", "1.2-1", QUIET), ("1.2.3-1", "1.2.2-1", FIRES), ("1.2-1", "1.3-1", QUIET)],
+            );
+        },
+    },
+    Row {
+        name: "< with last",
+        documented: "a detector of downgrades",
+        does: "works",
+        ours: "fires when the level fell, by however much",
+        check: || {
+            expect(
+                "dep < last",
+                &[("1.2-1", "1.1-1", FIRES), ("1.2-1", "1.3-1", QUIET), ("1.2-1", "1.2-1", QUIET)],
+            );
+            expect("dep < release", &[("1.2-2", "1.2-1", FIRES)]);
+            expect("dep < minor", &[("1.2.3-1", "1.2.1-1", QUIET), ("2.0-1", "1.9-1", FIRES)]);
+        },
+    },
+    Row {
+        name: "literal version",
+        documented: "rebuild when above 3.0.6",
+        does: "ignores the literal: it acts as `last`",
+        ours: "fires when the condition begins to hold: the version crosses the literal",
+        check: || {
+            expect(
+                "dep > 3.0.6",
+                &[
+                    ("3.0.6-1", "3.0.7-1", FIRES),
+                    ("3.0.1-1", "3.0.2-1", QUIET),
+                    ("3.0.7-1", "3.0.8-1", QUIET),
+                ],
+            );
+            expect("dep > 99.0", &[("3.0.1-1", "3.0.2-1", QUIET)]);
+            expect("dep >= 3.0", &[("2.9-1", "3.0-1", FIRES), ("3.0-1", "3.0-2", QUIET)]);
+            expect("dep < 3.0", &[("3.0-1", "2.9-1", FIRES), ("2.9-1", "2.8-1", QUIET)]);
+            expect("dep = 3.0", &[("2.9-1", "3.0-1", FIRES), ("3.0-1", "3.0-2", QUIET)]);
+            expect("dep != 3.0", &[("3.0-1", "3.1-1", FIRES), ("3.1-1", "3.2-1", QUIET)]);
+        },
+    },
+    Row {
+        name: "unknown keyword",
+        documented: "",
+        does: "treats it as `last`, or crashes (`first_x`)",
+        ours: "an error with line, column and the accepted grammar",
+        check: || {
+            for text in ["dep>nonsense", "dep>first_0", "dep>first_x"] {
+                assert_eq!(refused(parse_triggers(text)), (1, 5), "{text}");
+            }
+            // The example with a comma from mkpkg's own documentation.
+            assert_eq!(parse_triggers("dep>major, other").unwrap().len(), 2);
+        },
+    },
+    Row {
+        name: "= and <=",
+        documented: "not supported",
+        does: "crashes",
+        ours: "`=`: the same level, another package; `<=`: not higher, another package; `!=`: any change of the level",
+        check: || {
+            expect(
+                "dep = minor",
+                &[("1.2.3-1", "1.2.4-1", FIRES), ("1.2-1", "1.2-1", QUIET), ("1.2-1", "1.3-1", QUIET)],
+            );
+            expect(
+                "dep != minor",
+                &[("1.2-1", "1.3-1", FIRES), ("1.2-1", "1.1-1", FIRES), ("1.2.1-1", "1.2.2-1", QUIET)],
+            );
+        },
+    },
+    Row {
+        name: "a new version trigger with nothing recorded",
+        documented: "counts as newer: one extra rebuild",
+        does: "the same",
+        ours: "unknown and told; the spec's own change builds it anyway, and then it is recorded",
+        check: || assert_eq!(Bench::default().present("dep", "1-1").verdict("dep > minor"), UNKNOWN),
+    },
+    Row {
+        name: "current version unknown",
+        documented: "",
+        does: "false, or a crash",
+        ours: "unknown and told",
+        check: || assert_eq!(Bench::default().recorded("dep", "1-1").verdict("dep > minor"), UNKNOWN),
+    },
+    Row {
+        name: "files",
+        documented: "a file that is newer than the last build triggers a rebuild",
+        does: "compares modification times; no patterns; a checkout changes them all",
+        ours: "compares content; patterns are expanded; a new or a vanished file counts",
+        check: || {
+            let files = |recorded: &[(&str, &str)], present: &[(&str, &str)]| {
+                Bench::default().recorded_files("conf/*", recorded).files(present).file_verdict("conf/*")
+            };
+            assert_eq!(files(&[("conf/a", "1")], &[("conf/a", "1"), ("other", "2")]), QUIET);
+            assert_eq!(files(&[("conf/a", "1")], &[("conf/a", "2")]), FIRES);
+            assert_eq!(files(&[("conf/a", "1")], &[("conf/a", "1"), ("conf/b", "1")]), FIRES);
+            assert_eq!(files(&[("conf/a", "1")], &[]), FIRES);
+            assert_eq!(files(&[], &[]), UNKNOWN);
+        },
+    },
+    Row {
+        name: "a level finer than the version has",
+        documented: "",
+        does: "the release becomes the next element, so `minor` fires on 255-1 -> 255-2",
+        ours: "the version ends where it ends",
+        check: || {
+            expect(
+                "dep > minor",
+                &[("255-1", "255-2", QUIET), ("255-1", "256-1", FIRES), ("2.3-1.1", "2.3-1.2", QUIET)],
+            )
+        },
+    },
+    Row {
+        name: "epoch",
+        documented: "supported",
+        does: "glued to the first element, so a change of it fires `major`",
+        ours: "stands above every level; `epoch` is a level of its own",
+        check: || {
+            expect("dep > major", &[("5.0-1", "1:1.0-1", FIRES)]);
+            expect("dep > epoch", &[("5.0-1", "1:1.0-1", FIRES), ("1:1.0-1", "1:9.0-1", QUIET)]);
+        },
+    },
+];
+
+/// The intended meaning of sonames, and what the code does.
+const SONAMES: &[Row] = &[
+    Row {
+        name: "what a package is linked to",
+        documented: "walks executables and asks the loader, so that rpath is honoured",
+        does: "`ldd`, which lists the whole closure of the host's libraries",
+        ours: "what rpm wrote into the header: direct needs, with symbol versions, for any architecture",
+        check: || {
+            let soname = Soname::parse("libz.so.1(ZLIB_1.2.9)(64bit)").unwrap();
+            assert_eq!(
+                (soname.soname, soname.symbols, soname.class),
+                ("libz.so.1", Some("ZLIB_1.2.9"), Some("64bit"))
+            );
+        },
+    },
+    Row {
+        name: "keep",
+        documented: "rebuild only when the recorded soname is gone",
+        does: "the last library alone decides",
+        ours: "rebuild when any library, or a symbol version of it, is provided by nothing any more",
+        check: || {
+            let both = Bench::default().library("liba.so.1()(64bit)", "1-1", "2-1").library(
+                "libb.so.1()(64bit)",
+                "1-1",
+                "1-1",
+            );
+            assert_eq!(both.sonames("keep"), QUIET);
+            // Whichever of them is gone, the healthy one does not hide it.
+            for gone in ["liba.so.1()(64bit)", "libb.so.1()(64bit)"] {
+                assert_eq!(both.clone().gone(gone).sonames("keep"), FIRES, "{gone}");
+            }
+        },
+    },
+    Row {
+        name: "newer",
+        documented: "also when the library is newer (by time)",
+        does: "rebuilds for ever: soname numbers are compared with file versions",
+        ours: "also when the package that provides it is another one or has other content",
+        check: || {
+            let bench = |present: &str| Bench::default().library("liba.so.1()(64bit)", "1.3.1-1", present);
+            assert_eq!(bench("1.3.1-1").sonames("newer"), QUIET);
+            assert_eq!(bench("1.3.1-2").sonames("newer"), FIRES);
+            assert_eq!(bench("1.3.1-1#other").sonames("newer"), FIRES);
+        },
+    },
+    Row {
+        name: "a level",
+        documented: "also when a greater version is available at that level",
+        does: "`minor`, `patch` and `last` rebuild for ever; `major` fires when another soname lies beside it",
+        ours: "also when the version of the package that provides it rose at that level",
+        check: || {
+            let bench = |present: &str| Bench::default().library("liba.so.5()(64bit)", "1.3.1-1", present);
+            assert_eq!(bench("1.3.2-1").sonames("minor"), QUIET);
+            assert_eq!(bench("1.4.0-1").sonames("> minor"), FIRES);
+            assert_eq!(bench("1.3.1-1").sonames("last"), QUIET);
+            // Another soname beside it says nothing about this one.
+            assert_eq!(bench("1.3.1-1").beside("liba.so.6()(64bit)", "2-1").sonames("major"), QUIET);
+        },
+    },
+    Row {
+        name: "never",
+        documented: "nothing beyond availability",
+        does: "acts as `last`",
+        ours: "as `keep`",
+        check: || {
+            let bench = Bench::default().library("liba.so.1()(64bit)", "1-1", "2-1");
+            assert_eq!(bench.sonames("never"), QUIET);
+            assert_eq!(bench.gone("liba.so.1()(64bit)").sonames("never"), FIRES);
+        },
+    },
+    Row {
+        name: "neverever",
+        documented: "not even when the library is gone",
+        does: "works only together with -v",
+        ours: "works; other lost requirements still count",
+        check: || {
+            let bench =
+                Bench::default().library("liba.so.1()(64bit)", "1-1", "2-1").gone("liba.so.1()(64bit)");
+            assert_eq!(bench.sonames("neverever"), QUIET);
+            assert_eq!(bench.requires("interpreter").sonames("neverever"), FIRES);
+        },
+    },
+    Row {
+        name: "recorded path can be the wrong file",
+        documented: "records the path that the loader chose",
+        does: "a loop variable is used twice",
+        ours: "no paths: the library's name, and the package that provides it",
+        check: || {
+            let bench = Bench::default().library("liba.so.1()(64bit)", "1-1", "1-1").library(
+                "libb.so.1()(64bit)",
+                "2-1",
+                "2-1",
+            );
+            let seen = bench.providers();
+            assert_eq!(seen["liba.so.1()(64bit)"].nevra.evr.to_string(), "1-1");
+            assert_eq!(seen["libb.so.1()(64bit)"].nevra.evr.to_string(), "2-1");
+        },
+    },
+    Row {
+        name: "libraries of the package itself",
+        documented: "",
+        does: "libraries found through $ORIGIN below pkg/ vanish at clean-up",
+        ours: "what the package provides itself is no library of others",
+        check: || {
+            let bench = Bench::default().own_library("libown.so.1()(64bit)");
+            assert_eq!(bench.sonames("newer"), QUIET);
+            assert!(bench.providers().is_empty());
+        },
+    },
+    Row {
+        name: "stale record",
+        documented: "",
+        does: "a package without sonames keeps its old record; an empty record crashes",
+        ours: "the record is written whole at every build; an empty one is one",
+        check: || {
+            assert!(Bench::default().providers().is_empty());
+            assert_eq!(Bench::default().sonames("newer"), QUIET);
+        },
+    },
+    Row {
+        name: "a failing rebuild raises the release at every attempt",
+        documented: "",
+        does: "the soname verdict comes before the look at the release",
+        ours: "the release is raised above what was published; a failed attempt has published nothing",
+        check: || {
+            let once = bumped("Release: 3\n", "1-3").unwrap();
+            assert_eq!(bumped("Release: 3\n", "1-3").unwrap(), once);
+        },
+    },
+];
+
+/// Other edge cases.
+const EDGES: &[Row] = &[
+    Row {
+        name: "one missing trigger silences all",
+        documented: "",
+        does: "a name that is not installed stops the evaluation, and the status says up to date",
+        ours: "every trigger by itself; what is unknown is told and hides nothing",
+        check: || {
+            let bench = Bench::default().recorded("dep", "1-1").present("dep", "2-1");
+            assert_eq!(bench.verdicts("absent, dep > major"), [UNKNOWN, FIRES]);
+            assert_eq!(bench.verdicts("dep > major absent"), [UNKNOWN, FIRES]);
+        },
+    },
+    Row {
+        name: "a version trigger on what is not installed",
+        documented: "",
+        does: "crashes",
+        ours: "unknown; when it appears where the last build saw nothing, it has risen",
+        check: || {
+            assert_eq!(Bench::default().recorded_absent("dep").verdict("dep > minor"), UNKNOWN);
+            let appeared = Bench::default().recorded_absent("dep").present("dep", "1-1");
+            for (trigger, expected) in [
+                ("dep", FIRES),
+                ("dep > minor", FIRES),
+                ("dep != last", FIRES),
+                ("dep > 0.5", FIRES),
+                ("dep < last", QUIET),
+                ("dep > 2", QUIET),
+            ] {
+                assert_eq!(appeared.verdict(trigger), expected, "{trigger}");
+            }
+        },
+    },
+    Row {
+        name: "blanks around the operator",
+        documented: "optional",
+        does: "split the trigger into three names",
+        ours: "optional",
+        check: || {
+            for text in ["dep<last", "dep < last", "'dep < last'", "dep\t<\nlast"] {
+                assert_eq!(parse_triggers(text).unwrap()[0].to_string(), "dep < last", "{text:?}");
+            }
+        },
+    },
+    Row {
+        name: "state of the working directory",
+        documented: "",
+        does: "without src/ no check at all; prepare() runs at every check; only .zst files of the directory are seen",
+        ours: "the decision is a function of record, spec and published packages; it runs nothing",
+        check: || assert_eq!(verdict("dep", "1-1", "1-1"), QUIET),
+    },
+    Row {
+        name: "dates and locales",
+        documented: "",
+        does: "parses one English date format and crashes on others",
+        ours: "no dates",
+        check: || assert_eq!(verdict("dep", "1-1", "1-1"), QUIET),
+    },
+    Row {
+        name: "every line that begins with pkgrel=",
+        documented: "",
+        does: "is rewritten, also inside functions; comments after it are lost",
+        ours: "one `Release:` of the preamble; every other byte stays",
+        check: || {
+            let text = "Release: 3 # kept\n%build\nRelease: 3\n";
+            assert_eq!(bumped(text, "1-3").unwrap(), "Release: 4 # kept\n%build\nRelease: 3\n");
+        },
+    },
+    Row {
+        name: "release numbers are floats",
+        documented: "",
+        does: "1.1 -> 2.1, 1.10 -> 2.1",
+        ours: "the leading number is raised, the rest stays as it is written",
+        check: || assert_eq!(bumped("Release: 1.10\n", "1-1.10").unwrap(), "Release: 2.10\n"),
+    },
+    Row {
+        name: "names with dashes",
+        documented: "",
+        does: "break the reading of recorded versions",
+        ours: "are names",
+        check: || {
+            let bench = Bench::default().recorded("python-foo-bar", "1-1").present("python-foo-bar", "2-1");
+            assert_eq!(bench.verdict("python-foo-bar>major"), FIRES);
+        },
+    },
+    Row {
+        name: "versions of the host",
+        documented: "",
+        does: "compares what the host has installed, not what the build used",
+        ours: "compares what the build root held; records of older versions have it too",
+        check: || {
+            let bench = Bench::default().root("dep", "1-1").present("dep", "2-1");
+            assert_eq!(bench.verdict("dep > major"), FIRES);
+        },
+    },
+    Row {
+        name: "files outside the directory",
+        documented: "relative to the directory",
+        does: "any path",
+        ours: "an error with line and column",
+        check: || {
+            assert_eq!(refused(parse_file_triggers("a ../b")), (1, 3));
+            assert_eq!(refused(parse_file_triggers("/etc/passwd")), (1, 1));
+        },
+    },
+    Row {
+        name: "a package that watches itself",
+        documented: "",
+        does: "rebuilds itself",
+        ours: "unknown and told",
+        check: || {
+            assert_eq!(Bench::default().recorded("own", "1-1").present("own", "1-1").verdict("own"), UNKNOWN)
+        },
+    },
+];
+
+#[test]
+fn every_row_is_as_it_says() {
+    for (table, rows) in [("triggers", TRIGGERS), ("sonames", SONAMES), ("edges", EDGES)] {
+        for Row { name, documented, does, ours, check } in rows {
+            assert!(!does.is_empty() && !ours.is_empty(), "{table}: {name}");
+            if std::panic::catch_unwind(check).is_err() {
+                panic!("{table}: {name}\n  documented: {documented}\n  code: {does}\n  ours: {ours}");
+            }
+        }
+    }
+}
+
+proptest::proptest! {
+    /// Whatever stands in the list, each trigger says what it says alone, and the order does not matter.
+    #[test]
+    fn the_order_of_triggers_does_not_matter(
+        mut list in proptest::collection::vec("(a|b|absent)( (>|>=|<|<=|=|!=) (major|minor|last|release|1\\.5))?", 0..6),
+        then in "[12]\\.[0-9]-[12]",
+        now in "[12]\\.[0-9]-[12]",
+        shift in 0..6_usize,
+    ) {
+        let bench = Bench::default().recorded("a", &then).present("a", &now).recorded("b", &now).present("b", &then);
+        let reasons = bench.reasons(&list.join(", "));
+        let mut alone: Vec<_> = list.iter().flat_map(|trigger| bench.reasons(trigger)).collect();
+        alone.sort();
+        alone.dedup();
+        proptest::prop_assert_eq!(&reasons, &alone);
+        list.reverse();
+        if !list.is_empty() {
+            let middle = shift % list.len();
+            list.rotate_left(middle);
+        }
+        proptest::prop_assert_eq!(bench.reasons(&list.join(" ")), reasons);
+    }
+}
