@@ -303,6 +303,9 @@ pub(crate) struct Common {
     /// Tell only of failures
     #[arg(long, global = true)]
     pub(crate) quiet: bool,
+    /// Whether output is coloured: auto means on a terminal, unless NO_COLOR is set or TERM is dumb
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    color: ColorWhen,
     /// Look only at these specs, separated by blanks
     #[arg(long, global = true, value_name = "LIST", env = "SRPM_PACK_LIST", hide_env_values = true)]
     pub(crate) pack_list: Option<String>,
@@ -422,6 +425,14 @@ pub(crate) struct Common {
     macros_file: Option<PathBuf>,
 }
 
+/// When output is coloured.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ColorWhen {
+    Auto,
+    Always,
+    Never,
+}
+
 /// The signature modes as typed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Tuning {
@@ -438,6 +449,15 @@ enum Handling {
 }
 
 impl Common {
+    /// Returns whether output is coloured.
+    pub(crate) fn color(&self) -> report::Color {
+        match self.color {
+            ColorWhen::Auto => report::Color::Auto,
+            ColorWhen::Always => report::Color::Always,
+            ColorWhen::Never => report::Color::Never,
+        }
+    }
+
     /// Returns the tree's root as given.
     pub(crate) fn root(&self) -> Option<&Path> {
         self.root.as_ref()?.as_deref()

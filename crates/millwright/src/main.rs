@@ -37,6 +37,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
+    report::set_color(arguments.common.color());
     if arguments.common.asks_for_root() && !matches!(arguments.command, Command::Shell(_)) {
         return Err(Failure::new(ExitStatus::Usage, "--root needs a directory"));
     }
@@ -58,7 +59,8 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     })?;
     // A plan is one document; what happens on the way to it goes elsewhere.
     let events_as_json = arguments.common.json && !arguments.command.answers_with_a_document();
-    let reporter = report::choose(events_as_json, arguments.common.quiet);
+    let (quiet, usage) = (arguments.common.quiet, arguments.common.verbose);
+    let reporter = report::Appearance { json: events_as_json, quiet, usage }.reporter();
     if let Command::Clean { what } = &arguments.command {
         return run_clean(what, &config, reporter.as_ref());
     }
@@ -310,7 +312,8 @@ fn run_plan(
     let limits = |spec: &str| tests.over(spec, pipeline.limits(spec));
     let mut session = pipeline.session(&base, &specs, &limits)?;
     session.settings.run_check |= !tests.rerun.is_empty();
-    session.settings.run.verbose = common.verbose || common.json;
+    // The report of the run has it, whoever else wants to see it.
+    session.settings.run.verbose = true;
     let plan =
         pipeline.plan(&session, &base, &specs, &wanted(goals, rebuild), &Rounds::default(), true)?.plan;
     if common.json {
@@ -366,7 +369,8 @@ fn run_build(
     let limits = |spec: &str| tests.over(spec, pipeline.limits(spec));
     let mut session = pipeline.session(&base, &specs, &limits)?;
     session.settings.run_check |= !tests.rerun.is_empty();
-    session.settings.run.verbose = common.verbose || common.json;
+    // The report of the run has it, whoever else wants to see it.
+    session.settings.run.verbose = true;
     let wanted = wanted(goals, rebuild);
     let plan = |rounds: &Rounds| pipeline.plan(&session, &base, &specs, &wanted, rounds, false);
     let first = plan(&Rounds::default())?;

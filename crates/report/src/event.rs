@@ -3,6 +3,8 @@
 use rpm_model::{BuildReason, CacheUse, CheckReport, FailureClass, PhaseUsage, UsageSource};
 use serde::{Deserialize, Serialize};
 
+use crate::planned::RunPlan;
+
 /// The stages of a run, in the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -78,10 +80,46 @@ pub enum PackageEnd {
     },
 }
 
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunOutcome {
+    /// Everything that was asked for is there.
+    Done,
+    /// Some goals failed or are blocked; the rest is done.
+    GoalsFailed,
+    /// The user stopped it; running builds came to their end.
+    Stopped,
+    /// It could not go on, for a reason that is no package's.
+    Aborted,
+    /// It was ended from outside: nobody wrote down how. Told by the run after it.
+    Killed,
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
+    /// A run that builds begins.
+    RunStarted {
+        /// Its name, which is that of its report.
+        run: String,
+        /// What was typed.
+        command: String,
+        /// When, in seconds since 1970.
+        started_at: u64,
+    },
+    /// A plan was made; a run in rounds has several, and the last says what stays blocked.
+    Planned(RunPlan),
+    /// A run that builds ended.
+    RunFinished {
+        /// How.
+        outcome: RunOutcome,
+        /// Why it could not go on, where it could not.
+        message: Option<String>,
+        /// How long it took.
+        seconds: f64,
+    },
     /// A stage begins.
     StageStarted {
         /// Which.

@@ -10,16 +10,26 @@
 
 mod event;
 mod failure;
+mod frame;
+mod lines;
+mod live;
 mod output;
+mod planned;
+mod progress;
 mod render;
 mod text;
+mod ticker;
 mod usage;
 
-pub use event::{Event, PackageEnd, Stage};
+pub use event::{Event, PackageEnd, RunOutcome, Stage};
 pub use failure::{ExitStatus, Failure, conclude};
+pub use live::TerminalReporter;
 pub use output::{GRAPHVIZ_NODES, graphviz_svg, print, write_file};
-pub use render::{JsonReporter, PlainReporter, QuietReporter, TerminalReporter, choose};
-pub use text::{columns, printable, terminal_columns};
+pub use planned::{Hindrance, PlannedBuild, RunPlan};
+pub use render::{
+    Appearance, Color, JsonReporter, PlainReporter, QuietReporter, TimedEvent, choose, set_color,
+};
+pub use text::{columns, duration, printable, terminal_columns};
 
 /// Takes events; implementations are shared by all threads of a run.
 pub trait Reporter: Send + Sync {

@@ -1,29 +1,75 @@
-//! Renderers of the event stream: terminal, plain lines, JSON lines, nothing.
+//! Renderers of the event stream: plain lines, JSON lines, nothing but failures; and the choice between them
+//! and the live view.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
-use rpm_model::{BuildReason, FailureClass};
+use anstream::{AutoStream, ColorChoice};
+use serde::{Deserialize, Serialize};
 
 use crate::Reporter;
-use crate::event::{Event, PackageEnd, Stage};
-use crate::text::printable;
-use crate::usage::usage_lines;
+use crate::event::{Event, PackageEnd};
+use crate::frame::Palette;
+use crate::lines::{heartbeat_line, lines_of, painted_lines_of};
+use crate::live::TerminalReporter;
+use crate::progress::Progress;
+use crate::ticker::Ticker;
+
+/// How a program shows what happens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Appearance {
+    /// Events as JSON lines on standard output.
+    pub json: bool,
+    /// Warnings and failures alone.
+    pub quiet: bool,
+    /// Also what each build used.
+    pub usage: bool,
+}
+
+/// Whether output is coloured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Sets whether the whole process's output is coloured. A binary calls it once, before anything is said.
+pub fn set_color(color: Color) {
+    match color {
+        Color::Auto => ColorChoice::Auto,
+        Color::Always => ColorChoice::Always,
+        Color::Never => ColorChoice::Never,
+    }
+    .write_global();
+}
 
 /// Returns the renderer that fits: JSON when asked for, a live view on a terminal, plain lines elsewhere.
 pub fn choose(json: bool, quiet: bool) -> Box<dyn Reporter> {
-    if json {
-        Box::new(JsonReporter::new(io::stdout()))
-    } else if quiet {
-        Box::new(QuietReporter)
-    } else if io::stderr().is_terminal() {
-        Box::new(TerminalReporter::new())
-    } else {
-        Box::new(PlainReporter::new(io::stderr()))
+    Appearance { json, quiet, usage: true }.reporter()
+}
+
+impl Appearance {
+    /// Returns the renderer that fits. A terminal that cannot move its cursor (`TERM=dumb`) gets plain lines.
+    pub fn reporter(self) -> Box<dyn Reporter> {
+        if self.json {
+            return Box::new(JsonReporter::new(io::stdout()));
+        }
+        if self.quiet {
+            return Box::new(QuietReporter);
+        }
+        let palette = Palette(AutoStream::choice(&io::stderr()) != ColorChoice::Never);
+        let terminal = console::Term::stderr();
+        if io::stderr().is_terminal() && !console::is_dumb() {
+            Box::new(TerminalReporter::new(terminal, palette, self.usage))
+        } else {
+            Box::new(PlainReporter::new(io::stderr()).with_palette(palette).with_usage(self.usage))
+        }
     }
 }
 
@@ -46,21 +92,33 @@ impl Reporter for QuietReporter {
     }
 }
 
+/// An event and when it happened: a line of `--json` and of `events.ndjson`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TimedEvent {
+    /// Seconds since the reporting began, on a clock that does not jump.
+    pub at_seconds: f64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
 /// Writes each event as one line of JSON.
 pub struct JsonReporter<W: Write + Send> {
     output: Mutex<W>,
+    start: Instant,
 }
 
 impl<W: Write + Send> JsonReporter<W> {
     /// Returns a renderer that writes there.
     pub fn new(output: W) -> Self {
-        Self { output: Mutex::new(output) }
+        Self { output: Mutex::new(output), start: Instant::now() }
     }
 }
 
 impl<W: Write + Send> Reporter for JsonReporter<W> {
     fn event(&self, event: &Event) {
-        if let Ok(mut line) = serde_json::to_vec(event) {
+        let at_seconds = self.start.elapsed().as_secs_f64();
+        if let Ok(mut line) = serde_json::to_vec(&TimedEvent { at_seconds, event: event.clone() }) {
             line.push(b'\n');
             let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
             // A reader that went away ends the reporting, not the build.
@@ -69,209 +127,98 @@ impl<W: Write + Send> Reporter for JsonReporter<W> {
     }
 }
 
-/// Writes lines that stay readable in a log file: no colour, no carriage returns, no repeated progress.
-pub struct PlainReporter<W: Write + Send> {
-    output: Mutex<W>,
+/// After this long without a line a plain log says what runs.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Writes lines that stay readable in a log file: no carriage returns, no repeated progress; and where nothing
+/// happens for long, what runs.
+pub struct PlainReporter<W: Write + Send + 'static> {
+    state: Arc<Mutex<PlainState<W>>>,
+    start: Instant,
+    palette: Palette,
+    usage: bool,
+    /// Ends with the reporter.
+    _ticker: Ticker,
 }
 
-impl<W: Write + Send> PlainReporter<W> {
+struct PlainState<W> {
+    output: W,
+    progress: Progress,
+    last_line: Instant,
+}
+
+impl<W: Write + Send + 'static> PlainReporter<W> {
     /// Returns a renderer that writes there.
     pub fn new(output: W) -> Self {
-        Self { output: Mutex::new(output) }
+        Self::with_silence(output, SILENCE)
+    }
+
+    /// Returns a renderer that says what runs after this long a silence.
+    fn with_silence(output: W, silence: Duration) -> Self {
+        let start = Instant::now();
+        let state =
+            Arc::new(Mutex::new(PlainState { output, progress: Progress::default(), last_line: start }));
+        let watched = Arc::clone(&state);
+        let ticker = Ticker::start(silence / 20, move || {
+            let mut state = watched.lock().unwrap_or_else(PoisonError::into_inner);
+            if state.last_line.elapsed() < silence {
+                return;
+            }
+            if let Some(line) = heartbeat_line(&state.progress, start.elapsed().as_secs_f64()) {
+                state.write(&[line]);
+            }
+        });
+        Self { state, start, palette: Palette(false), usage: true, _ticker: ticker }
+    }
+
+    /// Returns the same with colours, or without.
+    fn with_palette(self, palette: Palette) -> Self {
+        Self { palette, ..self }
+    }
+
+    /// Returns the same, telling what builds used, or not.
+    fn with_usage(self, usage: bool) -> Self {
+        Self { usage, ..self }
     }
 }
 
-impl<W: Write + Send> Reporter for PlainReporter<W> {
+impl<W: Write> PlainState<W> {
+    fn write(&mut self, lines: &[String]) {
+        for line in lines {
+            // See JsonReporter.
+            let _ = writeln!(self.output, "{line}");
+        }
+        self.last_line = Instant::now();
+    }
+}
+
+impl<W: Write + Send + 'static> Reporter for PlainReporter<W> {
     fn event(&self, event: &Event) {
-        let lines = lines_of(event);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.progress.take(event, self.start.elapsed().as_secs_f64());
+        if !self.usage && matches!(event, Event::PackageUsage { .. }) {
+            return;
+        }
+        let lines = painted_lines_of(event, self.palette);
         if !lines.is_empty() {
-            let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
-            for line in lines {
-                // See JsonReporter.
-                let _ = writeln!(output, "{line}");
-            }
+            state.write(&lines);
         }
     }
-}
-
-/// Shows one steady line per running package and stage below the lines of what has ended.
-pub struct TerminalReporter {
-    progress: MultiProgress,
-    bars: Mutex<BTreeMap<String, ProgressBar>>,
-}
-
-impl TerminalReporter {
-    /// Returns a renderer on standard error.
-    pub fn new() -> Self {
-        Self { progress: MultiProgress::new(), bars: Mutex::new(BTreeMap::new()) }
-    }
-
-    fn start(&self, key: &str, total: Option<usize>, message: String) {
-        let bar = match total {
-            Some(total) => ProgressBar::new(total as u64)
-                .with_style(style("{prefix:>11} {bar:20} {pos}/{len} {rate} {wide_msg}")),
-            None => {
-                ProgressBar::new_spinner().with_style(style("{prefix:>11} {spinner} {elapsed:>4} {wide_msg}"))
-            }
-        };
-        let bar = self.progress.add(bar.with_prefix(key.to_owned()).with_message(message));
-        bar.enable_steady_tick(Duration::from_millis(200));
-        self.bars().insert(key.to_owned(), bar);
-    }
-
-    fn finish(&self, key: &str) {
-        if let Some(bar) = self.bars().remove(key) {
-            bar.finish_and_clear();
-            self.progress.remove(&bar);
-        }
-    }
-
-    fn bars(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, ProgressBar>> {
-        self.bars.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Default for TerminalReporter {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-fn style(template: &str) -> ProgressStyle {
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    style.with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
-        let rate = state.per_sec();
-        // Fractions matter only where one takes a second.
-        let digits = usize::from(rate < 10.0);
-        // A failed write is a line that is drawn a moment later.
-        let _ = write!(out, "{rate:.digits$}/s");
-    })
-}
-
-impl Reporter for TerminalReporter {
-    fn event(&self, event: &Event) {
-        match event {
-            Event::StageStarted { stage, total } => return self.start(stage.as_str(), *total, String::new()),
-            Event::StageProgress { stage, done, total, detail } => {
-                if let Some(bar) = self.bars().get(stage.as_str()) {
-                    bar.set_length(*total as u64);
-                    bar.set_position(*done as u64);
-                    bar.set_message(detail.clone());
-                }
-                return;
-            }
-            Event::PackagePhase { package, phase } => {
-                if let Some(bar) = self.bars().get(package) {
-                    bar.set_message(phase.clone());
-                }
-                return;
-            }
-            Event::PackageStarted { package, .. } => {
-                return self.start(package, None, "preparing".to_owned());
-            }
-            Event::StageFinished { stage, .. } => self.finish(stage.as_str()),
-            Event::PackageFinished { package, .. } => self.finish(package),
-            Event::RoundStarted { .. }
-            | Event::PackageUsage { .. }
-            | Event::Warning { .. }
-            | Event::Note { .. } => {}
-        }
-        for line in lines_of(event) {
-            // See QuietReporter.
-            let _ = self.progress.println(line);
-        }
-    }
-}
-
-/// Returns the lines that an event adds to a log; progress adds none.
-fn lines_of(event: &Event) -> Vec<String> {
-    words_of(event).iter().map(|line| printable(line)).collect()
-}
-
-fn words_of(event: &Event) -> Vec<String> {
-    match event {
-        Event::StageStarted { .. } | Event::StageProgress { .. } | Event::PackagePhase { .. } => Vec::new(),
-        Event::StageFinished { stage, summary, seconds } => vec![stage_line(*stage, summary, *seconds)],
-        Event::RoundStarted { round, to_build, waiting } => {
-            let waiting = match waiting {
-                0 => String::new(),
-                1 => ", 1 waits for what they provide".to_owned(),
-                more => format!(", {more} wait for what they provide"),
-            };
-            vec![format!("{:>11}  {round}: {to_build} to build{waiting}", "round")]
-        }
-        Event::PackageStarted { package, reasons, .. } => {
-            vec![format!("{:>11}  {package}: {}", "start", reasons_text(reasons))]
-        }
-        Event::PackageUsage { package, phases, source, check, caches } => {
-            usage_lines(package, phases, *source, check, caches)
-        }
-        Event::PackageFinished { package, end, seconds, done, total } => {
-            end_lines(package, end, &format!("[{done}/{total}]"), *seconds)
-        }
-        Event::Warning { message } => vec![format!("warning: {message}")],
-        Event::Note { message } => vec![format!("note: {message}")],
-    }
-}
-
-fn stage_line(stage: Stage, summary: &str, seconds: f64) -> String {
-    format!("{:>11}  {summary} ({seconds:.1} s)", stage.as_str())
-}
-
-fn end_lines(package: &str, end: &PackageEnd, count: &str, seconds: f64) -> Vec<String> {
-    match end {
-        PackageEnd::Built => vec![format!("{:>11}  {package} ({seconds:.1} s) {count}", "built")],
-        PackageEnd::Identical => {
-            vec![format!(
-                "{:>11}  {package} ({seconds:.1} s) {count}: nothing that depends on it is rebuilt",
-                "identical"
-            )]
-        }
-        PackageEnd::Postponed { why } => {
-            vec![format!("{:>11}  {package} ({seconds:.1} s) {count}: {why}", "postponed")]
-        }
-        PackageEnd::Blocked { by } => {
-            vec![format!("{:>11}  {package} {count}: needs {}", "blocked", by.join(", "))]
-        }
-        PackageEnd::Failed { class, message, decisive_lines, log } => {
-            let mut message = message.lines();
-            let (first, class_name) = (message.next().unwrap_or_default(), class.as_str());
-            let told =
-                format!("{:>11}  {package} ({seconds:.1} s) {count}: {first} [{class_name}]", "FAILED");
-            let quoted = message.chain(decisive_lines.iter().map(String::as_str));
-            let mut lines = vec![told];
-            lines.extend(quoted.map(|line| format!("{:>11}  | {line}", "")));
-            if !log.is_empty() {
-                lines.push(format!("{:>11}  log: {log}", ""));
-            }
-            // To a package whose build root cannot be made, advice about its log is none.
-            if !log.is_empty() || *class != FailureClass::PackageFailure {
-                lines.push(format!("{:>11}  help: {}", "", class.advice()));
-            }
-            // The host's failures do not show in a build root.
-            if !log.is_empty() && *class != FailureClass::InfrastructureFailure {
-                lines.push(format!("{:>11}  next: millwright shell {package}", ""));
-            }
-            lines
-        }
-    }
-}
-
-/// Returns the reasons in words, the weightiest first, joined by `; `.
-pub(crate) fn reasons_text(reasons: &[BuildReason]) -> String {
-    reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Stage;
+    use rpm_model::{BuildReason, FailureClass};
 
     fn plain(events: &[Event]) -> String {
         let reporter = PlainReporter::new(Vec::new());
         for event in events {
             reporter.event(event);
         }
-        String::from_utf8(reporter.output.into_inner().unwrap()).unwrap()
+        let state = reporter.state.lock().unwrap();
+        String::from_utf8(state.output.clone()).unwrap()
     }
 
     #[test]
@@ -356,5 +303,40 @@ mod tests {
         reporter.event(&event);
         let bytes = reporter.output.into_inner().unwrap();
         assert_eq!(serde_json::from_slice::<Event>(&bytes).unwrap(), event);
+    }
+
+    #[test]
+    fn colour_is_only_colour() {
+        let reporter = PlainReporter::new(Vec::new()).with_palette(Palette(true)).with_usage(false);
+        reporter.event(&Event::Warning { message: "all is lost".into() });
+        reporter.event(&Event::StageFinished {
+            stage: Stage::Pack,
+            summary: "3 SRPMs".into(),
+            seconds: 1.25,
+        });
+        let state = reporter.state.lock().unwrap();
+        let text = String::from_utf8(state.output.clone()).unwrap();
+        assert_eq!(console::strip_ansi_codes(&text), "warning: all is lost\n       pack  3 SRPMs (1.2 s)\n");
+        assert!(text.contains("\u{1b}[33mwarning:\u{1b}[0m all"), "{text:?}");
+    }
+
+    #[test]
+    fn a_silent_log_says_what_runs() {
+        let reporter = PlainReporter::with_silence(Vec::new(), Duration::from_millis(20));
+        for package in ["a", "b", "c", "d", "e", "f"] {
+            let reasons = vec![BuildReason::NeverBuilt];
+            reporter.event(&Event::PackageStarted { package: package.into(), reasons, waiting: 0 });
+        }
+        reporter.event(&Event::PackagePhase { package: "a".into(), phase: "%build".into() });
+        loop {
+            let text = String::from_utf8(reporter.state.lock().unwrap().output.clone()).unwrap();
+            if let Some(line) = text.lines().find(|line| line.contains("running") && line.contains("%build"))
+            {
+                assert!(line.starts_with("    running  a %build for 0."), "{line}");
+                assert!(line.contains("d preparing for 0.") && line.ends_with(", and 2 more"), "{line}");
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }

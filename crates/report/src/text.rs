@@ -1,4 +1,4 @@
-//! Text on the way to a terminal.
+//! Text on the way to a terminal, and times as people say them.
 
 /// Returns a text whose control characters, but for line ends and tabs, are replaced by `U+FFFD`.
 ///
@@ -21,6 +21,30 @@ pub fn terminal_columns() -> Option<usize> {
     console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns))
 }
 
+/// Returns seconds as people say them.
+pub fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..=9 => format!("{seconds:.1} s"),
+        10..=119 => format!("{whole} s"),
+        120..=7199 => format!("{} min", whole.div_ceil(60)),
+        _ => format!("{:.1} h", seconds / 3600.0),
+    }
+}
+
+/// Returns seconds as a clock shows them: `0:07`, `12:34`, `1:23:45`.
+pub(crate) fn clock(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+}
+
+/// Returns a text of one line in at most this many columns, with `..` where something is missing.
+pub(crate) fn cut(text: &str, columns: usize) -> String {
+    let line = text.replace(['\n', '\t'], " ");
+    console::truncate_str(&line, columns, "..").into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,5 +53,18 @@ mod tests {
     fn nothing_moves_the_cursor() {
         assert_eq!(printable("a\tb\nc"), "a\tb\nc");
         assert_eq!(printable("\u{1b}[2Jgone\r\u{9b}1mé"), "\u{fffd}[2Jgone\u{fffd}\u{fffd}1mé");
+    }
+
+    #[test]
+    fn durations_are_short() {
+        assert_eq!([0.25, 12.4, 125.0, 9000.0].map(duration), ["0.2 s", "12 s", "3 min", "2.5 h"]);
+        assert_eq!([0.0, 7.4, 754.0, 5025.0, -1.0].map(clock), ["0:00", "0:07", "12:34", "1:23:45", "0:00"]);
+    }
+
+    #[test]
+    fn what_is_cut_says_so() {
+        assert_eq!(cut("short", 5), "short");
+        assert_eq!(cut("not short\nat all", 8), "not sh..");
+        assert_eq!(cut("日本語です", 6), "日本..");
     }
 }

@@ -362,6 +362,7 @@ impl Session<'_> {
             workers: self.settings.run.workers,
         });
         write_json(&self.settings.artifacts.join("plan.json"), &plan)?;
+        self.reporter.event(&Event::Planned(plan.told()));
         Ok(Planned { plan, tasks, records, universe })
     }
 

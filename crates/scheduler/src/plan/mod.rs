@@ -8,6 +8,7 @@ mod decide;
 #[cfg(test)]
 pub(crate) mod tests;
 mod time;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,0 +1,167 @@
+//! What events are in words: the lines that they add to a log, whoever shows it.
+
+use rpm_model::{BuildReason, FailureClass};
+
+use crate::event::{Event, PackageEnd, Stage};
+use crate::frame::{KEY, Palette};
+use crate::progress::Progress;
+use crate::text::{duration, printable};
+use crate::usage::usage_lines;
+
+/// Returns the lines that an event adds to a log; progress adds none.
+pub(crate) fn lines_of(event: &Event) -> Vec<String> {
+    words_of(event).iter().map(|line| printable(line)).collect()
+}
+
+/// Returns the same lines, their first words coloured.
+pub(crate) fn painted_lines_of(event: &Event, palette: Palette) -> Vec<String> {
+    let mut lines = lines_of(event);
+    let Some(first) = lines.first_mut() else { return lines };
+    let split = if first.starts_with(' ') { KEY } else { first.find(':').map_or(0, |colon| colon + 1) };
+    if let Some((word, rest)) = first.split_at_checked(split) {
+        let painted = match event {
+            Event::PackageFinished { end: PackageEnd::Failed { .. }, .. } => palette.bad(word),
+            Event::PackageFinished { end: PackageEnd::Built | PackageEnd::Identical, .. } => {
+                palette.good(word)
+            }
+            Event::PackageFinished { .. } | Event::Warning { .. } => palette.notable(word),
+            _ => palette.key(word),
+        };
+        *first = format!("{painted}{rest}");
+    }
+    lines
+}
+
+/// Returns one line on what runs, for a log in which nothing else has happened for long; `None` where nothing
+/// is known to run.
+pub(crate) fn heartbeat_line(progress: &Progress, now: f64) -> Option<String> {
+    let stages = progress.stages.iter().map(|running| {
+        let total = running.total.map_or(String::new(), |total| format!(" {}/{total}", running.done));
+        format!("{}{total} for {}", running.stage.as_str(), duration(now - running.since))
+    });
+    let builds = progress
+        .running()
+        .map(|build| format!("{} {} for {}", build.package, build.phase, duration(now - build.since)));
+    let mut all: Vec<String> = stages.chain(builds).collect();
+    if all.is_empty() {
+        return None;
+    }
+    let more = all.len().saturating_sub(MOST_IN_HEARTBEAT);
+    all.truncate(MOST_IN_HEARTBEAT);
+    if more > 0 {
+        all.push(format!("and {more} more"));
+    }
+    let mut line = format!("{:>KEY$}  {}", "running", all.join(", "));
+    if progress.total > 0 {
+        line.push_str(&format!("; {} of {} done", progress.done, progress.total));
+    }
+    if let Some(remaining) = progress.remaining(now) {
+        let about = if remaining.guessed { "~" } else { "" };
+        line.push_str(&format!(", {about}{} left", duration(remaining.seconds.max(1.0))));
+    }
+    Some(printable(&line))
+}
+
+/// More builds in one line help nobody.
+const MOST_IN_HEARTBEAT: usize = 4;
+
+/// Returns lines of pieces with two blanks between them, none wider than this where that can be. A piece is a text and
+/// what stands for it on the screen, where that differs.
+pub(crate) fn join_pieces(pieces: &[(String, String)], width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let (mut line, mut used) = (String::new(), 0);
+    for (text, painted) in pieces {
+        let columns = console::measure_text_width(text);
+        if used > 0 && used + 2 + columns > width {
+            lines.push(std::mem::take(&mut line));
+            used = 0;
+        }
+        if used > 0 {
+            line.push_str("  ");
+            used += 2;
+        }
+        line.push_str(if painted.is_empty() { text } else { painted });
+        used += columns;
+    }
+    lines.push(line);
+    lines
+}
+
+fn words_of(event: &Event) -> Vec<String> {
+    match event {
+        Event::RunStarted { .. }
+        | Event::Planned(_)
+        | Event::RunFinished { .. }
+        | Event::StageStarted { .. }
+        | Event::StageProgress { .. }
+        | Event::PackagePhase { .. } => Vec::new(),
+        Event::StageFinished { stage, summary, seconds } => vec![stage_line(*stage, summary, *seconds)],
+        Event::RoundStarted { round, to_build, waiting } => {
+            let waiting = match waiting {
+                0 => String::new(),
+                1 => ", 1 waits for what they provide".to_owned(),
+                more => format!(", {more} wait for what they provide"),
+            };
+            vec![format!("{:>11}  {round}: {to_build} to build{waiting}", "round")]
+        }
+        Event::PackageStarted { package, reasons, .. } => {
+            vec![format!("{:>11}  {package}: {}", "start", reasons_text(reasons))]
+        }
+        Event::PackageUsage { package, phases, source, check, caches } => {
+            usage_lines(package, phases, *source, check, caches)
+        }
+        Event::PackageFinished { package, end, seconds, done, total } => {
+            end_lines(package, end, &format!("[{done}/{total}]"), *seconds)
+        }
+        Event::Warning { message } => vec![format!("warning: {message}")],
+        Event::Note { message } => vec![format!("note: {message}")],
+    }
+}
+
+fn stage_line(stage: Stage, summary: &str, seconds: f64) -> String {
+    format!("{:>11}  {summary} ({seconds:.1} s)", stage.as_str())
+}
+
+fn end_lines(package: &str, end: &PackageEnd, count: &str, seconds: f64) -> Vec<String> {
+    match end {
+        PackageEnd::Built => vec![format!("{:>11}  {package} ({seconds:.1} s) {count}", "built")],
+        PackageEnd::Identical => {
+            vec![format!(
+                "{:>11}  {package} ({seconds:.1} s) {count}: nothing that depends on it is rebuilt",
+                "identical"
+            )]
+        }
+        PackageEnd::Postponed { why } => {
+            vec![format!("{:>11}  {package} ({seconds:.1} s) {count}: {why}", "postponed")]
+        }
+        PackageEnd::Blocked { by } => {
+            vec![format!("{:>11}  {package} {count}: needs {}", "blocked", by.join(", "))]
+        }
+        PackageEnd::Failed { class, message, decisive_lines, log } => {
+            let mut message = message.lines();
+            let (first, class_name) = (message.next().unwrap_or_default(), class.as_str());
+            let told =
+                format!("{:>11}  {package} ({seconds:.1} s) {count}: {first} [{class_name}]", "FAILED");
+            let quoted = message.chain(decisive_lines.iter().map(String::as_str));
+            let mut lines = vec![told];
+            lines.extend(quoted.map(|line| format!("{:>11}  | {line}", "")));
+            if !log.is_empty() {
+                lines.push(format!("{:>11}  log: {log}", ""));
+            }
+            // To a package whose build root cannot be made, advice about its log is none.
+            if !log.is_empty() || *class != FailureClass::PackageFailure {
+                lines.push(format!("{:>11}  help: {}", "", class.advice()));
+            }
+            // The host's failures do not show in a build root.
+            if !log.is_empty() && *class != FailureClass::InfrastructureFailure {
+                lines.push(format!("{:>11}  next: millwright shell {package}", ""));
+            }
+            lines
+        }
+    }
+}
+
+/// Returns the reasons in words, the weightiest first, joined by `; `.
+pub(crate) fn reasons_text(reasons: &[BuildReason]) -> String {
+    reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
