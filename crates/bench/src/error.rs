@@ -28,6 +28,9 @@ pub(crate) enum BenchError {
     /// The same.
     #[error("cannot make the build root")]
     Root(#[from] buildroot::RootError),
+    /// What a package was made of could not be written down.
+    #[error("cannot write the documents of a package")]
+    Acceptance(#[from] scheduler::AcceptError),
     /// No tree of specs was named.
     #[error("no tree of specs to measure with is named")]
     NoAzureTree,

@@ -17,6 +17,7 @@ mod calls;
 mod capability;
 mod cgroup;
 mod error;
+mod file_work;
 pub mod init;
 mod kernel_file;
 mod layer;

@@ -5,11 +5,28 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::file_work::remove_in_namespace;
+
 /// Removes a file, or a directory and all below it; returns whether there was something.
 ///
 /// A build, and the kernel's overlay, leave directories that not even their owner may enter. Where that stops the
-/// caller, who is not root then, the directories are opened up first. Symbolic links are removed, not followed.
+/// caller, who is not root then, the directories are opened up first. Where files belong to ids of the caller's
+/// subordinate range, because a package transaction gave them away, they are removed in a user namespace with that
+/// range, by the helper program. Symbolic links are removed, not followed.
 pub fn remove_tree(path: &Path) -> io::Result<bool> {
+    match remove_as_is(path) {
+        Err(error)
+            if error.kind() == io::ErrorKind::PermissionDenied && !rustix::process::geteuid().is_root() =>
+        {
+            // Why it could not be removed here says more than why there is no other way.
+            remove_in_namespace(path).map_or(Err(error), |()| Ok(true))
+        }
+        removed => removed,
+    }
+}
+
+/// The same without any namespace.
+pub(crate) fn remove_as_is(path: &Path) -> io::Result<bool> {
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         found => found?,

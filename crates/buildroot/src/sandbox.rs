@@ -24,7 +24,9 @@ use std::thread;
 
 use rustix::process::{Pid, WaitOptions, waitpid};
 
-use crate::wire::{self, Report, Reports};
+use crate::file_work::FileWork;
+use crate::layer::LayerCounts;
+use crate::wire::{self, Order, Report, Reports};
 use crate::{MountPlan, Outcome, PlanError, Probe, SandboxSpec};
 
 /// File name of the helper program.
@@ -187,16 +189,24 @@ impl Sandbox {
     /// outcome.
     pub fn spawn(&self, spec: &SandboxSpec, io: SandboxIo) -> Result<Running, SandboxError> {
         MountPlan::new(spec)?;
+        let running = self.start(io.stdout, io.stderr, spec.interactive)?;
+        wire::send_order(&running.control, &Order::Run(spec), io.stdin.as_ref().map(AsFd::as_fd))
+            .map_err(|source| SandboxError::Control { operation: "send the specification to", source })?;
+        Ok(running)
+    }
+
+    /// Starts the helper, which then waits for an order.
+    fn start(&self, stdout: OwnedFd, stderr: OwnedFd, interactive: bool) -> Result<Running, SandboxError> {
         let (ours, theirs) = UnixStream::pair()
             .map_err(|source| SandboxError::Control { operation: "make a socket for", source })?;
         let helper = if self.forks && has_one_thread() {
             let theirs = OwnedFd::from(theirs);
-            let forked = crate::init::fork_helper(&theirs, &io.stdout, &io.stderr, !spec.interactive);
+            let forked = crate::init::fork_helper(&theirs, &stdout, &stderr, !interactive);
             forked.map(Helper::Fork).map_err(io::Error::from)
         } else {
             let mut command = Command::new(&self.init);
-            command.env_clear().stdin(OwnedFd::from(theirs)).stdout(io.stdout).stderr(io.stderr);
-            if !spec.interactive {
+            command.env_clear().stdin(OwnedFd::from(theirs)).stdout(stdout).stderr(stderr);
+            if !interactive {
                 // A Ctrl-C at the terminal reaches the caller, who decides; not the helper.
                 command.process_group(0);
             }
@@ -204,14 +214,21 @@ impl Sandbox {
             command.spawn().map(Helper::Program)
         };
         let helper = helper.map_err(|source| SandboxError::Start { program: self.init.clone(), source })?;
-        let running = Running {
-            helper: Some(helper),
-            control: Arc::new(ours),
-            reports: Mutex::new(Reports::default()),
-        };
-        wire::send_spec(&running.control, spec, io.stdin.as_ref().map(AsFd::as_fd))
-            .map_err(|source| SandboxError::Control { operation: "send the specification to", source })?;
-        Ok(running)
+        Ok(Running { helper: Some(helper), control: Arc::new(ours), reports: Mutex::new(Reports::default()) })
+    }
+
+    /// Has the helper work on files in the user namespace of this caller's sandboxes.
+    pub(crate) fn work_on_files(&self, work: FileWork) -> Result<Result<LayerCounts, String>, SandboxError> {
+        let io = SandboxIo::null()
+            .map_err(|source| SandboxError::Control { operation: "open `/dev/null` for", source })?;
+        let running = self.start(io.stdout, io.stderr, false)?;
+        wire::send_order(&running.control, &Order::Files(work), None)
+            .map_err(|source| SandboxError::Control { operation: "send its work to", source })?;
+        match running.report()? {
+            Report::Files(done) => Ok(done),
+            Report::Outcome(outcome) => Ok(Err(outcome.end.to_string())),
+            Report::Probe(_) => Err(SandboxError::Interrupted),
+        }
     }
 
     /// Runs a sandbox to its end.
@@ -286,7 +303,15 @@ impl Running {
     }
 
     /// Waits until nothing of the sandbox is left and returns how it ended.
-    pub fn wait(mut self) -> Result<Outcome, SandboxError> {
+    pub fn wait(self) -> Result<Outcome, SandboxError> {
+        match self.report()? {
+            Report::Outcome(outcome) => Ok(*outcome),
+            Report::Probe(_) | Report::Files(_) => Err(SandboxError::Interrupted),
+        }
+    }
+
+    /// Waits until the helper has ended and returns what it said last.
+    fn report(mut self) -> Result<Report, SandboxError> {
         let reports = self.reports.get_mut().unwrap_or_else(PoisonError::into_inner);
         let report = reports
             .outcome(&self.control)
@@ -297,10 +322,7 @@ impl Running {
         match status {
             Some(Ok(status)) if report.is_empty() => Err(SandboxError::NoOutcome { status }),
             Some(Err(source)) => Err(SandboxError::Control { operation: "wait for", source }),
-            _ => match serde_json::from_slice(&report).map_err(SandboxError::UnreadableOutcome)? {
-                Report::Outcome(outcome) => Ok(*outcome),
-                Report::Probe(_) => Err(SandboxError::Interrupted),
-            },
+            _ => serde_json::from_slice(&report).map_err(SandboxError::UnreadableOutcome),
         }
     }
 

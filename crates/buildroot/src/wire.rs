@@ -1,6 +1,6 @@
 //! The messages between the library and `buildroot-init`, over the helper's standard input.
 //!
-//! Library to helper: the specification as JSON after its length (`u32`, little endian); the
+//! Library to helper: the order (mostly a specification) as JSON after its length (`u32`, little endian); the
 //! program's standard input, when it is not `/dev/null`, travels as a file descriptor beside the
 //! length; after it a byte asks for a [`Probe`], and closing means the end. Helper to library: reports, one
 //! line of JSON each: answers to probes, and last the outcome. Both sides are built from the same source;
@@ -18,10 +18,21 @@ use rustix::net::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Outcome, Probe, SandboxSpec};
+use crate::file_work::FileWork;
+use crate::{LayerCounts, Outcome, Probe, SandboxSpec};
 
 /// The byte that asks for a probe.
 pub(crate) const PROBE: u8 = b'p';
+
+/// What the helper is asked for. `S` is a specification, or a reference to one.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Order<S = SandboxSpec> {
+    /// One sandbox.
+    Run(S),
+    /// Work on files, done in the user namespace of the caller's sandboxes.
+    Files(FileWork),
+}
 
 /// What the helper says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,18 +42,20 @@ pub(crate) enum Report {
     Probe(Probe),
     /// How it ended; nothing follows.
     Outcome(Box<Outcome>),
+    /// The work on files is done, with what was left, or why not; nothing follows.
+    Files(Result<LayerCounts, String>),
 }
 
 /// Greatest specification that is accepted: room for the greatest number of longest paths.
 const MAX_SPEC_BYTES: usize = 4 << 20;
 
-/// Sends a specification and, beside it, the program's standard input.
-pub(crate) fn send_spec(
+/// Sends an order and, beside it, the program's standard input.
+pub(crate) fn send_order(
     control: &UnixStream,
-    spec: &SandboxSpec,
+    order: &Order<&SandboxSpec>,
     stdin: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
-    let json = serde_json::to_vec(spec).map_err(io::Error::other)?;
+    let json = serde_json::to_vec(order).map_err(io::Error::other)?;
     let length = u32::try_from(json.len()).map_err(io::Error::other)?.to_le_bytes();
     let fds: Vec<BorrowedFd<'_>> = stdin.into_iter().collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -56,8 +69,8 @@ pub(crate) fn send_spec(
     writer.write_all(&json)
 }
 
-/// Receives what [`send_spec`] sent.
-pub(crate) fn receive_spec(control: &UnixStream) -> io::Result<(SandboxSpec, Option<OwnedFd>)> {
+/// Receives what [`send_order`] sent.
+pub(crate) fn receive_order(control: &UnixStream) -> io::Result<(Order, Option<OwnedFd>)> {
     let mut length = [0u8; 4];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -73,7 +86,7 @@ pub(crate) fn receive_spec(control: &UnixStream) -> io::Result<(SandboxSpec, Opt
     if length > MAX_SPEC_BYTES {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            format!("specification of {length} bytes, at most {MAX_SPEC_BYTES} are accepted"),
+            format!("order of {length} bytes, at most {MAX_SPEC_BYTES} are accepted"),
         ));
     }
     let mut json = vec![0; length];
@@ -84,6 +97,11 @@ pub(crate) fn receive_spec(control: &UnixStream) -> io::Result<(SandboxSpec, Opt
 /// Sends the outcome. The caller may be gone; then there is nobody to tell.
 pub(crate) fn send_outcome(control: &UnixStream, outcome: Outcome) -> io::Result<()> {
     send(control, &Report::Outcome(Box::new(outcome)))
+}
+
+/// Tells what became of work on files.
+pub(crate) fn send_files(control: &UnixStream, done: Result<LayerCounts, String>) -> io::Result<()> {
+    send(control, &Report::Files(done))
 }
 
 /// Answers a probe; returns false when the caller is gone. A caller waits for the answer before it asks again,
@@ -119,7 +137,7 @@ impl Reports {
         let line = self.next_line(control).ok()??;
         match serde_json::from_slice(&line).ok()? {
             Report::Probe(probe) => Some(probe),
-            Report::Outcome(_) => {
+            Report::Outcome(_) | Report::Files(_) => {
                 self.outcome = Some(line);
                 None
             }
@@ -171,20 +189,20 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().expect("socket pair");
         let spec = SandboxSpec::new(vec!["/a".into()], vec!["true".to_owned()]);
         let null = File::open("/dev/null").expect("/dev/null");
-        send_spec(&ours, &spec, Some(null.as_fd())).expect("send");
-        let (received, stdin) = receive_spec(&theirs).expect("receive");
-        assert_eq!(received, spec);
+        send_order(&ours, &Order::Run(&spec), Some(null.as_fd())).expect("send");
+        let (received, stdin) = receive_order(&theirs).expect("receive");
+        assert!(matches!(received, Order::Run(received) if received == spec));
         assert!(stdin.is_some());
 
-        send_spec(&ours, &spec, None).expect("send");
-        assert!(receive_spec(&theirs).expect("receive").1.is_none());
+        send_order(&ours, &Order::Run(&spec), None).expect("send");
+        assert!(receive_order(&theirs).expect("receive").1.is_none());
     }
 
     #[test]
     fn an_absurd_length_is_refused_before_memory_is_taken() {
         let (mut ours, theirs) = UnixStream::pair().expect("socket pair");
         ours.write_all(&u32::MAX.to_le_bytes()).expect("write");
-        let error = receive_spec(&theirs).expect_err("too long");
+        let error = receive_order(&theirs).expect_err("too long");
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 
@@ -224,7 +242,7 @@ mod tests {
         let line = reports.outcome(&ours).expect("receive");
         match serde_json::from_slice(&line).expect("a report") {
             Report::Outcome(received) => assert_eq!(*received, outcome),
-            Report::Probe(_) => unreachable!("the probe was answered"),
+            other => unreachable!("the probe was answered: {other:?}"),
         }
     }
 }

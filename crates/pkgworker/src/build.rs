@@ -160,6 +160,7 @@ fn build_watched(
             RootOutcome::Computed { made_layers } => made_layers,
         },
         skipped_scriptlets: root.scriptlets.iter().map(|scriptlet| scriptlet.package.clone()).collect(),
+        root_notes: root.notes.iter().filter(|note| note.is_unusual()).map(ToString::to_string).collect(),
         tuning: tuning.report,
         limits: limits_of(&ran),
         kept_root: kept_root.map(|path| path.to_string_lossy().into_owned()),

@@ -261,6 +261,10 @@ pub struct ResultDocument {
     pub layers_made: usize,
     /// Packages whose scriptlets a build root would need but did not run.
     pub skipped_scriptlets: Vec<String>,
+    /// What was noteworthy about its build root, in words: what rpm warned of when the packages' scriptlets ran,
+    /// packages with different files of one path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub root_notes: Vec<String>,
     /// Where the failed root was kept, if it was.
     pub kept_root: Option<String>,
     /// What held the build within its limits.

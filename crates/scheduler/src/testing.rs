@@ -81,6 +81,7 @@ pub(crate) fn result_of(package: &str, outcome: Outcome) -> ResultDocument {
         overhead_seconds: 0.0,
         layers_made: 0,
         skipped_scriptlets: Vec::new(),
+        root_notes: Vec::new(),
         kept_root: None,
         limits: Default::default(),
         tuning: Default::default(),

@@ -8,6 +8,7 @@
 //! meets all. `%check` runs nowhere. bubblewrap does not wait for what it runs, so processor time beside it is
 //! dnf's alone.
 
+mod acceptance;
 mod bubblewrap;
 mod dnf;
 mod layers;
@@ -135,14 +136,20 @@ pub(crate) fn run(place: &Place, runs: u32) -> Result<Conclusion, BenchError> {
         }
     }
     let layers = layers::rows(place, &tree, &ours[1].job)?;
-    conclude(place, runs, &samples, layers)
+    let acceptance = acceptance::rows(&tree, &ours[1])?;
+    conclude(
+        place,
+        runs,
+        &samples,
+        [("layers", "the layer store", layers), ("acceptance", "acceptance", acceptance)],
+    )
 }
 
 fn conclude(
     place: &Place,
     runs: u32,
     samples: &[Samples],
-    layers: Vec<Row>,
+    others: [(&str, &str, Vec<Row>); 2],
 ) -> Result<Conclusion, BenchError> {
     let mut metrics = BTreeMap::new();
     let mut text = String::new();
@@ -158,12 +165,14 @@ fn conclude(
             metrics.insert(format!("{}_{key}", package.figure), metric);
         }
     }
-    let layers: Vec<(&str, String, Metric)> =
-        layers.into_iter().filter_map(|(key, title, metric)| Some((key, title, metric?))).collect();
-    let shown: Vec<(String, &Metric)> =
-        layers.iter().map(|(_, title, metric)| (title.clone(), metric)).collect();
-    text.push_str(&format!("the layer store\n{}\n", table(&shown)));
-    metrics.extend(layers.into_iter().map(|(key, _, metric)| (format!("layers_{key}"), metric)));
+    for (key, title, rows) in others {
+        let rows: Vec<(&str, String, Metric)> =
+            rows.into_iter().filter_map(|(key, title, metric)| Some((key, title, metric?))).collect();
+        let shown: Vec<(String, &Metric)> =
+            rows.iter().map(|(_, title, metric)| (title.clone(), metric)).collect();
+        text.push_str(&format!("{title}\n{}\n", table(&shown)));
+        metrics.extend(rows.into_iter().map(|(row, _, metric)| (format!("{key}_{row}"), metric)));
+    }
     let figures = Figures { metrics, runs, machine: Machine::here() };
     figures.write(&place.figures)?;
     text.push_str(&format!(

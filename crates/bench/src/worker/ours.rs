@@ -64,10 +64,21 @@ impl OursCost {
 }
 
 impl Ours {
-    /// Takes the job that `millwright build` left of a package.
+    /// Takes the job that `millwright build` left of a package, and gives it all processors: rpmbuild in a chroot
+    /// takes them all, and the tree's jobs share them.
     pub(super) fn new(tree: &Tree, name: &'static str) -> Result<Self, BenchError> {
-        let job_file = tree.path(&format!("build/work/jobs/{name}/job.json"));
-        let job: JobDocument = read(&job_file, "job document")?;
+        let left = tree.path(&format!("build/work/jobs/{name}/job.json"));
+        let mut job: JobDocument = read(&left, "job document")?;
+        let processors =
+            std::thread::available_parallelism().map_err(BenchError::io("count", Path::new("processors")))?;
+        job.max_cpu = u32::try_from(processors.get()).ok();
+        let job_file = tree.path(&format!("{name}.json"));
+        let text = serde_json::to_vec_pretty(&job).map_err(|source| BenchError::Document {
+            what: "job document",
+            path: job_file.clone(),
+            source,
+        })?;
+        fs::write(&job_file, text).map_err(BenchError::io("write", &job_file))?;
         let layers = LayerStore::open(&tree.path("build/cache/layers"), SetuidPolicy::Strip)?;
         let requests: Vec<LayerRequest> = job.lock.packages().iter().map(LayerRequest::from).collect();
         let options = RootOptions { common: job.common.clone(), ..RootOptions::default() };

@@ -43,12 +43,15 @@ use self::opens::Opens;
 use self::usage::Prober;
 use self::watch::{Watch, excess};
 use crate::cgroup::Cgroup;
+use crate::file_work::FileWork;
+use crate::layer::LayerCounts;
 use crate::opened::OpenedFiles;
 use crate::outcome::{
     End, IdMapping, LimitKind, Limiter, Outcome, SetupFailure, SetupOperation as Op, Usage,
 };
 use crate::plan::MountPlan;
-use crate::wire;
+use crate::spec::SandboxSpec;
+use crate::wire::{self, Order};
 
 /// Runs the sandbox that the socket at standard input asks for, and reports its outcome there.
 ///
@@ -56,7 +59,15 @@ use crate::wire;
 pub fn run() -> ExitCode {
     let started = Instant::now();
     let Ok(control) = take_control() else { return ExitCode::FAILURE };
-    let outcome = match supervise(&control, started) {
+    let run = match wire::receive_order(&control).at(Op::ReadSpec) {
+        Ok((Order::Files(work), _)) => {
+            let told = wire::send_files(&control, work_on_files(&work));
+            return if told.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+        Ok((Order::Run(spec), stdin)) => supervise(&control, started, spec, stdin),
+        Err(failure) => Err(failure),
+    };
+    let outcome = match run {
         Ok(outcome) => outcome,
         Err(failure) => Outcome {
             end: End::SetupFailed(failure),
@@ -113,8 +124,21 @@ fn take_control() -> io::Result<UnixStream> {
     Ok(UnixStream::from(control))
 }
 
-fn supervise(control: &UnixStream, started: Instant) -> Step<Outcome> {
-    let (spec, stdin) = wire::receive_spec(control).at(Op::ReadSpec)?;
+/// Works on files as their owners' root.
+fn work_on_files(work: &FileWork) -> Result<LayerCounts, String> {
+    match identity::enter(identity::Inside { uid: 0, gid: 0 }) {
+        // With one id there are no other owners.
+        Ok(IdMapping::Host | IdMapping::SubordinateIds | IdMapping::SingleId) => work.perform(),
+        Err(failure) => Err(failure.to_string()),
+    }
+}
+
+fn supervise(
+    control: &UnixStream,
+    started: Instant,
+    spec: SandboxSpec,
+    stdin: Option<OwnedFd>,
+) -> Step<Outcome> {
     let plan =
         MountPlan::new(&spec).map_err(|error| failure(Op::ReadSpec, None, &io::Error::other(error), ""))?;
     if spec.interactive {
@@ -124,7 +148,7 @@ fn supervise(control: &UnixStream, started: Instant) -> Step<Outcome> {
         hand_over_pipes(owner.0, owner.1);
     }
     let cgroup = Cgroup::new(&spec.limits);
-    let id_mapping = identity::enter(&spec)?;
+    let id_mapping = identity::enter(identity::Inside { uid: spec.uid, gid: spec.gid })?;
     let opens = Opens::new(spec.record_opens);
     let (messages, report) = io::pipe().at(Op::Fork)?;
     let inside = Inside {

@@ -1,4 +1,9 @@
-//! Removes layers until the store fits its budget, those first that were not used for longest.
+//! Removes layers until the store fits its budget: what stays is what was used last, as far as it fits.
+//!
+//! Layers share files, above all a merged layer with those that it was merged of, and a file's bytes are free only
+//! when the last of its layers goes. So it is not asked what goes until enough is free, which might be everything,
+//! but what stays: each layer, those first that were used last, if what it needs beside those that stay already
+//! still fits. One that needs next to nothing, because another has its files, stays.
 //!
 //! In three steps. First the store is looked through while everybody goes on working. Then the gate is
 //! closed (see [`super::lease`]): the leases are read, layers are chosen, what is remembered of their
@@ -8,7 +13,7 @@
 //!
 //! A layer that somebody uses stays, whatever the budget says. Two collections take turns.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 
@@ -114,11 +119,8 @@ fn choose(
         leased: census.layers.iter().filter(|layer| leased.keys.contains(&layer.key)).count(),
         dry_run,
     };
-    let mut chosen = BTreeSet::new();
-    for layer in census.layers.iter().filter(|layer| !leased.keys.contains(&layer.key)) {
-        if collected.bytes_after <= budget_bytes {
-            break;
-        }
+    let chosen = not_kept(census, leased, budget_bytes);
+    for layer in census.layers.iter().filter(|layer| chosen.contains(&layer.key)) {
         let mut freed_bytes = layer.own_bytes;
         for inode in &layer.linked {
             let left = names_left.entry(*inode).or_default();
@@ -130,10 +132,32 @@ fn choose(
         collected.bytes_after = collected.bytes_after.saturating_sub(freed_bytes);
         let last_use = seconds(layer.last_use);
         collected.removed.push(CollectedLayer { key: layer.key.clone(), freed_bytes, last_use });
-        chosen.insert(layer.key.clone());
     }
     collected.forgotten_sets = census.sets.iter().filter(|set| names(&set.layers, &chosen)).count();
     (collected, chosen)
+}
+
+/// Returns the layers that do not fit into the budget beside those in use and those that were used later.
+fn not_kept(census: &Census, leased: &Leased, budget_bytes: u64) -> BTreeSet<LayerKey> {
+    let bytes_of = |inode: &u64| census.linked_bytes.get(inode).copied().unwrap_or(0);
+    let mut kept_inodes: HashSet<u64> = HashSet::new();
+    let mut kept_bytes = 0_u64;
+    let mut chosen = BTreeSet::new();
+    let (in_use, others): (Vec<_>, Vec<_>) =
+        census.layers.iter().rev().partition(|layer| leased.keys.contains(&layer.key));
+    let is_in_use = std::iter::repeat_n(true, in_use.len()).chain(std::iter::repeat(false));
+    for (layer, is_in_use) in in_use.into_iter().chain(others).zip(is_in_use) {
+        let missing: BTreeSet<u64> =
+            layer.linked.iter().copied().filter(|inode| !kept_inodes.contains(inode)).collect();
+        let needed = layer.own_bytes + missing.iter().map(bytes_of).sum::<u64>();
+        if is_in_use || kept_bytes.saturating_add(needed) <= budget_bytes {
+            kept_bytes += needed;
+            kept_inodes.extend(missing);
+        } else {
+            chosen.insert(layer.key.clone());
+        }
+    }
+    chosen
 }
 
 fn names(layers: &[LayerKey], chosen: &BTreeSet<LayerKey>) -> bool {
@@ -193,5 +217,26 @@ mod tests {
         check(219, &[], &[("a", 10), ("b", 110)], 110);
         check(0, &[], &[("a", 10), ("b", 110), ("c", 110)], 0);
         check(0, &["b"], &[("a", 10), ("c", 10)], 210);
+    }
+
+    #[test]
+    fn a_small_budget_does_not_take_what_frees_nothing() {
+        let keys = |names: &[&str]| names.iter().map(|name| key(name)).collect::<Vec<_>>();
+        let removed = |census: &Census, leased: &[&str], budget| {
+            let leased = Leased { keys: keys(leased).into_iter().collect(), leases: 1 };
+            let (collected, _) = choose(census, &leased, budget, true);
+            assert!(collected.bytes_after <= budget.max(240), "{collected:?}");
+            collected.removed.into_iter().map(|layer| layer.key).collect::<Vec<_>>()
+        };
+        // Three packages, merged into a layer that was used last: together 340 bytes, of which no package's removal
+        // frees more than its directories.
+        let merged = census(&[("a", &[1]), ("b", &[2]), ("c", &[3]), ("merged", &[1, 2, 3])]);
+        assert_eq!(removed(&merged, &[], 335), keys(&["a"]));
+        assert_eq!(removed(&merged, &[], 310), keys(&["a", "b", "c"]));
+        // The merged layer does not fit; two packages of it do.
+        assert_eq!(removed(&merged, &[], 239), keys(&["a", "merged"]));
+        assert_eq!(removed(&merged, &[], 110), keys(&["a", "b", "merged"]));
+        // What is in use counts first.
+        assert_eq!(removed(&merged, &["a", "b"], 240), keys(&["c", "merged"]));
     }
 }

@@ -58,5 +58,6 @@ pub use unpack::UnpackFault;
 pub(crate) use assemble::Part;
 pub(crate) use index::{Node, PathKind, read_index};
 pub(crate) use lease::Lease;
+pub(crate) use store::count;
 pub(crate) use tree::Attributes;
 pub(crate) use verify::{identity_and_build_time, verify_sha256};

@@ -169,8 +169,12 @@ impl LayerStore {
         root: &Path,
         warnings: Vec<String>,
     ) -> Result<LayerRecord, LayerError> {
-        let counts = count(root)?;
-        Ok(LayerRecord { boot: self.boot.clone(), package: None, counts, scriptlets: Vec::new(), warnings })
+        Ok(self.record_of(count(root)?, warnings))
+    }
+
+    /// The same of a directory whose content was counted.
+    pub(crate) fn record_of(&self, counts: LayerCounts, warnings: Vec<String>) -> LayerRecord {
+        LayerRecord { boot: self.boot.clone(), package: None, counts, scriptlets: Vec::new(), warnings }
     }
 
     /// Returns where the tree of a layer is, or would be.
@@ -420,8 +424,8 @@ pub(super) fn remove_stale(temp: &Path) -> Result<(), LayerError> {
         }
         let dir = path.with_extension("");
         match remove_tree(&dir) {
-            // The dead process's sandbox is just ending and still writes there, or it made files of other
-            // owners; the next one removes what is left, or root does.
+            // The dead process's sandbox is just ending and still writes there, or it made files of owners that
+            // are out of reach meanwhile; the next one removes what is left, or root does.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -449,7 +453,7 @@ pub(super) fn stamp(path: &Path) {
 }
 
 /// Counts what is in a directory tree.
-fn count(root: &Path) -> Result<LayerCounts, LayerError> {
+pub(crate) fn count(root: &Path) -> Result<LayerCounts, LayerError> {
     let mut counts = LayerCounts { directories: 1, ..LayerCounts::default() };
     let mut inodes = BTreeMap::new();
     let mut to_do = vec![root.to_path_buf()];

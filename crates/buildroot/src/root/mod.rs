@@ -21,6 +21,7 @@ mod transaction;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use rpm_model::{ContentDigest, ContentHasher};
 use serde::{Deserialize, Serialize};
 
 use self::stack::Stack;
+pub(crate) use self::transaction::Changes;
 pub use self::transaction::TransactionFault;
 use crate::Sandbox;
 use crate::error::LayerError;
@@ -139,6 +141,46 @@ pub enum RootNote {
         /// How many.
         layers: usize,
     },
+}
+
+impl RootNote {
+    /// Returns whether people should be told: of most sets something is mended or merged, which is nobody's
+    /// concern.
+    pub fn is_unusual(&self) -> bool {
+        match self {
+            Self::FileConflict { .. } | Self::NoRpm | Self::TransactionWarning { .. } => true,
+            Self::DirectoriesAdjusted { .. }
+            | Self::Relocated { .. }
+            | Self::ScriptletsRun { .. }
+            | Self::Merged { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for RootNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FileConflict { path, shown, hidden } => {
+                write!(f, "`{path}` is that of {shown}; {hidden} has another one")
+            }
+            Self::DirectoriesAdjusted { paths } => {
+                write!(
+                    f,
+                    "directories with the mode and owner that their package lists: {}",
+                    paths.join(", ")
+                )
+            }
+            Self::Relocated { package, directory, to } => {
+                write!(f, "what {package} has in `{directory}` is in `{to}`, where a link leads")
+            }
+            Self::ScriptletsRun { scriptlets } => write!(f, "{scriptlets} scriptlets and triggers were run"),
+            Self::NoRpm => f.write_str("scriptlets were not run: no package of the build root has rpm"),
+            Self::TransactionWarning { text } => {
+                write!(f, "when the packages were installed, rpm said: {text}")
+            }
+            Self::Merged { layers } => write!(f, "{layers} layers were merged into one"),
+        }
+    }
 }
 
 /// Reasons why a set of packages has no root.

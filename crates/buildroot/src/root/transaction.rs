@@ -25,11 +25,16 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use rpm_model::ContentHasher;
+use serde::{Deserialize, Serialize};
 
-use super::prune::{PruneFault, PruneOptions, prune};
+use super::prune::{PruneOptions, prune};
 use super::{RootError, RootPlan};
 use crate::error::{LayerError, PathContext};
-use crate::layer::{Layer, LayerKey, LayerRequest, LayerStore, identity_and_build_time, verify_sha256};
+use crate::file_work::{FileWork, perform_as_owner};
+use crate::layer::{
+    Layer, LayerCounts, LayerKey, LayerRequest, LayerStore, SetuidPolicy, count, identity_and_build_time,
+    verify_sha256,
+};
 use crate::remove::remove_tree;
 use crate::spec::{BindMount, Capabilities, Limits, SandboxSpec, Upper};
 use crate::{Captured, Sandbox, SandboxError};
@@ -112,20 +117,7 @@ pub(super) fn changes(
     requests: &[LayerRequest],
     sandbox: &Sandbox,
 ) -> Result<Layer, RootError> {
-    let key = key("transaction", requests);
-    store.make(&plan.lease, &key, |staging| {
-        let work = Work { staging, lowers: &plan.lowers, sandbox };
-        let newest = work.add_packages(requests)?;
-        let database = work.database()?;
-        let said = work.install(&[], newest)?;
-        let is_dropped = |path: &Path| {
-            path == database
-                || DROPPED_BELOW.iter().any(|top| path.parent() == Some(Path::new(top)))
-                || DROPPED_FILES.iter().any(|file| path == Path::new(file))
-        };
-        let root = work.keep(&PruneOptions { setuid: store.setuid(), newest, is_dropped: &is_dropped })?;
-        Ok(store.describe_directory(&root, said)?)
-    })
+    make(store, plan, requests, sandbox, Kind::Scriptlets)
 }
 
 /// Returns the layer of rpm's database in which the packages of a set are installed.
@@ -135,20 +127,119 @@ pub(super) fn database(
     requests: &[LayerRequest],
     sandbox: &Sandbox,
 ) -> Result<Layer, RootError> {
-    let key = key("rpmdb", requests);
+    make(store, plan, requests, sandbox, Kind::Database)
+}
+
+/// What a transaction is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    /// What scriptlets and triggers change.
+    Scriptlets,
+    /// rpm's database.
+    Database,
+}
+
+impl Kind {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Scriptlets => "transaction",
+            Self::Database => "rpmdb",
+        }
+    }
+
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Scriptlets => &[],
+            Self::Database => &["--justdb"],
+        }
+    }
+
+    /// Returns whether a path is thrown away, whatever it is; `database` is where rpm keeps its own.
+    fn drops(self, path: &Path, database: &Path) -> bool {
+        match self {
+            Self::Scriptlets => {
+                path == database
+                    || DROPPED_BELOW.iter().any(|top| path.parent() == Some(Path::new(top)))
+                    || DROPPED_FILES.iter().any(|file| path == Path::new(file))
+            }
+            // Only what leads to the database, and what is in it, stays.
+            Self::Database => {
+                !database.starts_with(path)
+                    && (!path.starts_with(database) || path == database.join(DATABASE_LOCK))
+            }
+        }
+    }
+}
+
+fn make(
+    store: &LayerStore,
+    plan: &RootPlan,
+    requests: &[LayerRequest],
+    sandbox: &Sandbox,
+    kind: Kind,
+) -> Result<Layer, RootError> {
+    let key = key(kind.key(), requests);
     store.make(&plan.lease, &key, |staging| {
         let work = Work { staging, lowers: &plan.lowers, sandbox };
         let newest = work.add_packages(requests)?;
         let database = work.database()?;
-        let said = work.install(&["--justdb"], newest)?;
-        let is_dropped = |path: &Path| {
-            // Only what leads to the database, and what is in it.
-            !database.starts_with(path)
-                && (!path.starts_with(&database) || path == database.join(DATABASE_LOCK))
+        let said = work.install(kind.options(), newest)?;
+        let changes = Changes {
+            overlay: staging.join("overlay"),
+            root: staging.join("root"),
+            lowers: plan.lowers.clone(),
+            strips_setuid: store.setuid() == SetuidPolicy::Strip,
+            newest,
+            kind,
+            database,
         };
-        let root = work.keep(&PruneOptions { setuid: store.setuid(), newest, is_dropped: &is_dropped })?;
-        Ok(store.describe_directory(&root, said)?)
+        let counts = perform_as_owner(sandbox, FileWork::Keep(changes)).map_err(TransactionFault::from)?;
+        let counts = counts.map_err(|problem| TransactionFault::Changes { problem })?;
+        let packages = work.packages();
+        remove_tree(&packages).context("remove", &packages)?;
+        Ok(store.record_of(counts, said))
     })
+}
+
+/// What a transaction left, and what is to be made of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Changes {
+    /// Holds the upper directory; it goes away.
+    overlay: PathBuf,
+    /// Where the layer's tree will be.
+    root: PathBuf,
+    /// What the transaction ran over, topmost first.
+    lowers: Vec<PathBuf>,
+    /// Whether set-id bits go, as in all layers of the store.
+    strips_setuid: bool,
+    /// When the newest package was built, in seconds since 1970.
+    newest: i64,
+    kind: Kind,
+    /// Where rpm keeps its database inside.
+    database: PathBuf,
+}
+
+impl Changes {
+    /// Makes the layer's tree of the upper and returns what is in it; or says why not.
+    pub(crate) fn keep(&self) -> Result<LayerCounts, String> {
+        let upper = self.overlay.join("upper");
+        let is_dropped = |path: &Path| self.kind.drops(path, &self.database);
+        let setuid = if self.strips_setuid { SetuidPolicy::Strip } else { SetuidPolicy::Keep };
+        let options = PruneOptions { setuid, newest: self.newest, is_dropped: &is_dropped };
+        prune(&upper, &self.lowers, &options).map_err(|fault| with_cause(&fault))?;
+        let made = || -> Result<LayerCounts, LayerError> {
+            fs::rename(&upper, &self.root).context("move into the store", &upper)?;
+            remove_tree(&self.overlay).context("remove", &self.overlay)?;
+            count(&self.root)
+        };
+        made().map_err(|error| with_cause(&error))
+    }
+}
+
+/// Returns an error's words with those of its cause.
+fn with_cause(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
 fn key(kind: &str, requests: &[LayerRequest]) -> LayerKey {
@@ -256,25 +347,6 @@ impl Work<'_> {
 
     fn run(&self, spec: SandboxSpec) -> Result<Captured, RootError> {
         Ok(self.sandbox.capture(&spec).map_err(TransactionFault::from)?)
-    }
-
-    /// Makes what the transaction left the root of the layer; returns it.
-    fn keep(&self, options: &PruneOptions<'_>) -> Result<PathBuf, RootError> {
-        let (overlay, root) = (self.staging.join("overlay"), self.staging.join("root"));
-        let upper = overlay.join("upper");
-        prune(&upper, self.lowers, options).map_err(|fault| match fault {
-            PruneFault::Io { operation, path, source } => {
-                RootError::Layer(LayerError::Io { operation, path, source })
-            }
-            elsewhere @ PruneFault::Elsewhere { .. } => {
-                TransactionFault::Changes { problem: elsewhere.to_string() }.into()
-            }
-        })?;
-        fs::rename(&upper, &root).context("move into the store", &upper)?;
-        for directory in [overlay, self.packages()] {
-            remove_tree(&directory).context("remove", &directory)?;
-        }
-        Ok(root)
     }
 }
 

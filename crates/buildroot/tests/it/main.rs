@@ -12,6 +12,7 @@ mod oracle;
 mod packages;
 mod probe;
 mod rootless;
+mod rootless_transactions;
 mod roots;
 mod sandbox;
 mod support;

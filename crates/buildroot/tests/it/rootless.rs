@@ -100,7 +100,7 @@ fn with_subordinate_ids_owners_are_kept_apart() {
     let (outcome, stdout) = fixture.run(&spec);
     assert_eq!((outcome.end, outcome.id_mapping), (End::Exited { code: 0 }, IdMapping::SubordinateIds));
     let words: Vec<&str> = stdout.split_whitespace().collect();
-    let map = ["0", "200000", "1000", "1000", "12345", "1", "1001", "201000", "64535"];
+    let map = ["0", "200000", "1000", "1000", "12345", "1", "1001", "201001", "64535"];
     assert_eq!(words, [&["1000", "1000"][..], &map, &["0", "1000", "1000", "0"]].concat());
     // What the program made is the caller's own.
     assert_eq!(fs::metadata(mine.join("new")).expect("new").uid(), SOMEBODY);

@@ -18,8 +18,8 @@ use crate::packages::{package_bytes, request};
 use crate::support::{can_sandbox, eventually, example, mounts_with, output, sandbox};
 
 /// A real worker's packages, and a place for more.
-struct Site {
-    dir: tempfile::TempDir,
+pub(crate) struct Site {
+    pub(crate) dir: tempfile::TempDir,
     core: Vec<LayerRequest>,
     store: LayerStore,
 }
@@ -27,7 +27,7 @@ struct Site {
 impl Site {
     /// Returns `None`, loudly, without root, rpmbuild or a worker (`build/worker/worker.json` of this
     /// workspace, or the file that `MILLWRIGHT_TEST_WORKER` names).
-    fn new(test: &str) -> Option<Self> {
+    pub(crate) fn new(test: &str) -> Option<Self> {
         if !can_sandbox(test) {
             return None;
         }
@@ -52,7 +52,7 @@ impl Site {
     }
 
     /// Builds a package with rpmbuild.
-    fn build(&self, name: &str, spec: &str) -> LayerRequest {
+    pub(crate) fn build(&self, name: &str, spec: &str) -> LayerRequest {
         self.build_needing(name, "", spec)
     }
 
@@ -78,7 +78,7 @@ impl Site {
         LayerRequest { path, sha256: ContentDigest::of_bytes(&bytes), size: None }
     }
 
-    fn with(&self, more: &[LayerRequest]) -> Vec<LayerRequest> {
+    pub(crate) fn with(&self, more: &[LayerRequest]) -> Vec<LayerRequest> {
         self.core.iter().chain(more).cloned().collect()
     }
 
@@ -259,6 +259,9 @@ fn a_scriptlet_that_fails_is_told() {
     let plan = site.root(&[may_fail]).expect("root");
     let is_told = |note: &RootNote| matches!(note, RootNote::TransactionWarning { text } if text.contains("may-fail") && text.contains('3'));
     assert!(plan.notes.iter().any(is_told), "{:?}", plan.notes);
+    let told: Vec<String> =
+        plan.notes.iter().filter(|note| note.is_unusual()).map(ToString::to_string).collect();
+    assert!(told.iter().any(|text| text.contains("rpm said: ") && text.contains("may-fail")), "{told:?}");
     assert!(plan.lowers[0].join("usr/share/made").is_file());
     // A %pre that fails keeps its package out: such a set cannot be installed.
     let must_not = site.build("must-not", "%pre\necho no reason >&2\nexit 4\n%files\n");

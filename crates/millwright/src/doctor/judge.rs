@@ -156,7 +156,7 @@ pub(crate) fn identity(mapping: IdMapping, account: &Account) -> Finding {
             }
             if steps.is_empty() {
                 steps.push(format!(
-                    "give {name} at least 65535 ids in one range of /etc/subuid and of /etc/subgid"
+                    "give {name} at least 65536 ids in one range of /etc/subuid and of /etc/subgid"
                 ));
             }
             bad(
@@ -337,7 +337,7 @@ mod tests {
             let finding = identity(IdMapping::SingleId, &account);
             assert_eq!(finding.status, Status::Reduced);
             let advice = finding.advice.unwrap();
-            for part in ["apt-get install uidmap", "usermod", "at least 65535"] {
+            for part in ["apt-get install uidmap", "usermod", "at least 65536"] {
                 assert_eq!(advice.contains(part), expected.contains(&part), "{part} in {advice}");
             }
         };
@@ -352,7 +352,7 @@ mod tests {
         check(ann(range, "", true), &["usermod"]);
         check(ann("anna:100000:65536", range, true), &["usermod"]);
         check(ann(range, range, false), &["apt-get install uidmap"]);
-        check(ann("ann:1:10", "ann:1:10", true), &["at least 65535"]);
+        check(ann("ann:1:10", "ann:1:10", true), &["at least 65536"]);
         assert_eq!(identity(IdMapping::Host, &Account::default()).status, Status::Good);
     }
 
