@@ -170,14 +170,14 @@ fn archived_packages(manifest: &WorkerManifest) -> Result<Vec<ArchivedPackage>, 
 
 /// How an archive is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Compression {
+pub(crate) enum Compression {
     None,
     Gzip,
     Zstd,
 }
 
 impl Compression {
-    fn of_name(path: &Path) -> Result<Self, BootstrapError> {
+    pub(crate) fn of_name(path: &Path) -> Result<Self, BootstrapError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let known =
             [(".tar.zst", Self::Zstd), (".tar.gz", Self::Gzip), (".tgz", Self::Gzip), (".tar", Self::None)];
@@ -190,7 +190,7 @@ impl Compression {
         }
     }
 
-    fn encoder(self, file: &File) -> std::io::Result<Encoder<'_>> {
+    pub(crate) fn encoder(self, file: &File) -> std::io::Result<Encoder<'_>> {
         let file = BufWriter::with_capacity(1 << 18, file);
         Ok(match self {
             Self::None => Encoder::None(file),
@@ -200,15 +200,26 @@ impl Compression {
     }
 }
 
+/// Returns what an archive holds, however it is compressed; its first bytes say how.
+pub(crate) fn decoder(file: File) -> std::io::Result<Box<dyn Read>> {
+    let mut file = BufReader::with_capacity(1 << 18, file);
+    let magic = std::io::BufRead::fill_buf(&mut file)?.get(..4).map(<[u8]>::to_vec).unwrap_or_default();
+    Ok(match magic.as_slice() {
+        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(file)),
+        [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::Decoder::with_buffer(file)?),
+        _ => Box::new(file),
+    })
+}
+
 /// A compressor that can be told that all is written.
-enum Encoder<'a> {
+pub(crate) enum Encoder<'a> {
     None(BufWriter<&'a File>),
     Gzip(flate2::write::GzEncoder<BufWriter<&'a File>>),
     Zstd(zstd::Encoder<'static, BufWriter<&'a File>>),
 }
 
 impl Encoder<'_> {
-    fn finish(self) -> std::io::Result<()> {
+    pub(crate) fn finish(self) -> std::io::Result<()> {
         let file = match self {
             Self::None(file) => file,
             Self::Gzip(encoder) => encoder.finish()?,
@@ -314,7 +325,7 @@ impl<W: Write> Writer<W> {
 }
 
 /// Returns the header of an entry that no package brings: owned by root, of a fixed time.
-fn own_header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
+pub(crate) fn own_header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(mode);
@@ -361,14 +372,7 @@ impl Reading<'_> {
     }
 
     fn entries(&mut self, document: &mut Option<Vec<u8>>) -> std::io::Result<()> {
-        let mut file = BufReader::with_capacity(1 << 18, File::open(self.archive)?);
-        let magic = std::io::BufRead::fill_buf(&mut file)?.get(..4).map(<[u8]>::to_vec).unwrap_or_default();
-        let reader: Box<dyn Read> = match magic.as_slice() {
-            [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(file)),
-            [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::Decoder::with_buffer(file)?),
-            _ => Box::new(file),
-        };
-        let mut archive = tar::Archive::new(reader);
+        let mut archive = tar::Archive::new(decoder(File::open(self.archive)?)?);
         for entry in archive.entries()? {
             let mut entry = entry?;
             let name = String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches("./").to_owned();

@@ -4,7 +4,7 @@
 //! gives packages: [`DebianBase`] fetches Debian's through a private apt ([`AptRoot`]) and turns them into RPMs
 //! ([`bridge`]), [`RepositoryBase`] takes them from any repository of RPMs. [`make_toolchain`] publishes them as a
 //! directory, [`make_worker`] freezes the core set that every build root starts from and lets rpm itself record it;
-//! [`export`] and [`import`] carry a worker to other machines. Everything is keyed by content: when nothing
+//! [`export`] and [`import`] carry a worker to other machines, [`save`] and [`put_back`] directories of packages. Everything is keyed by content: when nothing
 //! changed, nothing runs.
 //!
 //! What it is not: a package manager for the host, whose state it neither reads nor changes; nor a builder of
@@ -14,6 +14,7 @@ mod apt;
 mod archive;
 mod base;
 mod bridge;
+mod carry;
 mod command;
 mod configuration;
 mod deb;
@@ -30,6 +31,7 @@ pub use base::{BaseNote, BaseSource, DebianBase, RepositoryBase, Selection};
 pub use bridge::{
     BRIDGE_VERSION, BridgeNote, DebFileReference, ElfDependencies, NameTable, bridge, elf_dependencies,
 };
+pub use carry::{CarriedPart, PutBack, put_back, save};
 pub use configuration::Configuration;
 pub use error::BootstrapError;
 pub use progress::{Event, Reporter, Silent};

@@ -5,6 +5,7 @@
 //! the file and nothing else. Relative paths are relative to the file's directory (the tree's root is the
 //! parent of `configs/`), so that the current directory never leaks in.
 
+mod effective;
 mod raw;
 mod repositories;
 mod resolved;

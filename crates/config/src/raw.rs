@@ -221,6 +221,14 @@ macro_rules! lay_over {
 }
 
 impl RawConfig {
+    /// Returns this configuration as the text of a file.
+    ///
+    /// # Errors
+    /// When a path is no text.
+    pub fn to_toml(&self) -> Result<String, impl std::error::Error + Send + Sync + use<>> {
+        toml::to_string(self)
+    }
+
     /// Returns this configuration with every value that the other one states taken from there; repositories
     /// of both count.
     #[must_use]

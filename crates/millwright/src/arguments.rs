@@ -7,6 +7,7 @@ use config::{
     RawBuild, RawConfig, RawDirectories, RawDistribution, RawRepository, RawSources, SignatureHandling,
 };
 
+use crate::archive::{ARCHIVE_EXAMPLES, ArchiveCommand};
 use crate::debug_arguments::{
     DiffArguments, RerunArguments, SHELL_EXAMPLES, ShellArguments, UNUSED_HELP, UnusedArguments, VERIFY_HELP,
     VerifyArguments,
@@ -73,7 +74,13 @@ pub(crate) enum Command {
     /// Take the specs out of the packed SRPMs
     Expand(Goals),
     /// Read the specs and write specs.json and packages.json
-    Read(Goals),
+    Read {
+        #[command(flatten)]
+        goals: Goals,
+        /// Also write the list of packages that the specs make, in the shape of the Azure Linux toolkit
+        #[arg(long, value_name = "FILE")]
+        snapshot: Option<PathBuf>,
+    },
     /// Download what builds need from other repositories, and lock it
     Fetch {
         #[command(flatten)]
@@ -87,6 +94,14 @@ pub(crate) enum Command {
     /// by the `grapher` program from packages.json alone, without toolchain and worker.
     #[command(after_help = GRAPH_EXAMPLES)]
     Graph(GraphArguments),
+    /// Show the configuration that holds: flags over environment over file over defaults
+    ///
+    /// Makes nothing. In the form of the file, or the values alone of the keys named, one a line.
+    #[command(after_help = CONFIG_EXAMPLES)]
+    Config {
+        /// Keys, such as `distribution.dist` or `packages.gcc.timeout`
+        keys: Vec<String>,
+    },
     /// Examine this host: can packages be built here, as whom, with which limits; what to mend
     ///
     /// Sets up real build roots over nothing. Exit code 0 when packages can be built, 3 when not.
@@ -110,6 +125,9 @@ pub(crate) enum Command {
     /// what was not used for longest. Both may run while packages are built: what a running build uses stays.
     #[command(subcommand, after_help = CACHE_EXAMPLES)]
     Cache(CacheCommand),
+    /// Carry packages to another tree or machine as one file
+    #[command(subcommand, after_help = ARCHIVE_EXAMPLES)]
+    Archive(ArchiveCommand),
     /// Remove what can be made again
     Clean {
         /// Which part
@@ -141,6 +159,15 @@ Examples:
 
 Exit codes: 0 done, 1 a spec cannot be read (or: no path, a cycle remains, something is unresolvable),
 2 usage or configuration, 3 the host lacks something, 4 a defect of Millwright";
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  millwright config                            everything, as a configuration file states it
+  millwright config distribution.dist          .mw1
+  millwright config build.workers build.timeout --workers 4
+  millwright config --json                     for programs
+
+Exit codes: 0 done, 2 usage or configuration";
 
 const CACHE_EXAMPLES: &str = "\
 Examples:
@@ -196,6 +223,10 @@ pub(crate) enum CleanPart {
     Ccache,
     /// The worker
     ChrootTools,
+    /// The archive of the repository, <output>/rpms.tar.gz
+    CompressRpms,
+    /// The archive of source packages, <output>/srpms.tar.gz
+    CompressSrpms,
     /// Specs taken out of SRPMs
     ExpandSpecs,
     /// Packed SRPMs

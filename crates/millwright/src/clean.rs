@@ -30,6 +30,8 @@ fn paths(part: CleanPart, directories: &Directories) -> Vec<PathBuf> {
         }
         CleanPart::Ccache => vec![directories.ccache.clone(), directories.sccache.clone()],
         CleanPart::ChrootTools => build(&["worker"]),
+        CleanPart::CompressRpms => vec![directories.output.join("rpms.tar.gz")],
+        CleanPart::CompressSrpms => vec![directories.output.join("srpms.tar.gz")],
         CleanPart::ExpandSpecs => vec![directories.intermediate_specs.clone()],
         CleanPart::InputSrpms => {
             let mut all = build(&["cache/srpms"]);

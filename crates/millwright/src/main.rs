@@ -1,5 +1,6 @@
 //! `millwright`: the one command that people type.
 
+mod archive;
 mod arguments;
 mod cache;
 mod clean;
@@ -7,6 +8,7 @@ mod debug;
 mod debug_arguments;
 mod doctor;
 mod pipeline;
+mod settings;
 mod test_lists;
 mod verify;
 
@@ -41,7 +43,10 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     if arguments.common.asks_for_root() && !matches!(arguments.command, Command::Shell(_)) {
         return Err(Failure::new(ExitStatus::Usage, "--root needs a directory"));
     }
-    let config = configuration(&arguments.common)?;
+    let (stated, config) = configuration(&arguments.common)?;
+    if let Command::Config { keys } = &arguments.command {
+        return settings::show(stated, &config, keys, arguments.common.json);
+    }
     if let Command::Doctor = &arguments.command {
         return doctor::run(&config, arguments.common.json);
     }
@@ -64,6 +69,9 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     if let Command::Clean { what } = &arguments.command {
         return run_clean(what, &config, reporter.as_ref());
     }
+    if let Command::Archive(asked) = &arguments.command {
+        return archive::run(asked, &config.directories, reporter.as_ref());
+    }
     if let Command::Verify(asked) = &arguments.command {
         let macros_file = config.macros_file.as_deref();
         return verify::run_verify(&config.directories, macros_file, asked, arguments.common.json);
@@ -79,7 +87,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
             }
             Ok(ExitStatus::Done)
         }
-        Command::Read(goals) => run_read(&pipeline, goals, &only),
+        Command::Read { goals, snapshot } => run_read(&pipeline, goals, snapshot.as_deref(), &only),
         Command::Graph(asked) => run_graph(&pipeline, &arguments.common, asked, &only),
         Command::Fetch { goals, lists } => run_fetch(&pipeline, &arguments.common, goals, lists, &only),
         Command::Pack(goals) => run_pack(&pipeline, goals, &only),
@@ -108,9 +116,12 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         Command::Rerun(asked) => debug::run_rerun(&pipeline, asked),
         Command::Diff(asked) => debug::run_diff(&pipeline, &arguments.common, asked),
         Command::Unused(asked) => debug::run_unused(&pipeline, &arguments.common, asked, &only),
-        Command::Cache(_) | Command::Clean { .. } | Command::Doctor | Command::Verify(_) => {
-            Ok(ExitStatus::Done)
-        }
+        Command::Archive(_)
+        | Command::Cache(_)
+        | Command::Clean { .. }
+        | Command::Config { .. }
+        | Command::Doctor
+        | Command::Verify(_) => Ok(ExitStatus::Done),
     }
 }
 
@@ -120,6 +131,7 @@ fn check_tree(command: &Command, config: &Config) -> Result<(), Failure> {
         command,
         Command::Toolchain { .. }
             | Command::Worker { .. }
+            | Command::Archive(_)
             | Command::Cache(_)
             | Command::Clean { .. }
             | Command::Rerun(_)
@@ -141,8 +153,8 @@ fn check_tree(command: &Command, config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads the configuration: flags over the file over defaults.
-fn configuration(common: &Common) -> Result<Config, Failure> {
+/// Reads the configuration: flags over the file over defaults. Returns what is stated, and what holds.
+fn configuration(common: &Common) -> Result<(RawConfig, Config), Failure> {
     let usage = |error: config::ConfigError| Failure::new(ExitStatus::Usage, error);
     let root = root_directory(common)?;
     let file = common.config.clone().unwrap_or_else(|| root.join(CONFIGURATION));
@@ -160,7 +172,8 @@ fn configuration(common: &Common) -> Result<Config, Failure> {
     if common.disable_upstream_repos == Some(true) {
         raw.repositories.clear();
     }
-    raw.resolve(&root, processors).map_err(usage)
+    let config = raw.clone().resolve(&root, processors).map_err(usage)?;
+    Ok((raw, config))
 }
 
 /// Returns the tree's root: as given, or the nearest directory upwards that holds a configuration.
@@ -190,9 +203,17 @@ fn run_clean(what: &[CleanPart], config: &Config, reporter: &dyn Reporter) -> Re
     Ok(ExitStatus::Done)
 }
 
-fn run_read(pipeline: &Pipeline<'_>, goals: &Goals, only: &[String]) -> Result<ExitStatus, Failure> {
+fn run_read(
+    pipeline: &Pipeline<'_>,
+    goals: &Goals,
+    snapshot: Option<&Path>,
+    only: &[String],
+) -> Result<ExitStatus, Failure> {
     let base = pipeline.base(false)?;
     let specs = pipeline.specs(&base, &limit(goals, only))?;
+    if let Some(file) = snapshot {
+        pipeline.snapshot(&specs, file)?;
+    }
     Ok(bad_specs_status(&specs.document.bad))
 }
 

@@ -1,7 +1,7 @@
 //! What builds need from other repositories: found out, downloaded, locked.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use grapher::GraphHints;
 use package_fetcher::{
@@ -81,6 +81,16 @@ impl Pipeline<'_> {
         write_summary(&list, lock.packages.iter().map(|package| &package.nevra)).map_err(environment)?;
         let summary = format!("{count} packages from other repositories, locked in `{}`", file.display());
         Ok(Fetched { unresolved: needs.unresolved, summary })
+    }
+
+    /// Writes the list of packages that the specs make, whether they were built or not.
+    pub(crate) fn snapshot(&self, specs: &Specs, file: &Path) -> Result<(), Failure> {
+        let packages = specs.document.specs.iter().flat_map(|spec| &spec.packages);
+        let file = std::path::absolute(file).map_err(environment)?;
+        write_summary(&file, packages.map(|package| &package.nevra)).map_err(environment)?;
+        let message = format!("packages that the specs make are listed in `{}`", file.display());
+        self.reporter.event(&Event::Note { message });
+        Ok(())
     }
 
     /// Opens the repositories, fetches what is to be cached in advance, and leaves out what may not be taken.
