@@ -6,6 +6,7 @@ mod clean;
 mod debug;
 mod debug_arguments;
 mod doctor;
+mod mkpkg;
 mod pipeline;
 mod test_lists;
 mod verify;
@@ -57,7 +58,8 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     })?;
     // A plan is one document; what happens on the way to it goes elsewhere.
     let events_as_json = arguments.common.json && !arguments.command.answers_with_a_document();
-    let reporter = report::choose(events_as_json, arguments.common.quiet);
+    let silent = matches!(&arguments.command, Command::Mkpkg(asked) if !asked.tells_of_builds());
+    let reporter = report::choose(events_as_json, arguments.common.quiet || silent);
     if let Command::Clean { what } = &arguments.command {
         return run_clean(what, &config, reporter.as_ref());
     }
@@ -98,6 +100,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
                 run_build(&pipeline, &arguments.common, &names, goals, &only)
             }
         }
+        Command::Mkpkg(asked) => mkpkg::run_mkpkg(&pipeline, &arguments.common, asked, &only),
         Command::Shell(asked) => debug::run_shell(&pipeline, &arguments.common, asked, &only, lock),
         Command::Rerun(asked) => debug::run_rerun(&pipeline, asked),
         Command::Diff(asked) => debug::run_diff(&pipeline, &arguments.common, asked),
