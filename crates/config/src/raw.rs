@@ -177,6 +177,9 @@ pub struct RawCache {
 pub struct RawPolicy {
     /// `local`, `relevant` (default), `direct` or `exact`.
     pub rebuild: Option<RebuildPolicy>,
+    /// `keep` (default), `newer`, a level such as `minor`, `never` or `neverever`: what a change of the shared
+    /// libraries that a package is linked to does.
+    pub sonames: Option<String>,
     /// Versions of packages that build roots use, for example `openssl = 3.3.0` (default none).
     pub pins: Option<Vec<Dependency>>,
     /// Packages that build roots never use, for example `*-debuginfo` (default none).
@@ -189,6 +192,8 @@ pub struct RawPolicy {
 pub struct RawPackage {
     /// Its own rebuild policy.
     pub rebuild: Option<RebuildPolicy>,
+    /// Its own soname policy.
+    pub sonames: Option<String>,
     /// Its own time limit.
     pub timeout: Option<String>,
     /// Its own disk limit in MiB.
@@ -290,7 +295,7 @@ impl RawConfig {
             tuning,
         );
         lay_over!(self.cache, upper.cache, layer_budget);
-        lay_over!(self.policy, upper.policy, rebuild, pins, excludes);
+        lay_over!(self.policy, upper.policy, rebuild, sonames, pins, excludes);
         self.packages.extend(upper.packages);
         self.repositories.extend(upper.repositories);
         self

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rebuild::soname::SonamePolicy;
 use rpm_model::{BuildLimits, CleanPolicy, JobDocument, PackageRules, RebuildPolicy, TuningMode};
 
 use crate::raw::{RawConfig, RawPackage, SignatureHandling};
@@ -107,6 +108,8 @@ pub struct Config {
 pub struct PackageLimits {
     /// When it is built again.
     pub rebuild: RebuildPolicy,
+    /// What a change of shared libraries does.
+    pub sonames: SonamePolicy,
     /// Its time limit.
     pub timeout: Duration,
     /// What its upper directory may hold, in bytes.
@@ -181,6 +184,7 @@ impl RawConfig {
         let cpus = self.build.cpus.filter(|number| *number > 0).unwrap_or(all_cpus);
         let defaults = PackageLimits {
             rebuild: self.policy.rebuild.unwrap_or_default(),
+            sonames: soname_policy("policy.sonames", self.policy.sonames.as_deref().unwrap_or("keep"))?,
             timeout: duration("build.timeout", self.build.timeout.as_deref().unwrap_or("8h"))?,
             disk_limit_bytes: self.build.disk_limit_mib.unwrap_or(16384) << 20,
             build: build_limits(
@@ -201,6 +205,9 @@ impl RawConfig {
             run_check: self.build.run_check.unwrap_or(false),
         };
         for (name, package) in &self.packages {
+            if let Some(text) = &package.sonames {
+                soname_policy(&format!("packages.{name}.sonames"), text)?;
+            }
             if let Some(text) = &package.timeout {
                 duration(&format!("packages.{name}.timeout"), text)?;
             }
@@ -272,6 +279,9 @@ impl Config {
         let mut limits = self.defaults.clone();
         if let Some(own) = self.packages.get(package) {
             limits.rebuild = own.rebuild.unwrap_or(limits.rebuild);
+            if let Some(Ok(sonames)) = own.sonames.as_deref().map(|text| soname_policy("sonames", text)) {
+                limits.sonames = sonames;
+            }
             limits.max_cpu = own.max_cpu.unwrap_or(limits.max_cpu);
             limits.most_cpus = own.max_cpu.or(limits.most_cpus).filter(|number| *number > 0);
             limits.least_cpus = own.cpus.unwrap_or(limits.least_cpus).max(1);
@@ -398,6 +408,11 @@ fn duration(key: &str, text: &str) -> Result<Duration, ConfigError> {
 
 pub(crate) fn value(key: &str, value: &str, expected: &'static str) -> ConfigError {
     ConfigError::Value { key: key.to_owned(), value: value.to_owned(), expected }
+}
+
+fn soname_policy(key: &str, text: &str) -> Result<SonamePolicy, ConfigError> {
+    let expected = "keep, newer, never, neverever or a level: major, minor, patch, extra, serial, First_N, last, release";
+    text.parse().map_err(|_| value(key, text, expected))
 }
 
 #[cfg(test)]

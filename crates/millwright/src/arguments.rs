@@ -12,6 +12,7 @@ use crate::debug_arguments::{
     DiffArguments, RerunArguments, SHELL_EXAMPLES, ShellArguments, UNUSED_HELP, UnusedArguments, VERIFY_HELP,
     VerifyArguments,
 };
+use crate::mkpkg::{MKPKG_HELP, MkpkgArguments};
 use grapher::QuestionArguments;
 use rpm_model::TuningMode;
 
@@ -54,6 +55,9 @@ pub(crate) enum Command {
         #[arg(long)]
         simulate: bool,
     },
+    /// Build what its triggers ask for, and report it as mkpkg does; the program `mkpkg` runs this
+    #[command(after_help = MKPKG_HELP)]
+    Mkpkg(MkpkgArguments),
     /// Make the toolchain repository from the base distribution
     Toolchain {
         /// Ask the base distribution for newer packages
@@ -140,7 +144,7 @@ impl Command {
     /// Returns whether with `--json` it answers with one document, not with events.
     pub(crate) fn answers_with_a_document(&self) -> bool {
         match self {
-            Self::Plan { .. } | Self::Diff(_) | Self::Unused(_) | Self::Verify(_) => true,
+            Self::Plan { .. } | Self::Mkpkg(_) | Self::Diff(_) | Self::Unused(_) | Self::Verify(_) => true,
             Self::Build(goals) | Self::Rebuild(goals) => goals.dry_run,
             _ => false,
         }

@@ -7,6 +7,7 @@ mod clean;
 mod debug;
 mod debug_arguments;
 mod doctor;
+mod mkpkg;
 mod pipeline;
 mod settings;
 mod test_lists;
@@ -64,7 +65,8 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     })?;
     // A plan is one document; what happens on the way to it goes elsewhere.
     let events_as_json = arguments.common.json && !arguments.command.answers_with_a_document();
-    let (quiet, usage) = (arguments.common.quiet, arguments.common.verbose);
+    let silent = matches!(&arguments.command, Command::Mkpkg(asked) if !asked.tells_of_builds());
+    let (quiet, usage) = (arguments.common.quiet || silent, arguments.common.verbose);
     let reporter = report::Appearance { json: events_as_json, quiet, usage }.reporter();
     if let Command::Clean { what } = &arguments.command {
         return run_clean(what, &config, reporter.as_ref());
@@ -112,6 +114,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
                 run_build(&pipeline, &arguments.common, &names, goals, &only)
             }
         }
+        Command::Mkpkg(asked) => mkpkg::run_mkpkg(&pipeline, &arguments.common, asked, &only),
         Command::Shell(asked) => debug::run_shell(&pipeline, &arguments.common, asked, &only, lock),
         Command::Rerun(asked) => debug::run_rerun(&pipeline, asked),
         Command::Diff(asked) => debug::run_diff(&pipeline, &arguments.common, asked),

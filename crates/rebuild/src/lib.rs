@@ -10,6 +10,7 @@
 
 pub mod bump;
 mod decide;
+pub mod export;
 mod identity;
 pub mod soname;
 pub mod trigger;

@@ -472,6 +472,22 @@ const EDGES: &[Row] = &[
         },
     },
     Row {
+        name: "files beside the recipe",
+        documented: "`.mkp_dep_vers` and `.mkp_dep_soname`",
+        does: "`.mkpkg_dep_vers` and `.mkpkg_dep_soname`, which decide",
+        ours: "the record decides; both forms are written for whoever reads them",
+        check: || {
+            let bench = Bench::default().recorded("lua-libs", "2:5.4.6-3").recorded_absent("gone");
+            let bench = bench.library("libz.so.1(ZLIB_1.2.9)(64bit)", "1.3.1-1", "1.3.1-1");
+            assert_eq!(bench.dep_vers(), "lua-libs 2:5.4.6-3\n");
+            assert_eq!(
+                bench.dep_soname(),
+                "[\"libz.so.1(ZLIB_1.2.9)(64bit)\"]\nsoname = \"libz.so.1\"\nvers = \"1\"\nclass_vers = \"ZLIB_1.2.9\"\n\
+                 path_vers = \"1.3.1\"\npackage = \"library-1.3.1-1.x86_64\"\n\n"
+            );
+        },
+    },
+    Row {
         name: "files outside the directory",
         documented: "relative to the directory",
         does: "any path",

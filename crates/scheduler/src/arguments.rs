@@ -151,6 +151,7 @@ impl Arguments {
         let share = u32::try_from(processors.div_ceil(self.workers(processors))).unwrap_or(1);
         PackageLimits {
             rebuild: RebuildPolicy::default(),
+            sonames: Default::default(),
             timeout: self.timeout,
             disk_limit_bytes: DISK_LIMIT,
             build: BuildLimits::default(),

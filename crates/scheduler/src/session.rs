@@ -39,7 +39,7 @@ use crate::run::{Preparation, RunContext, RunError, RunSettings, RunSummary, run
 use crate::simulate::SimulationDocument;
 use crate::state_csv::state_csv;
 use crate::task::PackageTask;
-use crate::triggers::{TriggerError, trigger_facts, unknown_triggers};
+use crate::triggers::{TriggerError, refreshed_records, trigger_facts, unknown_triggers};
 use crate::universe::{Outside, RelevantPackage, Universe};
 use crate::weights::Weights;
 
@@ -424,6 +424,21 @@ impl Session<'_> {
         Ok(document)
     }
 
+    /// Rewrites what the records of specs say of their triggers and libraries from what is true now, without
+    /// building; returns the new records, and what could not be known.
+    pub fn refresh_records(
+        &self,
+        planned: &Planned,
+        specs: &BTreeSet<String>,
+    ) -> Result<(Vec<BuildRecord>, Vec<String>), SessionError> {
+        let refreshed = refreshed_records(&planned.tasks, &planned.records, specs, &planned.universe.state());
+        let store = RecordStore::new(&self.settings.records);
+        for record in &refreshed.0 {
+            store.write(record)?;
+        }
+        Ok(refreshed)
+    }
+
     /// Returns what a worker would be asked to do for a package of the plan, or why nothing can be asked.
     pub fn job(&self, planned: Planned, package: &str) -> Result<JobDocument, SessionError> {
         let universe = RwLock::new(planned.universe);
@@ -513,7 +528,7 @@ impl Session<'_> {
                     .map_or_else(Vec::new, |record| record.generated.clone()),
                 policy: limits.rebuild,
                 triggers: match trigger_facts(spec, &universe.state()) {
-                    Ok(triggers) => triggers,
+                    Ok(triggers) => triggers.with_sonames(limits.sonames),
                     Err(error) => return Some(Err(error.into())),
                 },
                 spec: spec.clone(),

@@ -3,11 +3,12 @@
 //! What it is: the step from a spec's stated triggers to [`TriggerFacts`], with the watched files read from beside
 //! the spec, and the remarks on triggers that cannot be told. What it is not: it compares nothing; `rebuild` does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rebuild::PublishedState;
+use rebuild::soname::providers_of_sonames;
 use rebuild::trigger::{
     FILES_MACRO, FilePattern, PACKAGES_MACRO, TriggerFacts, TriggerSyntaxError, Verdict, evaluate,
     parse_file_triggers, parse_triggers,
@@ -84,6 +85,31 @@ fn watched_files(
         files.insert(name.into_owned(), content);
     }
     Ok(files)
+}
+
+/// Returns the records of specs with what their triggers and libraries stand for now, and what cannot be known.
+pub(crate) fn refreshed_records(
+    tasks: &BTreeMap<String, PackageTask>,
+    records: &BTreeMap<String, BuildRecord>,
+    specs: &BTreeSet<String>,
+    state: &dyn PublishedState,
+) -> (Vec<BuildRecord>, Vec<String>) {
+    let (mut refreshed, mut unknown) = (Vec::new(), Vec::new());
+    for spec in specs {
+        let (Some(record), Some(task)) = (records.get(spec), tasks.get(spec)) else {
+            unknown.push(format!("{spec}: it was never built, so there is no record"));
+            continue;
+        };
+        let mut record = record.clone();
+        record.triggers = task.triggers.seen(&record.lock, state);
+        record.triggers.sonames = providers_of_sonames(&record, state);
+        let absent = record.triggers.packages.iter().filter(|(_, seen)| seen.is_none());
+        unknown.extend(
+            absent.map(|(name, _)| format!("{spec}: no package has the name `{name}` or provides it")),
+        );
+        refreshed.push(record);
+    }
+    (refreshed, unknown)
 }
 
 /// Returns a remark on each trigger that cannot be told, sorted. It hides no trigger that fires.

@@ -255,7 +255,7 @@ mod tests {
             diagnostics: Vec::new(),
         };
         let exact = failure("lua > nonsense", 7);
-        assert_eq!(exact.summary(), "SPECS/x/x.spec:2: column 31: `%_mkpkg_depends`: expected a level");
+        assert_eq!(exact.summary(), "SPECS/x/x.spec:2: column 30: `%_mkpkg_depends`: expected a level");
         assert_eq!(BadSpec::from(exact.clone()).to_string(), exact.summary());
         assert_eq!(
             failure("lua > made", 7).summary(),

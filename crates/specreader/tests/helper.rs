@@ -227,7 +227,7 @@ fn triggers_are_what_their_macros_expand_to() {
     fs::write(&file, "%lua_level minor\n%_mkpkg_depends rpm > major\n").unwrap();
     assert_eq!(texts(&options_with_file)[0], pair("rpm > major", ""));
     let failure = engine.read(&specs[5..], &options()).unwrap().remove(0).unwrap_err();
-    assert!(failure.to_string().contains("malformed.spec:6: column 31: `%_mkpkg_depends`"), "{failure}");
+    assert!(failure.to_string().contains("malformed.spec:6: column 30: `%_mkpkg_depends`"), "{failure}");
 }
 
 #[test]

@@ -36,6 +36,7 @@ mod interruption;
 mod kills;
 mod logs;
 mod make_front;
+mod mkpkg;
 mod phases;
 mod plan;
 mod provenance;

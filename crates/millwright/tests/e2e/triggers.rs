@@ -74,7 +74,7 @@ fn a_malformed_trigger_is_told_with_its_place_and_stops_its_spec_alone() {
     tree.spec(&Spec::data("bad").tag("%global _mkpkg_depends lua > nonsense"));
     tree.spec(&Spec::data("good"));
     tree.millwright(&["build"]).exits(1).says(&[
-        "SPECS/bad/bad.spec:7: column 31: `%_mkpkg_depends`: expected a level or a version, found `nonsense`",
+        "SPECS/bad/bad.spec:7: column 30: `%_mkpkg_depends`: expected a level or a version, found `nonsense`",
         "each is `name`, `name operator level` or `name operator version`",
         "1 built",
     ]);

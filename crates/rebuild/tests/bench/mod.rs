@@ -198,6 +198,16 @@ impl Bench {
         providers_of_sonames(&self.record, self)
     }
 
+    /// Returns the record's `.mkp_dep_vers`.
+    pub(crate) fn dep_vers(&self) -> String {
+        rebuild::export::dep_vers(&self.record)
+    }
+
+    /// Returns the record's `.mkp_dep_soname`.
+    pub(crate) fn dep_soname(&self) -> String {
+        rebuild::export::dep_soname(&self.record)
+    }
+
     fn decide(&self, triggers: &TriggerFacts) -> Vec<BuildReason> {
         let present = PresentFacts {
             inputs: &self.record.inputs,

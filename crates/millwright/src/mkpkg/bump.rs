@@ -1,0 +1,86 @@
+//! Specs whose release is raised before they are built again, and put back when the build fails.
+
+use std::path::{Path, PathBuf};
+
+use rebuild::PublishedState;
+use rebuild::bump::{ChangelogEntry, bump_spec};
+use report::{ExitStatus, Failure};
+use rpm_model::{BuildReason, Evr, PackagesDocument};
+use scheduler::{Planned, PlannedAction};
+
+/// One edit.
+#[derive(Clone, Debug)]
+pub(super) struct Edit {
+    spec: String,
+    path: PathBuf,
+    old: String,
+    new: String,
+}
+
+/// Returns the edits for those packages of a plan that are built for others' sake alone: what has an edit of its
+/// own, or lost its results, is what the spec says already.
+pub(super) fn edits(
+    planned: &Planned,
+    document: &PackagesDocument,
+    packager: &str,
+) -> Result<Vec<Edit>, Failure> {
+    let day = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).strftime("%a %b %d %Y").to_string();
+    let mut edits = Vec::new();
+    for package in planned.plan.to_build() {
+        let PlannedAction::Build { reasons, .. } = &package.action else { continue };
+        let Some(record) = planned.records.get(&package.package) else { continue };
+        let Some(spec) = document.specs.iter().find(|spec| spec.name == package.package) else { continue };
+        if reasons.iter().any(is_own) {
+            continue;
+        }
+        let path = PathBuf::from(&spec.spec_path);
+        let old = std::fs::read_to_string(&path).map_err(|error| failed("read", &path, &error))?;
+        let mut published: Vec<Evr> = vec![record.source.evr.clone()];
+        // Packages of one spec may have versions of their own; those that share the spec's are its releases.
+        let nevras = record.rpms.iter().map(|rpm| &rpm.artifact.nevra);
+        let releases = nevras.filter(|nevra| nevra.evr == record.source.evr);
+        let state = planned.universe.state();
+        published.extend(releases.filter_map(|nevra| Some(state.package(&nevra.name)?.0.evr.clone())));
+        let message = reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let entry = ChangelogEntry { day: &day, author: packager, message: &format!("Rebuilt: {message}") };
+        let bumped = bump_spec(&old, &spec.source.evr, &published, &entry).map_err(|error| {
+            Failure::new(ExitStatus::Usage, format!("`{}`: {error}", path.display()))
+                .hint("--bump none builds without raising the release")
+        })?;
+        edits.push(Edit { spec: spec.name.clone(), path, old, new: bumped.text });
+    }
+    Ok(edits)
+}
+
+/// Returns whether a reason lies in the package itself.
+fn is_own(reason: &BuildReason) -> bool {
+    matches!(
+        reason,
+        BuildReason::NeverBuilt
+            | BuildReason::InputsChanged { .. }
+            | BuildReason::OutputMissing { .. }
+            | BuildReason::CheckNotRun
+    )
+}
+
+/// Writes the edits.
+pub(super) fn apply(edits: &[Edit]) -> Result<(), Failure> {
+    edits.iter().try_for_each(|edit| report::write_file(&edit.path, edit.new.as_bytes()))
+}
+
+/// Puts those specs back whose build did not succeed and that nobody has edited since; returns them.
+pub(super) fn undo(edits: &[Edit], succeeded: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, Failure> {
+    let mut undone = Vec::new();
+    for edit in edits.iter().filter(|edit| !succeeded(&edit.spec)) {
+        let now = std::fs::read_to_string(&edit.path).map_err(|error| failed("read", &edit.path, &error))?;
+        if now == edit.new {
+            report::write_file(&edit.path, edit.old.as_bytes())?;
+            undone.push(edit.path.clone());
+        }
+    }
+    Ok(undone)
+}
+
+fn failed(operation: &str, path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(ExitStatus::Environment, format!("cannot {operation} `{}`: {error}", path.display()))
+}
