@@ -214,7 +214,7 @@ impl RawConfig {
             let key = format!("packages.{name}.cpu-limit");
             build_limits(BuildLimits::default(), &key, LimitTexts::of(package))?;
             if let (Some(least), Some(most)) = (package.cpus, package.max_cpu.or(most_cpus))
-                && least > most
+                && (1..least).contains(&most)
             {
                 let key = format!("packages.{name}.cpus");
                 return Err(value(&key, &least.to_string(), "at most its `max-cpu`"));
@@ -282,7 +282,7 @@ impl Config {
             if let Some(Ok(sonames)) = own.sonames.as_deref().map(|text| soname_policy("sonames", text)) {
                 limits.sonames = sonames;
             }
-            limits.max_cpu = own.max_cpu.unwrap_or(limits.max_cpu);
+            limits.max_cpu = own.max_cpu.filter(|number| *number > 0).unwrap_or(limits.max_cpu);
             limits.most_cpus = own.max_cpu.or(limits.most_cpus).filter(|number| *number > 0);
             limits.least_cpus = own.cpus.unwrap_or(limits.least_cpus).max(1);
             limits.expected_memory_bytes = own.memory_mib.map(|mebibytes| mebibytes << 20);
@@ -442,6 +442,33 @@ mod tests {
         let config = resolve("[build]\nworkers = 2\n[packages.gcc]\ntimeout = '20h'\nmax-cpu = 8\n").unwrap();
         assert_eq!(config.limits("gcc").timeout, Duration::from_secs(20 * 3600));
         assert_eq!((config.limits("gcc").max_cpu, config.limits("zlib").max_cpu), (8, 4));
+    }
+
+    #[test]
+    fn the_machine_is_the_hosts_unless_stated_and_has_a_processor_for_each_worker() {
+        let of =
+            |text| resolve(text).map(|config| (config.workers, config.cpus, config.memory_bytes)).unwrap();
+        assert_eq!(of(""), (8, 8, None));
+        assert_eq!(of("[build]\nworkers = 3\n"), (3, 8, None));
+        assert_eq!(of("[build]\nworkers = 20\n"), (20, 20, None));
+        assert_eq!(of("[build]\ncpus = 4\nmemory-mib = 1024\n"), (8, 4, Some(1 << 30)));
+    }
+
+    #[test]
+    fn what_a_package_is_expected_to_use_can_be_stated() {
+        let config = resolve(
+            "[build]\nmax-cpu = 6\n[packages.gcc]\ncpus = 4\nmemory-mib = 2048\n[packages.jq]\nmax-cpu = 0\n",
+        )
+        .unwrap();
+        let of = |name| {
+            let limits = config.limits(name);
+            (limits.least_cpus, limits.most_cpus, limits.expected_memory_bytes)
+        };
+        assert_eq!(of("gcc"), (4, Some(6), Some(2 << 30)));
+        assert_eq!(of("jq"), (1, None, None));
+        assert_eq!(of("zlib"), (1, Some(6), None));
+        let error = resolve("[packages.gcc]\ncpus = 4\nmax-cpu = 2\n").unwrap_err();
+        assert_eq!(error, "configuration: `packages.gcc.cpus` is `4`; expected at most its `max-cpu`");
     }
 
     #[test]

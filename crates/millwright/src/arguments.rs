@@ -446,6 +446,9 @@ pub(crate) struct Common {
     /// Stop at the first failure instead of going on with independent packages
     #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     stop_on_failure: Option<bool>,
+    /// Go on with independent packages after a failure, whatever the configuration says
+    #[arg(long, short = 'k', global = true, conflicts_with = "stop_on_failure")]
+    keep_going: bool,
     /// Compile through ccache
     #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     use_ccache: Option<bool>,
@@ -567,7 +570,7 @@ impl Common {
                 ccache: self.use_ccache,
                 sccache: self.use_sccache,
                 ccache_config: absolute(&self.ccache_config)?,
-                stop_on_failure: self.stop_on_failure,
+                stop_on_failure: if self.keep_going { Some(false) } else { self.stop_on_failure },
                 macros_file: absolute(&self.macros_file)?,
                 tuning: self.tuning.map(|tuning| match tuning {
                     Tuning::On => TuningMode::On,

@@ -248,6 +248,7 @@ mod tests {
             unmet: vec!["pager".parse().unwrap()],
             srpm: artifact("jq-1-1.src"),
             usage: ResourceUsage::default(),
+            cpus: None,
             phases: Vec::new(),
             usage_source: None,
             check: None,

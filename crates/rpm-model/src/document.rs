@@ -501,6 +501,9 @@ pub struct BuildRecord {
     pub srpm: PackageArtifact,
     /// What it used; the next schedule's estimate.
     pub usage: ResourceUsage,
+    /// Processors that it was given; absent in records of older versions.
+    #[serde(default)]
+    pub cpus: Option<u32>,
     /// What each of its sections used, in order; empty in records of older versions.
     #[serde(default)]
     pub phases: Vec<PhaseUsage>,

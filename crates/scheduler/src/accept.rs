@@ -232,6 +232,7 @@ impl RepositoryAcceptor<'_> {
                 size,
             },
             usage: result.usage.clone(),
+            cpus: job.max_cpu,
             phases: result.phases.clone(),
             usage_source: result.usage_source,
             check: Some(result.check.summary()),

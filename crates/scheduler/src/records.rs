@@ -94,6 +94,7 @@ mod tests {
             unmet: Vec::new(),
             srpm: PackageArtifact { nevra, path: "a".into(), sha256: digest, size: 1 },
             usage: ResourceUsage::default(),
+            cpus: None,
             phases: Vec::new(),
             usage_source: None,
             check: None,

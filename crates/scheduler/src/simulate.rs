@@ -62,7 +62,7 @@ pub struct PlayedSchedule {
 
 /// Why a build started when it did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "after", content = "package", rename_all = "kebab-case")]
+#[serde(tag = "after", content = "ended", rename_all = "kebab-case")]
 pub enum StartCause {
     /// At the beginning.
     Beginning,
@@ -311,6 +311,38 @@ mod tests {
         let last = one.chain.last().unwrap();
         assert_eq!(last.cause, StartCause::Room(one.builds[3].package.clone()), "{one:?}");
         assert_eq!(one.chain.len(), 5);
+    }
+
+    #[test]
+    fn the_document_keeps_its_shape() {
+        let simulation = simulate(Queue::new([task("a", &[], 1.0), task("b", &["a"], 2.0)]), &machine(1));
+        let document = SimulationDocument {
+            schema: SimulationDocument::SCHEMA,
+            guessed: 1,
+            others: vec![simulation.schedule.clone()],
+            simulation,
+        };
+        let schedule = serde_json::json!({
+            "workers": 1, "cpus": 1, "memory_bytes": 8u64 << 30, "makespan_seconds": 3.0, "at_least_seconds": 3.0,
+            "limited_by": "longest-chain", "utilisation": 1.0, "most_at_once": 1,
+        });
+        let build = |package, start: f64, end: f64| {
+            serde_json::json!({
+                "package": package, "start_seconds": start, "end_seconds": end, "cpus": 1, "memory_bytes": 0,
+            })
+        };
+        assert_eq!(
+            serde_json::to_value(&document).unwrap(),
+            serde_json::json!({
+                "schema": 1, "guessed": 1, "schedule": schedule, "others": [schedule],
+                "builds": [build("a", 0.0, 1.0), build("b", 1.0, 3.0)],
+                "chain": [
+                    {"package": "a", "start_seconds": 0.0, "seconds": 1.0, "after": "beginning"},
+                    {"package": "b", "start_seconds": 1.0, "seconds": 2.0, "after": "needs", "ended": "a"},
+                ],
+                "never_started": [],
+            })
+        );
     }
 
     #[test]

@@ -230,6 +230,7 @@ pub(crate) fn record_of(spec: &str, packages: &[IndexedPackage]) -> BuildRecord 
         unmet: Vec::new(),
         srpm: artifact(&source, format!("{spec}-1-1.src.rpm"), &digest),
         usage: ResourceUsage::default(),
+        cpus: None,
         phases: Vec::new(),
         usage_source: None,
         check: None,

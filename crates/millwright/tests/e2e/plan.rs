@@ -64,3 +64,34 @@ fn a_plan_as_json_is_one_document_on_standard_output() {
         .exits(0)
         .says(&["1 to build, 0 up to date", "goals on which others depend, directly or not:\n  one 1\n"]);
 }
+
+#[test]
+fn a_plan_is_played_with_any_number_of_workers() {
+    let Some(tree) = Tree::new("plan-played") else { return };
+    tree.spec(&Spec::data("one"));
+    tree.spec(&Spec::data("two").needs("one"));
+    tree.spec(&Spec::data("other"));
+    let ended = tree.millwright(&["plan", "--simulate", "--workers", "64", "--json"]);
+    let played: serde_json::Value = serde_json::from_str(&ended.exits(0).stdout).unwrap();
+    // Nothing was built yet, so each build takes what is assumed.
+    assert_eq!((&played["guessed"], &played["schedule"]["workers"]), (&3.into(), &64.into()));
+    assert_eq!(played["schedule"]["makespan_seconds"], 60.0);
+    let names = |list: &str| {
+        let items = played[list].as_array().unwrap().iter();
+        items.map(|item| item["package"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!((names("builds"), names("chain")), (words(&["one", "other", "two"]), words(&["one", "two"])));
+    let workers = |other: &serde_json::Value| other["workers"].as_u64().unwrap();
+    assert_eq!(played["others"].as_array().unwrap().iter().map(workers).collect::<Vec<_>>(), [32, 128]);
+    let file: serde_json::Value =
+        serde_json::from_str(&tree.read("build/pkg_artifacts/simulation.json")).unwrap();
+    assert_eq!(played, file);
+    tree.millwright(&["plan", "--simulate", "--workers", "1"])
+        .exits(0)
+        .says(&["3 builds played with 1 worker: 90 s, workers busy 100 % of the time", "had no room before"]);
+    assert!(!tree.path("out/RPMS").exists(), "a plan builds nothing");
+}
+
+fn words(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
