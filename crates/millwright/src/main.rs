@@ -12,6 +12,7 @@ mod pipeline;
 mod settings;
 mod test_lists;
 mod verify;
+mod why;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -98,6 +99,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
             run_simulation(&pipeline, &arguments.common, goals, &only, *all)
         }
         Command::Plan { goals, all, .. } => run_plan(&pipeline, &arguments.common, &[], goals, &only, *all),
+        Command::Why(asked) => why::run_why(&pipeline, &arguments.common, asked, &only),
         Command::Build(goals) if goals.dry_run => {
             run_plan(&pipeline, &arguments.common, &[], goals, &only, false)
         }
@@ -314,6 +316,7 @@ fn wanted(goals: &Goals, rebuild: &[String]) -> Wanted {
         goals: goals.wanted(),
         rebuild: words_of(goals.rebuild_list.as_deref()).into_iter().collect(),
         ignore: words_of(goals.ignore_list.as_deref()).into_iter().collect(),
+        extra_layers: goals.extra_build_layers,
     };
     wanted.rebuild.extend(rebuild.iter().cloned());
     // Testing is part of a build.
