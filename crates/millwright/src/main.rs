@@ -390,8 +390,18 @@ fn run_build(
 ) -> Result<ExitStatus, Failure> {
     let start = std::time::Instant::now();
     pipeline.check_sandbox()?;
+    let files = pipeline.files_before();
     let base = pipeline.base(false)?;
     let specs = pipeline.specs(&base, only)?;
+    let nothing = |count: usize| {
+        let seconds = duration(start.elapsed().as_secs_f64());
+        tell(common, &format!("nothing to do: {count} packages are up to date ({seconds})"))
+    };
+    let asked = (goals, rebuild, only);
+    if let Some(count) = pipeline.remembered(&files, &base, &specs, &asked)? {
+        nothing(count)?;
+        return Ok(ExitStatus::Done);
+    }
     let tests = chosen_tests(goals, &specs)?;
     let limits = |spec: &str| tests.over(spec, pipeline.limits(spec));
     let mut session = pipeline.session(&base, &specs, &limits)?;
@@ -404,8 +414,8 @@ fn run_build(
     let nothing_to_build = first.plan.to_build().next().is_none();
     if nothing_to_build && first.plan.blocked().next().is_none() {
         pipeline.publish(&session, &first.universe)?;
-        let (count, seconds) = (first.plan.packages.len(), duration(start.elapsed().as_secs_f64()));
-        tell(common, &format!("nothing to do: {count} packages are up to date ({seconds})"))?;
+        pipeline.remember(&files, &base, &specs, &asked, &first);
+        nothing(first.plan.packages.len())?;
         return Ok(ExitStatus::Done);
     }
     if nothing_to_build {
