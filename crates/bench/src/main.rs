@@ -12,6 +12,7 @@ mod azure;
 mod error;
 mod figures;
 mod graph;
+mod history;
 mod kills;
 mod machine;
 mod measure;
@@ -85,11 +86,13 @@ enum Benchmark {
         #[command(flatten)]
         specs: specs::SpecsArguments,
     },
-    /// What specreader and srpmpacker need to find that nothing changed in the Azure Linux tree
+    /// What specreader, srpmpacker and a whole build need to find that nothing changed in the Azure Linux tree
     ///
-    /// Takes a checkout of that tree from --azure-tree or AZURE_TREE and changes nothing in it. Both programs do
+    /// Takes a checkout of that tree from --azure-tree or AZURE_TREE and changes nothing in it. The programs do
     /// their work once and are then measured with nothing to do: wall and processor time, processes started.
-    /// Sources that the tree does not hold are stood in for by files of a line.
+    /// Sources that the tree does not hold are stood in for by files of a line. `millwright build` is measured over
+    /// a made-up history in which everything was built and recorded: when it remembers that there was nothing to do,
+    /// and when it has to decide so from all records.
     Noop {
         #[command(flatten)]
         common: Common,

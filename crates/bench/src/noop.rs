@@ -1,7 +1,8 @@
 //! `noop`: what it costs to find that nothing changed, by the programs that people run.
 //!
-//! `specreader` and `srpmpacker` over the Azure Linux tree, each once to do the work, then again and again with
-//! nothing to do: wall and processor time, and the processes that were started. Most of the tree's sources are not
+//! `specreader`, `srpmpacker` and `millwright build` over the Azure Linux tree, each once to do the work, then again and
+//! again with nothing to do: wall and processor time, and the processes that were started. That everything was built
+//! is made up ([`crate::history`]). Most of the tree's sources are not
 //! in it; files of a line stand in for them, which are hashed and packed like any other (`--signature-handling=skip`).
 //!
 //! What it is not: it has no peer beside it. Azure's tools start three and six `rpmspec` per spec to find the same.
@@ -17,6 +18,7 @@ use report::Reporter;
 use crate::azure::{ARCH, DIST_TAG};
 use crate::error::BenchError;
 use crate::figures::{Figures, Metric};
+use crate::history::History;
 use crate::machine::Machine;
 use crate::measure::{self, Cost};
 use crate::specs::{Prepared, Selection, note, prepare, read_all, watch};
@@ -62,8 +64,48 @@ pub(crate) fn run(
         let processes = watch::started_processes(&command(), &place.scratch)?;
         metrics.extend(rows(program, goal, first, &costs, processes));
     }
+    let history = History::make(place, &prepared, &macros)?;
+    let (goals, packages) = (history.goals.len(), history.packages);
+    note(
+        reporter,
+        format!(
+            "millwright build: {goals} specs and {packages} packages recorded, {} MB of records",
+            history.record_bytes / 1_000_000
+        ),
+    );
+    metrics.extend(build_rows(place, &history, arguments.runs)?);
     let of = format!("{} specs; ", prepared.specs.len());
     Figures { metrics, runs: arguments.runs, machine: Machine::here() }.conclude(place, &of)
+}
+
+/// Measures builds with nothing to do.
+fn build_rows(
+    place: &Place,
+    history: &History,
+    runs: u32,
+) -> Result<impl Iterator<Item = (String, Metric)> + use<>, BenchError> {
+    let command = || {
+        let mut command = history.tree.command("millwright", &["build", "--quiet"]);
+        command.args(&history.goals);
+        command
+    };
+    let log = place.scratch.join("build.log");
+    let run = || measure::run(&mut command(), &log);
+    // The first publishes the metadata, the second remembers.
+    let first = run()?;
+    run()?;
+    let memory = history.tree.path("build/cache/index/nothing-to-do");
+    let decided = (0..runs.div_ceil(3))
+        .map(|_| {
+            fs::remove_file(&memory).map_err(BenchError::io("remove", &memory))?;
+            run()
+        })
+        .collect::<Result<Vec<Cost>, BenchError>>()?;
+    let costs: Vec<Cost> = (0..runs).map(|_| run()).collect::<Result<_, _>>()?;
+    let processes = watch::started_processes(&command(), &place.scratch)?;
+    let decided: Vec<f64> = decided.iter().map(|cost| cost.wall.as_secs_f64()).collect();
+    let decided = Metric::of("s", &decided).map(|metric| ("build_decided_anew_wall".to_owned(), metric));
+    Ok(rows("build", 0.5, first, &costs, processes).chain(decided))
 }
 
 fn rows(
@@ -72,7 +114,7 @@ fn rows(
     first: Cost,
     costs: &[Cost],
     processes: usize,
-) -> impl Iterator<Item = (String, Metric)> {
+) -> impl Iterator<Item = (String, Metric)> + use<> {
     let values = |value: fn(&Cost) -> f64| costs.iter().map(value).collect::<Vec<_>>();
     let wall = values(|cost| cost.wall.as_secs_f64());
     let cpu = values(|cost| cost.cpu.as_secs_f64());
@@ -82,6 +124,7 @@ fn rows(
         ("processes", Metric::of("started", &[processes as f64]).map(|metric| metric.at_most(0.0))),
         ("the_work_itself_wall", Metric::of("s", &[first.wall.as_secs_f64()])),
     ];
+    let program = program.to_owned();
     let named = rows.map(|(name, metric)| (format!("{program}_{name}"), metric));
     named.into_iter().filter_map(|(name, metric)| Some((name, metric?)))
 }

@@ -6,10 +6,12 @@
 //! parent of `configs/`), so that the current directory never leaks in.
 
 mod effective;
+mod layers;
 mod raw;
 mod repositories;
 mod resolved;
 
+pub use layers::{CascadeLayers, CascadeLayersError};
 pub use raw::{
     RawBuild, RawConfig, RawDirectories, RawDistribution, RawPackage, RawPolicy, RawSources,
     SignatureHandling,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use rpm_model::{Dependency, PackagePattern, RebuildPolicy, TuningMode};
 use serde::{Deserialize, Serialize};
 
+use crate::layers::CascadeLayers;
 use crate::repositories::RawRepository;
 
 /// `configs/millwright.toml`.
@@ -180,6 +181,8 @@ pub struct RawPolicy {
     /// `keep` (default), `newer`, a level such as `minor`, `never` or `neverever`: what a change of the shared
     /// libraries that a package is linked to does.
     pub sonames: Option<String>,
+    /// How many layers of dependants a rebuild brings along: `"all"` (default), 0, 1, 2, ...
+    pub max_cascading_rebuilds: Option<CascadeLayers>,
     /// Versions of packages that build roots use, for example `openssl = 3.3.0` (default none).
     pub pins: Option<Vec<Dependency>>,
     /// Packages that build roots never use, for example `*-debuginfo` (default none).
@@ -295,7 +298,7 @@ impl RawConfig {
             tuning,
         );
         lay_over!(self.cache, upper.cache, layer_budget);
-        lay_over!(self.policy, upper.policy, rebuild, sonames, pins, excludes);
+        lay_over!(self.policy, upper.policy, rebuild, max_cascading_rebuilds, sonames, pins, excludes);
         self.packages.extend(upper.packages);
         self.repositories.extend(upper.repositories);
         self

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rebuild::soname::SonamePolicy;
 use rpm_model::{BuildLimits, CleanPolicy, JobDocument, PackageRules, RebuildPolicy, TuningMode};
 
+use crate::layers::CascadeLayers;
 use crate::raw::{RawConfig, RawPackage, SignatureHandling};
 use crate::repositories::{self, Repository};
 
@@ -91,6 +92,8 @@ pub struct Config {
     pub stop_on_failure: bool,
     /// What unpacked packages may take of the disk, in bytes.
     pub layer_budget: Option<u64>,
+    /// How many layers of dependants a rebuild brings along.
+    pub cascade_layers: CascadeLayers,
     /// Which packages build roots may use.
     pub rules: PackageRules,
     /// A file of macros that every build reads.
@@ -260,6 +263,7 @@ impl RawConfig {
                 .layer_budget
                 .map(|text| size("cache.layer-budget", &text))
                 .transpose()?,
+            cascade_layers: self.policy.max_cascading_rebuilds.unwrap_or_default(),
             rules: PackageRules {
                 pins: self.policy.pins.unwrap_or_default(),
                 excludes: self.policy.excludes.unwrap_or_default(),
@@ -487,6 +491,15 @@ mod tests {
         assert_eq!(config.limits("zlib").build, all);
         let own = BuildLimits { memory_limit_bytes: None, cpu_limit_seconds: None, file_limit: 9, ..all };
         assert_eq!(config.limits("gcc").build, own);
+    }
+
+    #[test]
+    fn layers_of_a_cascade_are_a_number_or_all() {
+        let layers = |text: &str| resolve(text).unwrap().cascade_layers.most();
+        assert_eq!(layers(""), None);
+        assert_eq!(layers("[policy]\nmax-cascading-rebuilds = 1\n"), Some(1));
+        assert_eq!(layers("[policy]\nmax-cascading-rebuilds = 'all'\n"), None);
+        assert!(resolve("[policy]\nmax-cascading-rebuilds = 'some'\n").unwrap_err().contains("`all`"));
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use config::{
-    RawBuild, RawConfig, RawDirectories, RawDistribution, RawRepository, RawSources, SignatureHandling,
+    CascadeLayers, RawBuild, RawConfig, RawDirectories, RawDistribution, RawPolicy, RawRepository,
+    RawSources, SignatureHandling,
 };
 
 use crate::archive::{ARCHIVE_EXAMPLES, ArchiveCommand};
@@ -58,6 +59,9 @@ pub(crate) enum Command {
     /// Build what its triggers ask for, and report it as mkpkg does; the program `mkpkg` runs this
     #[command(after_help = MKPKG_HELP)]
     Mkpkg(MkpkgArguments),
+    /// Say why packages were built, will be built, or will not; build nothing
+    #[command(after_help = WHY_HELP)]
+    Why(WhyArguments),
     /// Make the toolchain repository from the base distribution
     Toolchain {
         /// Ask the base distribution for newer packages
@@ -144,11 +148,40 @@ impl Command {
     /// Returns whether with `--json` it answers with one document, not with events.
     pub(crate) fn answers_with_a_document(&self) -> bool {
         match self {
-            Self::Plan { .. } | Self::Mkpkg(_) | Self::Diff(_) | Self::Unused(_) | Self::Verify(_) => true,
+            Self::Plan { .. }
+            | Self::Why(_)
+            | Self::Mkpkg(_)
+            | Self::Diff(_)
+            | Self::Unused(_)
+            | Self::Verify(_) => true,
             Self::Build(goals) | Self::Rebuild(goals) => goals.dry_run,
             _ => false,
         }
     }
+}
+
+const WHY_HELP: &str = "\
+Says of each package why it was built last, whether `millwright build` builds it now and why, and otherwise what was
+compared, what changed without counting, and what would make it due. Reasons that other packages caused are followed
+to where they began; of changed inputs it says which file or macro it was.
+
+Examples:
+  millwright why zlib                 a spec
+  millwright why zlib-devel jq --all  packages; with everything that changed in their build roots
+  millwright why jq --json            one document, see docs/rebuilds.md
+
+Exit codes: 0 told, 1 told, and one of them cannot be built, 2 usage, configuration or an unknown name, 3 the host
+lacks something, 4 a defect of Millwright";
+
+/// What `why` is asked.
+#[derive(Debug, Args)]
+pub(crate) struct WhyArguments {
+    /// Specs or packages
+    #[arg(required = true)]
+    pub(crate) names: Vec<String>,
+    /// Show everything, however long
+    #[arg(long, short = 'v')]
+    pub(crate) all: bool,
 }
 
 const GRAPH_EXAMPLES: &str = "\
@@ -259,6 +292,9 @@ pub(crate) struct Goals {
     /// Specs not to build, separated by blanks; what is published of them is used
     #[arg(long, value_name = "LIST", env = "PACKAGE_IGNORE_LIST", hide_env_values = true)]
     pub(crate) ignore_list: Option<String>,
+    /// Take so many layers of those that need the named packages as goals too: 1 means all that need one of them
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub(crate) extra_build_layers: usize,
     #[command(flatten)]
     pub(crate) tests: TestLists,
     /// Show what would be done and do nothing
@@ -443,6 +479,10 @@ pub(crate) struct Common {
     /// What stands for rpmbuild's helper scripts; with compare both run and a difference is an error
     #[arg(long, global = true, value_name = "WHAT")]
     tuning: Option<Tuning>,
+    /// How many layers of dependants a rebuild brings along: `all`, 0 (none), 1 (direct dependants), 2, ...; what
+    /// lies beyond stays due
+    #[arg(long, global = true, value_name = "NUMBER")]
+    max_cascading_rebuilds: Option<CascadeLayers>,
     /// Stop at the first failure instead of going on with independent packages
     #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     stop_on_failure: Option<bool>,
@@ -578,6 +618,7 @@ impl Common {
                     Tuning::Compare => TuningMode::Compare,
                 }),
             },
+            policy: RawPolicy { max_cascading_rebuilds: self.max_cascading_rebuilds, ..RawPolicy::default() },
             ..RawConfig::default()
         })
     }

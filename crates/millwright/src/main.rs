@@ -12,6 +12,7 @@ mod pipeline;
 mod settings;
 mod test_lists;
 mod verify;
+mod why;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -98,6 +99,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
             run_simulation(&pipeline, &arguments.common, goals, &only, *all)
         }
         Command::Plan { goals, all, .. } => run_plan(&pipeline, &arguments.common, &[], goals, &only, *all),
+        Command::Why(asked) => why::run_why(&pipeline, &arguments.common, asked, &only),
         Command::Build(goals) if goals.dry_run => {
             run_plan(&pipeline, &arguments.common, &[], goals, &only, false)
         }
@@ -314,6 +316,7 @@ fn wanted(goals: &Goals, rebuild: &[String]) -> Wanted {
         goals: goals.wanted(),
         rebuild: words_of(goals.rebuild_list.as_deref()).into_iter().collect(),
         ignore: words_of(goals.ignore_list.as_deref()).into_iter().collect(),
+        extra_layers: goals.extra_build_layers,
     };
     wanted.rebuild.extend(rebuild.iter().cloned());
     // Testing is part of a build.
@@ -387,8 +390,18 @@ fn run_build(
 ) -> Result<ExitStatus, Failure> {
     let start = std::time::Instant::now();
     pipeline.check_sandbox()?;
+    let files = pipeline.files_before();
     let base = pipeline.base(false)?;
     let specs = pipeline.specs(&base, only)?;
+    let nothing = |count: usize| {
+        let seconds = duration(start.elapsed().as_secs_f64());
+        tell(common, &format!("nothing to do: {count} packages are up to date ({seconds})"))
+    };
+    let asked = (goals, rebuild, only);
+    if let Some(count) = pipeline.remembered(&files, &base, &specs, &asked)? {
+        nothing(count)?;
+        return Ok(ExitStatus::Done);
+    }
     let tests = chosen_tests(goals, &specs)?;
     let limits = |spec: &str| tests.over(spec, pipeline.limits(spec));
     let mut session = pipeline.session(&base, &specs, &limits)?;
@@ -401,8 +414,8 @@ fn run_build(
     let nothing_to_build = first.plan.to_build().next().is_none();
     if nothing_to_build && first.plan.blocked().next().is_none() {
         pipeline.publish(&session, &first.universe)?;
-        let (count, seconds) = (first.plan.packages.len(), duration(start.elapsed().as_secs_f64()));
-        tell(common, &format!("nothing to do: {count} packages are up to date ({seconds})"))?;
+        pipeline.remember(&files, &base, &specs, &asked, &first);
+        nothing(first.plan.packages.len())?;
         return Ok(ExitStatus::Done);
     }
     if nothing_to_build {

@@ -1,17 +1,22 @@
 //! Record and present facts to reasons.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rpm_model::{
-    BuildReason, BuildRecord, ContentDigest, LockedPackage, Nevra, RebuildPolicy, Requirement, SeenPackage,
+    BuildReason, BuildRecord, BuildrootLock, ContentDigest, InputChange, InputParts, LockedPackage, Nevra,
+    RebuildPolicy, Requirement, SeenPackage,
 };
 
 use crate::soname::soname_reasons;
 use crate::trigger::{TriggerFacts, trigger_reasons};
 
 /// What is true of one spec now.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy)]
 pub struct PresentFacts<'a> {
     /// Identity of its inputs ([`crate::InputFacts::digest`]).
     pub inputs: &'a ContentDigest,
+    /// The parts of that identity; asked for only where it differs from the recorded one.
+    pub input_parts: &'a dyn Fn() -> Option<InputParts>,
     /// Whether `%check` is asked for.
     pub run_check: bool,
     /// The worker generation.
@@ -24,6 +29,9 @@ pub struct PresentFacts<'a> {
     pub build_requires: &'a [Requirement],
     /// Its triggers.
     pub triggers: &'a TriggerFacts,
+    /// The build root that it would get now; asked for only where the policy looks at it. `None` where none can be
+    /// made at present, for example because a package that it needs is about to be built; who accepts that asks again.
+    pub root: &'a dyn Fn() -> Option<BuildrootLock>,
 }
 
 /// What is published now; answers about other packages.
@@ -34,12 +42,18 @@ pub trait PublishedState {
     /// Returns whether some published package satisfies a run-time requirement.
     fn satisfied(&self, requirement: &Requirement) -> bool;
 
-    /// Returns the package of this name that a build root made now would hold.
+    /// Returns the best package of this name, whoever may use it.
     fn package(&self, name: &str) -> Option<(&Nevra, &ContentDigest)>;
 
     /// Returns what a trigger's name stands for: the package of this name that a build root made now would hold,
     /// else the package that provides the name in the highest version.
     fn trigger_target(&self, name: &str) -> Option<SeenPackage>;
+
+    /// Returns the spec of the tree that published the best package of this name.
+    fn spec_of(&self, name: &str) -> Option<&str>;
+
+    /// Returns the spec of the tree whose packages satisfied a requirement once and do no longer.
+    fn withdrew(&self, requirement: &Requirement) -> Option<&str>;
 }
 
 /// Returns why a spec has to be built, the weightiest reason first; nothing when it is up to date.
@@ -53,12 +67,7 @@ pub fn build_reasons(
     if present.requested {
         reasons.push(BuildReason::Requested);
     }
-    if record.inputs != *present.inputs {
-        reasons.push(BuildReason::InputsChanged {
-            recorded: record.inputs.clone(),
-            present: present.inputs.clone(),
-        });
-    }
+    reasons.extend(changed_inputs(record, present));
     if present.run_check && !record.checked {
         reasons.push(BuildReason::CheckNotRun);
     }
@@ -70,21 +79,21 @@ pub fn build_reasons(
         reasons.extend(static_inputs(record, state));
         reasons.extend(trigger_reasons(record, present.triggers, state));
     }
-    match present.policy {
-        RebuildPolicy::Local | RebuildPolicy::Relevant => {}
-        RebuildPolicy::Direct => {
-            let direct = |package: &LockedPackage| is_direct(package, record, present.build_requires);
-            reasons.extend(changed_root(record, state, direct));
-        }
-        RebuildPolicy::Exact => {
-            if record.worker != *present.worker {
-                reasons.push(BuildReason::WorkerChanged {
-                    recorded: record.worker.clone(),
-                    present: present.worker.clone(),
-                });
-            }
-            reasons.extend(changed_root(record, state, |_| true));
-        }
+    if present.policy == RebuildPolicy::Exact && record.worker != *present.worker {
+        reasons.push(BuildReason::WorkerChanged {
+            recorded: record.worker.clone(),
+            present: present.worker.clone(),
+        });
+    }
+    if present.policy >= RebuildPolicy::Direct
+        && let Some(root) = (present.root)()
+    {
+        let told: BTreeSet<String> = reasons.iter().filter_map(compiled_in_package).collect();
+        let counts = |package: &str| {
+            let exact = present.policy == RebuildPolicy::Exact;
+            (exact || is_direct(package, record, present.build_requires)) && !told.contains(package)
+        };
+        reasons.extend(changed_root(record, &root, state, counts));
     }
     reasons
 }
@@ -93,6 +102,21 @@ pub fn build_reasons(
 pub fn first_build_reasons(requested: bool) -> Vec<BuildReason> {
     let requested = requested.then_some(BuildReason::Requested);
     requested.into_iter().chain([BuildReason::NeverBuilt]).collect()
+}
+
+fn changed_inputs(record: &BuildRecord, present: &PresentFacts<'_>) -> Option<BuildReason> {
+    if record.inputs == *present.inputs {
+        return None;
+    }
+    let changed = match (&record.input_parts, (present.input_parts)()) {
+        (Some(recorded), Some(now)) => {
+            let changed = recorded.changes_to(&now);
+            if changed.is_empty() { vec![InputChange::SourceHeader] } else { changed }
+        }
+        _ => Vec::new(),
+    };
+    let (recorded, present) = (record.inputs.clone(), present.inputs.clone());
+    Some(BuildReason::InputsChanged { recorded, present, changed })
 }
 
 fn missing_outputs(record: &BuildRecord, state: &dyn PublishedState) -> Vec<BuildReason> {
@@ -110,13 +134,14 @@ fn lost_requirements(record: &BuildRecord, state: &dyn PublishedState) -> Vec<Bu
     let mut reasons = Vec::new();
     for package in &record.rpms {
         for requirement in &package.requires {
-            let own = record.rpms.iter().flat_map(|other| &other.provides);
-            let satisfied_by_itself =
-                requirement.leaves().iter().any(|leaf| own.clone().any(|p| p.overlaps(leaf)));
-            if !satisfied_by_itself && !record.unmet.contains(requirement) && !state.satisfied(requirement) {
+            if !is_own(requirement, record)
+                && !record.unmet.contains(requirement)
+                && !state.satisfied(requirement)
+            {
                 reasons.push(BuildReason::RequirementLost {
                     package: package.artifact.nevra.name.clone(),
                     requirement: requirement.to_string(),
+                    by: state.withdrew(requirement).map(str::to_owned),
                 });
             }
         }
@@ -124,15 +149,30 @@ fn lost_requirements(record: &BuildRecord, state: &dyn PublishedState) -> Vec<Bu
     reasons
 }
 
+/// Returns whether a requirement of a record's packages is met by one of them.
+pub(crate) fn is_own(requirement: &Requirement, record: &BuildRecord) -> bool {
+    let own = record.rpms.iter().flat_map(|package| &package.provides);
+    requirement.leaves().iter().any(|leaf| own.clone().any(|provided| provided.overlaps(leaf)))
+}
+
+/// Returns whether the content of a package of the build root is inside what was built.
+pub(crate) fn is_compiled_in(package: &LockedPackage, record: &BuildRecord) -> bool {
+    let name = &package.nevra.name;
+    match &record.cascade {
+        Some(facts) => facts.compiled_in.binary_search(name).is_ok(),
+        // A record of an older version does not say what the packages of its root provided.
+        None => {
+            name.ends_with("-static")
+                || name.starts_with("golang-")
+                || (name.starts_with("rust-") && name.ends_with("-devel"))
+        }
+    }
+}
+
 /// Finds changed packages of the recorded build root whose content ends up inside what was built.
 fn static_inputs(record: &BuildRecord, state: &dyn PublishedState) -> Vec<BuildReason> {
-    let compiled_in = |name: &str| {
-        name.ends_with("-static")
-            || name.starts_with("golang-")
-            || (name.starts_with("rust-") && name.ends_with("-devel"))
-    };
     let mut reasons = Vec::new();
-    for package in record.lock.packages().iter().filter(|package| compiled_in(&package.nevra.name)) {
+    for package in record.lock.packages().iter().filter(|package| is_compiled_in(package, record)) {
         if let Some((_, content)) = state.package(&package.nevra.name)
             && *content != package.sha256
         {
@@ -140,35 +180,55 @@ fn static_inputs(record: &BuildRecord, state: &dyn PublishedState) -> Vec<BuildR
                 package: package.nevra.name.clone(),
                 recorded: package.sha256.clone(),
                 present: content.clone(),
+                by: state.spec_of(&package.nevra.name).map(str::to_owned),
             });
         }
     }
     reasons
 }
 
-/// Returns whether a package of the root is there because the spec itself asks for it.
-fn is_direct(package: &LockedPackage, record: &BuildRecord, build_requires: &[Requirement]) -> bool {
-    let own = record.rpms.iter().any(|own| own.artifact.nevra.name == package.nevra.name);
-    !own && build_requires
-        .iter()
-        .chain(&record.generated)
-        .flat_map(Requirement::leaves)
-        .any(|leaf| leaf.name == package.nevra.name)
+fn compiled_in_package(reason: &BuildReason) -> Option<String> {
+    match reason {
+        BuildReason::StaticInputChanged { package, .. } => Some(package.clone()),
+        _ => None,
+    }
 }
 
+/// Returns whether a package of the root is there because the spec itself asks for it.
+pub(crate) fn is_direct(package: &str, record: &BuildRecord, build_requires: &[Requirement]) -> bool {
+    let own = record.rpms.iter().any(|own| own.artifact.nevra.name == package);
+    let named = || {
+        let stated = build_requires.iter().chain(&record.generated).flat_map(Requirement::leaves);
+        stated.into_iter().any(|leaf| leaf.name == package)
+    };
+    let recorded =
+        record.cascade.as_ref().is_some_and(|facts| facts.direct.iter().any(|direct| direct == package));
+    !own && (recorded || named())
+}
+
+/// Finds what differs between the recorded build root and the one made now among the packages that count, what
+/// is new included. What the spec made itself does not count: it would never come to rest.
 fn changed_root(
     record: &BuildRecord,
+    root: &BuildrootLock,
     state: &dyn PublishedState,
-    counts: impl Fn(&LockedPackage) -> bool,
+    counts: impl Fn(&str) -> bool,
 ) -> Vec<BuildReason> {
+    let by_name = |lock: &BuildrootLock| -> BTreeMap<String, LockedPackage> {
+        lock.packages().iter().map(|package| (package.nevra.name.clone(), package.clone())).collect()
+    };
+    let (recorded, present) = (by_name(&record.lock), by_name(root));
+    let names: BTreeSet<&String> = recorded.keys().chain(present.keys()).collect();
+    let is_own = |name: &str| record.rpms.iter().any(|own| own.artifact.nevra.name == name);
     let mut reasons = Vec::new();
-    for package in record.lock.packages().iter().filter(|package| counts(package)) {
-        let now = state.package(&package.nevra.name);
-        if now.map(|(_, content)| content) != Some(&package.sha256) {
+    for name in names.into_iter().filter(|name| counts(name) && !is_own(name)) {
+        let (before, now) = (recorded.get(name), present.get(name));
+        if before.map(|package| &package.sha256) != now.map(|package| &package.sha256) {
             reasons.push(BuildReason::BuildRequirementChanged {
-                package: package.nevra.name.clone(),
-                recorded: Some(package.nevra.clone()),
-                present: now.map(|(nevra, _)| nevra.clone()),
+                package: name.clone(),
+                recorded: before.map(|package| package.nevra.clone()),
+                present: now.map(|package| package.nevra.clone()),
+                by: state.spec_of(name).map(str::to_owned),
             });
         }
     }
@@ -178,8 +238,7 @@ fn changed_root(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rpm_model::{BuildrootLock, PackageArtifact, PackageOrigin, RecordedPackage, ResourceUsage};
-    use std::collections::BTreeMap;
+    use rpm_model::{CascadeFacts, PackageArtifact, PackageOrigin, RecordedPackage, ResourceUsage};
 
     #[derive(Clone)]
     struct State {
@@ -204,6 +263,14 @@ mod tests {
         fn trigger_target(&self, name: &str) -> Option<SeenPackage> {
             let (nevra, sha256) = self.packages.get(name).cloned()?;
             Some(SeenPackage { nevra, sha256, provided: None })
+        }
+
+        fn spec_of(&self, name: &str) -> Option<&str> {
+            self.packages.contains_key(name).then_some("maker")
+        }
+
+        fn withdrew(&self, _requirement: &Requirement) -> Option<&str> {
+            Some("onig")
         }
     }
 
@@ -235,7 +302,9 @@ mod tests {
             inputs: digest("inputs"),
             identity: digest("identity"),
             worker: digest("worker"),
-            lock: BuildrootLock::new(vec![locked("oniguruma-devel"), locked("zlib-static"), locked("bash")]),
+            lock: BuildrootLock::new(
+                ["oniguruma-devel", "zlib-static", "bash", "headers"].map(locked).to_vec(),
+            ),
             checked: false,
             reasons: Vec::new(),
             rpms: vec![RecordedPackage {
@@ -255,11 +324,24 @@ mod tests {
             generated: Vec::new(),
             caches: Vec::new(),
             triggers: Default::default(),
+            input_parts: Some(parts("1")),
+            cascade: Some(CascadeFacts {
+                compiled_in: vec!["zlib-static".into()],
+                direct: vec!["headers".into()],
+                ..CascadeFacts::default()
+            }),
+        }
+    }
+
+    fn parts(spec: &str) -> InputParts {
+        InputParts {
+            files: BTreeMap::from([("jq.spec".to_owned(), spec.to_owned())]),
+            ..InputParts::default()
         }
     }
 
     fn state() -> State {
-        let packages = ["oniguruma-devel", "zlib-static", "bash"]
+        let packages = ["oniguruma-devel", "zlib-static", "bash", "headers"]
             .map(|name| (name.to_owned(), (locked(name).nevra, locked(name).sha256)));
         State {
             files: BTreeMap::from([("jq-1-1.x86_64.rpm".to_owned(), digest("jq-1-1.x86_64"))]),
@@ -271,17 +353,27 @@ mod tests {
     fn check(policy: RebuildPolicy, change: impl Fn(&mut State), expected: &[&str]) {
         let build_requires = ["oniguruma-devel".parse().unwrap()];
         let (inputs, worker) = (digest("inputs"), digest("worker"));
+        let mut state = state();
+        change(&mut state);
+        let root = || {
+            let packages = state.packages.iter().map(|(name, (nevra, sha256))| LockedPackage {
+                nevra: nevra.clone(),
+                sha256: sha256.clone(),
+                ..locked(name)
+            });
+            Some(BuildrootLock::new(packages.collect()))
+        };
         let present = PresentFacts {
             inputs: &inputs,
+            input_parts: &|| None,
             run_check: false,
             worker: &worker,
             requested: false,
             policy,
             build_requires: &build_requires,
             triggers: &TriggerFacts::default(),
+            root: &root,
         };
-        let mut state = state();
-        change(&mut state);
         let reasons: Vec<String> =
             build_reasons(Some(&record()), &present, &state).iter().map(ToString::to_string).collect();
         assert_eq!(reasons.len(), expected.len(), "{policy:?}: {reasons:?}");
@@ -314,7 +406,7 @@ mod tests {
         check(
             RebuildPolicy::Relevant,
             |state| state.provides.clear(),
-            &["jq requires `libonig.so.5()(64bit)`"],
+            &["jq requires `libonig.so.5()(64bit)`, which nothing provides any more since `onig` was built"],
         );
     }
 
@@ -339,7 +431,17 @@ mod tests {
             replace("oniguruma-devel"),
             &["oniguruma-devel in its build root changed"],
         );
+        // The spec names something else that this package provides.
+        check(RebuildPolicy::Direct, replace("headers"), &["headers in its build root changed"]);
         check(RebuildPolicy::Direct, replace("bash"), &[]);
+        check(RebuildPolicy::Direct, replace("new"), &[]);
+        check(
+            RebuildPolicy::Exact,
+            replace("new"),
+            &["new in its build root changed (absent -> new-2-1.x86_64)"],
+        );
+        // What is compiled in is told once.
+        check(RebuildPolicy::Exact, replace("zlib-static"), &["zlib-static, which is compiled in"]);
         check(
             RebuildPolicy::Exact,
             replace("bash"),
@@ -352,18 +454,21 @@ mod tests {
         let (inputs, worker) = (digest("other"), digest("worker"));
         let present = PresentFacts {
             inputs: &inputs,
+            input_parts: &|| Some(parts("2")),
             run_check: true,
             worker: &worker,
             requested: true,
             policy: RebuildPolicy::Relevant,
             build_requires: &[],
             triggers: &TriggerFacts::default(),
+            root: &|| None,
         };
         let reasons = build_reasons(Some(&record()), &present, &state());
         assert!(matches!(
             reasons[..],
             [BuildReason::Requested, BuildReason::InputsChanged { .. }, BuildReason::CheckNotRun]
         ));
+        assert_eq!(reasons[1].to_string(), "jq.spec changed (1 -> 2)");
         assert_eq!(
             build_reasons(None, &present, &state()),
             [BuildReason::Requested, BuildReason::NeverBuilt]

@@ -8,9 +8,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cascade::CascadeFacts;
 use crate::check::CheckReport;
 use crate::dependency::Requirement;
 use crate::hash::ContentDigest;
+use crate::inputs::{InputChange, InputParts};
 use crate::limits::{BuildLimits, LimitReport};
 use crate::nevra::Nevra;
 use crate::trigger::SeenTriggers;
@@ -311,6 +313,9 @@ pub enum BuildReason {
         recorded: ContentDigest,
         /// The present one.
         present: ContentDigest,
+        /// What differs; empty where the record does not tell (it is of an older version).
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        changed: Vec<InputChange>,
     },
     /// Check was off when it was built and is on now.
     CheckNotRun,
@@ -325,6 +330,9 @@ pub enum BuildReason {
         package: String,
         /// The requirement.
         requirement: String,
+        /// The spec whose change it is; `None` where it came from outside the tree or nobody knows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
     },
     /// A static or header-only input of its build root changed.
     StaticInputChanged {
@@ -334,6 +342,9 @@ pub enum BuildReason {
         recorded: ContentDigest,
         /// Its present content.
         present: ContentDigest,
+        /// The spec whose change it is; `None` where it came from outside the tree or nobody knows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
     },
     /// A direct build requirement changed (policy `direct` and `exact`).
     BuildRequirementChanged {
@@ -343,6 +354,9 @@ pub enum BuildReason {
         recorded: Option<Nevra>,
         /// Its present identity, if it is there.
         present: Option<Nevra>,
+        /// The spec whose change it is; `None` where it came from outside the tree or nobody knows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
     },
     /// A package that the spec's `%_mkpkg_depends` watches changed as the trigger says.
     TriggerFired {
@@ -388,6 +402,22 @@ pub enum BuildReason {
     },
 }
 
+/// More changed inputs than this are counted instead of named.
+const SHOWN_CHANGES: usize = 4;
+
+impl BuildReason {
+    /// Returns the spec of the tree whose change is the reason; `None` where the reason is the package's own, the
+    /// user's, or comes from outside the tree.
+    pub fn caused_by(&self) -> Option<&str> {
+        match self {
+            Self::RequirementLost { by, .. }
+            | Self::StaticInputChanged { by, .. }
+            | Self::BuildRequirementChanged { by, .. } => by.as_deref(),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for BuildReason {
     /// Writes the reason in a few words, with both sides of each comparison.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -396,15 +426,23 @@ impl fmt::Display for BuildReason {
         match self {
             Self::NeverBuilt => f.write_str("never built"),
             Self::Requested => f.write_str("its rebuild was asked for"),
-            Self::InputsChanged { recorded, present } => {
+            Self::InputsChanged { recorded, present, changed } if changed.is_empty() => {
                 write!(f, "spec, sources or macros changed ({} -> {})", short(recorded), short(present))
+            }
+            Self::InputsChanged { changed, .. } => {
+                let (shown, more) = changed.split_at(changed.len().min(SHOWN_CHANGES));
+                let shown: Vec<String> = shown.iter().map(ToString::to_string).collect();
+                f.write_str(&shown.join(", "))?;
+                if more.is_empty() { Ok(()) } else { write!(f, " and {} more inputs", more.len()) }
             }
             Self::CheckNotRun => f.write_str("%check is asked for and was not run"),
             Self::OutputMissing { path } => write!(f, "`{path}` is missing or is not what was built"),
-            Self::RequirementLost { package, requirement } => {
-                write!(f, "{package} requires `{requirement}`, which nothing provides any more")
+            Self::RequirementLost { package, requirement, by } => {
+                write!(f, "{package} requires `{requirement}`, which nothing provides any more")?;
+                // A changed package names its spec or nearly so; of a lost requirement nobody sees whose it was.
+                by.as_ref().map_or(Ok(()), |by| write!(f, " since `{by}` was built"))
             }
-            Self::StaticInputChanged { package, recorded, present } => {
+            Self::StaticInputChanged { package, recorded, present, .. } => {
                 write!(
                     f,
                     "{package}, which is compiled in, changed ({} -> {})",
@@ -412,7 +450,7 @@ impl fmt::Display for BuildReason {
                     short(present)
                 )
             }
-            Self::BuildRequirementChanged { package, recorded, present } => {
+            Self::BuildRequirementChanged { package, recorded, present, .. } => {
                 write!(
                     f,
                     "{package} in its build root changed ({} -> {})",
@@ -522,6 +560,12 @@ pub struct BuildRecord {
     /// What the spec's triggers stood for; empty in records of older versions.
     #[serde(default, skip_serializing_if = "SeenTriggers::is_empty")]
     pub triggers: SeenTriggers,
+    /// The parts of [`Self::inputs`]; absent in records of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_parts: Option<InputParts>,
+    /// What a later decision must know of this build besides; absent in records of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cascade: Option<CascadeFacts>,
 }
 
 impl BuildRecord {

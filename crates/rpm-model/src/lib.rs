@@ -10,12 +10,14 @@
 
 mod azure;
 mod azure_reading;
+mod cascade;
 mod check;
 mod clean;
 mod dependency;
 mod document;
 mod evr;
 mod hash;
+mod inputs;
 mod limits;
 mod listed_file;
 mod nevra;
@@ -33,6 +35,7 @@ pub use azure::{
     AzureSummaryPackage,
 };
 pub use azure_reading::{AzureReading, AzureReadingError};
+pub use cascade::CascadeFacts;
 pub use check::{CheckReport, CheckVerdict, TestCase, TestStatus};
 pub use clean::{CleanPolicy, CleanPolicyError};
 pub use dependency::{Comparison, Constraint, Dependency, DependencyError, Requirement};
@@ -42,6 +45,7 @@ pub use document::{
 };
 pub use evr::{Evr, EvrError};
 pub use hash::{ContentDigest, ContentDigestError, ContentHasher};
+pub use inputs::{InputChange, InputParts};
 pub use limits::{BuildLimits, LimitReport};
 pub use listed_file::{ListedFile, ListedFileError};
 pub use nevra::{Nevra, NevraError};

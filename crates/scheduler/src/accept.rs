@@ -13,16 +13,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use rebuild::soname::providers_of_sonames;
-use rebuild::{PresentFacts, PublishedState, build_identity, build_reasons};
+use rebuild::{PublishedState, build_identity};
 use repository::{IndexedPackage, verify_package};
 use rpm_model::{
     BuildReason, BuildRecord, ContentDigest, FailureClass, JobDocument, Nevra, PackageArtifact,
     PackageOrigin, RecordedPackage, Requirement, ResultDocument, SeenPackage, SeenTriggers,
 };
 
+use crate::following::Following;
 use crate::overlap::{FileOverlap, overlaps};
 use crate::provenance::ProvenanceWriter;
-use crate::queue::Task;
 use crate::records::{RecordError, RecordStore};
 use crate::run::{Acceptance, Acceptor, Refused};
 use crate::task::PackageTask;
@@ -103,6 +103,8 @@ pub struct RepositoryAcceptor<'a> {
     pub estimate: &'a dyn Fn(&str) -> f64,
     /// Writes down what packages were made of.
     pub provenance: ProvenanceWriter,
+    /// What a later run must know to follow changes.
+    pub following: Following<'a>,
 }
 
 impl Acceptor for RepositoryAcceptor<'_> {
@@ -154,6 +156,7 @@ impl RepositoryAcceptor<'_> {
         self.universe.write().unwrap_or_else(PoisonError::into_inner).replace(package, made);
         record.unmet = self.unmet(&record);
         record.triggers.sonames = self.linked(&record);
+        record.cascade = Some(self.cascade_facts(&record, reasons));
         self.store.write(&record)?;
         let after = contents(&record);
         for path in before.keys().filter(|path| !after.contains_key(*path)) {
@@ -165,7 +168,7 @@ impl RepositoryAcceptor<'_> {
         }
         self.records.insert(package.to_owned(), record);
         let changed = before != after;
-        let cascade = if changed { self.cascade(package) } else { Vec::new() };
+        let cascade = if changed { self.followers(package) } else { Vec::new() };
         Ok(Acceptance { changed, cascade, overlaps })
     }
 
@@ -239,6 +242,9 @@ impl RepositoryAcceptor<'_> {
             generated: job.generated.clone(),
             caches: result.caches.clone(),
             triggers: self.seen_triggers(package, job),
+            input_parts: task.and_then(|task| (self.following.input_parts)(task)),
+            // It is known once the packages are published.
+            cascade: None,
         })
     }
 
@@ -261,32 +267,6 @@ impl RepositoryAcceptor<'_> {
         let state = universe.state();
         let all: BTreeSet<&Requirement> = record.rpms.iter().flat_map(|rpm| &rpm.requires).collect();
         all.into_iter().filter(|requirement| !state.satisfied(requirement)).cloned().collect()
-    }
-
-    /// Returns what must be built because the packages of `changed` are not what they were.
-    fn cascade(&self, changed: &str) -> Vec<(Task, Vec<BuildReason>)> {
-        let universe = self.universe.read().unwrap_or_else(PoisonError::into_inner);
-        let state = universe.state();
-        let mut cascade = Vec::new();
-        for name in self.in_scope.iter().filter(|name| *name != changed) {
-            let (Some(task), Some(record)) = (self.tasks.get(name), self.records.get(name)) else { continue };
-            let present = PresentFacts {
-                inputs: &task.inputs,
-                run_check: task.run_check,
-                worker: &self.worker,
-                requested: false,
-                policy: task.policy,
-                build_requires: task.spec.requirements(task.run_check),
-                triggers: &task.triggers,
-            };
-            let reasons = build_reasons(Some(record), &present, &state);
-            if !reasons.is_empty() {
-                let waits_for = task.root_specs.clone();
-                let estimate = (self.estimate)(name);
-                cascade.push((Task { package: name.clone(), waits_for, estimate }, reasons));
-            }
-        }
-        cascade
     }
 }
 

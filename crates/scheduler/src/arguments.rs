@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
-use config::PackageLimits;
+use config::{CascadeLayers, PackageLimits};
 use rpm_model::{BuildLimits, CleanPolicy, JobDocument, PackageRules, RebuildPolicy};
 use scheduler::{
     CacheGroups, CacheGroupsError, CompilerCaches, LocalDirectories, RunSettings, SessionSettings, Wanted,
@@ -63,6 +63,12 @@ pub(crate) struct Arguments {
     /// Specs not to build, separated by blanks
     #[arg(long, value_name = "LIST", visible_alias = "ignored-packages", default_value = "")]
     ignore_list: String,
+    /// How many layers of dependants a rebuild brings along: `all`, 0 (none), 1 (direct dependants), 2, ...
+    #[arg(long, value_name = "NUMBER", default_value = "all")]
+    max_cascading_rebuilds: CascadeLayers,
+    /// How many layers of those that need the packages to build are built too
+    #[arg(long, value_name = "NUMBER", visible_alias = "extra-layers", default_value_t = 0)]
+    extra_build_layers: usize,
     /// Packages built at the same time; 0 means one per processor
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     workers: usize,
@@ -139,6 +145,7 @@ impl Arguments {
             goals: words(&self.build_list).collect(),
             rebuild: words(&self.rebuild_list).collect(),
             ignore: words(&self.ignore_list).collect(),
+            extra_layers: self.extra_build_layers,
         }
     }
 
@@ -214,6 +221,7 @@ impl Arguments {
                 stop_on_failure: self.stop_on_failure,
                 verbose: self.verbose || self.json,
             },
+            max_layers: self.max_cascading_rebuilds.most(),
         })
     }
 

@@ -15,7 +15,9 @@ mod demand;
 mod drive;
 pub mod execute;
 mod external;
+mod following;
 mod generated;
+mod inputs;
 mod local;
 mod lock;
 mod overlap;
@@ -23,6 +25,7 @@ mod plan;
 mod provenance;
 mod queue;
 mod records;
+mod root;
 mod rounds;
 mod run;
 mod session;
@@ -30,17 +33,20 @@ mod simulate;
 mod state_csv;
 mod stop;
 mod task;
+mod tasks;
 #[cfg(test)]
 mod testing;
 mod triggers;
 mod universe;
 mod weights;
+mod why;
 mod words;
 
 pub use accept::{AcceptError, RepositoryAcceptor};
 pub use caches::{CacheGroups, CacheGroupsError, CompilerCaches};
 pub use demand::{Capacity, Demand, Dispatch};
 pub use external::ExternalNeeds;
+pub use following::Following;
 pub use generated::Learned;
 pub use grapher::Style;
 pub use local::{LocalBuilder, LocalDirectories};
@@ -48,11 +54,12 @@ pub use lock::{BuildDirectoryLock, LockError};
 pub use overlap::FileOverlap;
 pub use plan::{
     Estimate, Estimates, GuessSource, LocalCause, PathStep, PlaceInGraph, PlanCause, PlanDocument, PlanInput,
-    PlannedAction, PlannedPackage, PlannedTime, SourcesState,
+    PlannedAction, PlannedImpact, PlannedPackage, PlannedTime, PossibleRebuild, SourcesState, Touch,
 };
 pub use provenance::ProvenanceWriter;
 pub use queue::{Queue, Task, TaskState};
 pub use records::{RecordError, RecordStore};
+pub use root::Roots;
 pub use rounds::{Finished, Rounds, build_in_rounds};
 pub use run::{
     Acceptance, Acceptor, Builder, Generated, Halt, Job, Preparation, PrepareRequest, Refused, RunContext,
@@ -66,6 +73,9 @@ pub use simulate::{
 };
 pub use stop::Stop;
 pub use task::PackageTask;
-pub use universe::{Outside, Published, RelevantPackage, Root, RootRequest, Universe};
+pub use universe::{Outside, Published, RelevantPackage, Root, RootFacts, RootRequest, Universe};
 pub use weights::{Weight, Weights};
-pub use words::{PlanWords, blocked_text, duration, plan_text, run_status, simulation_text, summary_text};
+pub use why::{CausedBy, Compared, LastBuild, Stricter, Verdict, WhyDocument, WhyPackage};
+pub use words::{
+    PlanWords, blocked_text, duration, plan_text, run_status, simulation_text, summary_text, why_text,
+};

@@ -23,6 +23,7 @@ use rpm_model::{
 use crate::caches::CompilerCaches;
 use crate::execute::{Attempt, Fence, Input, InputKind, JobFacts, JobSpec, Worker, times};
 use crate::generated::Learned;
+use crate::root::Roots;
 use crate::run::{Builder, Generated, Job, Preparation, PrepareRequest};
 use crate::task::PackageTask;
 use crate::universe::{RootRequest, Universe};
@@ -167,9 +168,8 @@ impl LocalBuilder<'_> {
     /// Returns the build root for what a spec states, what its caches need and what it generates.
     fn resolve(&self, task: &PackageTask, generated: &[Requirement]) -> Result<BuildrootLock, String> {
         let arch = &self.worker.arch;
-        let mut requirements = task.spec.requirements(task.run_check).to_vec();
-        requirements.extend(self.caches.requirements(&task.spec, arch));
-        requirements.extend(generated.iter().cloned());
+        let roots = Roots { worker: self.worker, caches: self.caches, learned: self.learned };
+        let requirements = roots.requirements(task, generated);
         let universe = self.universe.read().unwrap_or_else(PoisonError::into_inner);
         let root = universe.resolve(&RootRequest {
             requirements: &requirements,

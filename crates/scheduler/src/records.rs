@@ -101,6 +101,8 @@ mod tests {
             generated: Vec::new(),
             caches: Vec::new(),
             triggers: Default::default(),
+            input_parts: None,
+            cascade: None,
         }
     }
 

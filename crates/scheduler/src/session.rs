@@ -15,8 +15,6 @@ use grapher::{
     BuildOrder, DependencyGraph, ExternalPackage, GoalErrors, GoalRequest, GraphHints, GraphInput, NodeState,
     NodeStates, RecordedSpec, WantedNames,
 };
-use pkgworker::WORKER_SEMANTICS;
-use rebuild::InputFacts;
 use report::{Event, ExitStatus, Failure, Reporter};
 use repository::{IndexedPackage, RepodataWriter, RepositoryError};
 use rpm_model::{
@@ -28,6 +26,7 @@ use serde::Serialize;
 use crate::accept::RepositoryAcceptor;
 use crate::caches::CompilerCaches;
 use crate::demand::Capacity;
+use crate::following::Following;
 use crate::generated::Learned;
 use crate::local::{LocalBuilder, LocalDirectories};
 use crate::plan::{Estimates, PlaceInGraph, PlanDocument, PlanInput};
@@ -39,7 +38,7 @@ use crate::run::{Preparation, RunContext, RunError, RunSettings, RunSummary, run
 use crate::simulate::SimulationDocument;
 use crate::state_csv::state_csv;
 use crate::task::PackageTask;
-use crate::triggers::{TriggerError, refreshed_records, trigger_facts, unknown_triggers};
+use crate::triggers::{TriggerError, refreshed_records, unknown_triggers};
 use crate::universe::{Outside, RelevantPackage, Universe};
 use crate::weights::Weights;
 
@@ -82,6 +81,8 @@ pub struct SessionSettings {
     pub run_check: bool,
     /// How the loop behaves.
     pub run: RunSettings,
+    /// How many layers of dependants a rebuild brings along; `None` is all.
+    pub max_layers: Option<u32>,
 }
 
 /// Why a session cannot go on.
@@ -142,6 +143,8 @@ pub struct Wanted {
     pub rebuild: BTreeSet<String>,
     /// Specs not to build.
     pub ignore: BTreeSet<String>,
+    /// How many layers of those that need the goals are goals too.
+    pub extra_layers: usize,
 }
 
 /// A packed spec.
@@ -271,7 +274,7 @@ impl Session<'_> {
         if !names.is_empty() {
             names.extend(wanted.rebuild.iter().cloned());
         }
-        let goals = graphed.graph.select(&GoalRequest { names, extra_layers: 0 })?;
+        let goals = graphed.graph.select(&GoalRequest { names, extra_layers: wanted.extra_layers })?;
         let known: BTreeSet<&str> = graphed.graph.specs().collect();
         for (list, entries) in [("rebuild", &wanted.rebuild), ("ignore", &wanted.ignore)] {
             if let Some(name) = entries.iter().find(|name| !known.contains(name.as_str())) {
@@ -313,8 +316,25 @@ impl Session<'_> {
         wanted: &Wanted,
         rounds: &Rounds,
     ) -> Result<Planned, SessionError> {
+        let planned = self.decide(graphed, chosen, packed, wanted, rounds)?;
+        write_json(&self.settings.artifacts.join("plan.json"), &planned.plan)?;
+        self.reporter.event(&Event::Planned(planned.plan.told()));
+        Ok(planned)
+    }
+
+    /// Decides what is built and why. `rounds` is what earlier rounds of the run did.
+    pub fn decide(
+        &self,
+        graphed: Graphed,
+        chosen: &Chosen,
+        packed: &PackedTree,
+        wanted: &Wanted,
+        rounds: &Rounds,
+    ) -> Result<Planned, SessionError> {
         let Graphed { graph, records, universe } = graphed;
-        let tasks = self.tasks(packed, &chosen.order, &records, &universe)?;
+        let inputs = self.inputs()?;
+        let roots = self.roots();
+        let tasks = self.tasks(packed, &chosen.order, &records, &inputs, &universe)?;
         for message in unknown_triggers(&tasks, &records, &universe.state()) {
             self.reporter.event(&Event::Note { message });
         }
@@ -360,9 +380,10 @@ impl Session<'_> {
             awaited: &rounds.awaited,
             never_built_outside: outside.count(),
             workers: self.settings.run.workers,
+            input_parts: &|task| inputs.parts(task),
+            root: &|task| roots.present(&universe, task),
+            max_layers: self.settings.max_layers,
         });
-        write_json(&self.settings.artifacts.join("plan.json"), &plan)?;
-        self.reporter.event(&Event::Planned(plan.told()));
         Ok(Planned { plan, tasks, records, universe })
     }
 
@@ -379,6 +400,7 @@ impl Session<'_> {
         let builder = self.builder(&tasks, &universe);
         let store = RecordStore::new(&settings.records);
         let in_scope = plan.cascading();
+        let (inputs, roots) = (self.inputs()?, self.roots());
         let estimates = Estimates::new(&records);
         let queue = self.queue(&plan, &records);
         let mut acceptor = RepositoryAcceptor {
@@ -392,6 +414,13 @@ impl Session<'_> {
             universe: &universe,
             estimate: &|package| estimates.of(package).seconds,
             provenance: ProvenanceWriter::new(settings.provenance.clone()),
+            following: Following {
+                input_parts: &|task| inputs.parts(task),
+                requirements: &|task, generated| roots.requirements(task, generated),
+                root: &|universe, task| roots.present(universe, task),
+                max_layers: settings.max_layers,
+                deferred: BTreeMap::new(),
+            },
         };
         let context = RunContext {
             reasons: plan.reasons(),
@@ -401,6 +430,7 @@ impl Session<'_> {
             journal: &settings.journal,
         };
         let summary = run(queue, context, &builder, &mut acceptor)?;
+        self.tell_deferred(&plan, &summary, &acceptor.following);
         Ok((summary, universe.into_inner().unwrap_or_else(PoisonError::into_inner)))
     }
 
@@ -485,57 +515,6 @@ impl Session<'_> {
         std::fs::create_dir_all(directory).map_err(fail)?;
         RepodataWriter::new(directory).with_cache(&self.settings.repodata_cache).publish(&packages)?;
         Ok(packages.len())
-    }
-
-    /// Returns what the loop must know of each packed spec.
-    fn tasks(
-        &self,
-        packed: &PackedTree,
-        order: &BuildOrder,
-        records: &BTreeMap<String, BuildRecord>,
-        universe: &Universe,
-    ) -> Result<BTreeMap<String, PackageTask>, SessionError> {
-        let macros_file = match &self.settings.macros_file {
-            Some(path) => {
-                let fail = |source| SessionError::Io { operation: "read", path: path.clone(), source };
-                Some(ContentDigest::of_bytes(&std::fs::read(path).map_err(fail)?))
-            }
-            None => None,
-        };
-        let task = |spec: &rpm_model::SpecData| {
-            let srpm = packed.srpms.get(&spec.name)?;
-            let limits = (self.limits)(&spec.name);
-            let inputs = InputFacts {
-                srpm: &srpm.sha256,
-                defines: &self.settings.defines,
-                macros_file: macros_file.as_ref(),
-                arch: &self.worker.arch,
-                worker_semantics: WORKER_SEMANTICS,
-            };
-            let task = PackageTask {
-                srpm: srpm.path.clone(),
-                srpm_sha256: srpm.sha256.clone(),
-                inputs: inputs.digest(),
-                root_specs: order.closure(&spec.name),
-                run_check: limits.run_check && spec.has_check,
-                timeout: limits.timeout,
-                disk_limit_bytes: limits.disk_limit_bytes,
-                limits: limits.build,
-                log_limit_bytes: limits.log_limit_bytes,
-                max_cpu: limits.max_cpu,
-                generated_before: records
-                    .get(&spec.name)
-                    .map_or_else(Vec::new, |record| record.generated.clone()),
-                policy: limits.rebuild,
-                triggers: match trigger_facts(spec, &universe.state()) {
-                    Ok(triggers) => triggers.with_sonames(limits.sonames),
-                    Err(error) => return Some(Err(error.into())),
-                },
-                spec: spec.clone(),
-            };
-            Some(Ok((spec.name.clone(), task)))
-        };
-        self.document.specs.iter().filter_map(task).collect()
     }
 }
 

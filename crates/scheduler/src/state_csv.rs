@@ -16,7 +16,9 @@ pub(crate) fn state_csv(plan: &PlanDocument, summary: &RunSummary) -> String {
             let (state, blocker) = match &package.action {
                 _ if summary.has_built(name) => ("Built", String::new()),
                 _ if summary.failed.contains_key(name) => ("Failed", name.clone()),
-                PlannedAction::UpToDate | PlannedAction::Ignored => ("PreBuilt", String::new()),
+                PlannedAction::UpToDate | PlannedAction::Deferred { .. } | PlannedAction::Ignored => {
+                    ("PreBuilt", String::new())
+                }
                 PlannedAction::Blocked { causes } | PlannedAction::Waiting { causes } => {
                     let causes = causes.iter().filter_map(|cause| plan.causes.get(*cause));
                     let texts: Vec<String> = causes.map(|root| root.cause.to_string()).collect();

@@ -237,6 +237,8 @@ pub(crate) fn record_of(spec: &str, packages: &[IndexedPackage]) -> BuildRecord 
         generated: Vec::new(),
         caches: Vec::new(),
         triggers: Default::default(),
+        input_parts: None,
+        cascade: None,
     }
 }
 

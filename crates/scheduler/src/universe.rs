@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rebuild::PublishedState;
+use rebuild::{PublishedState, is_compiled_in_by};
 use repository::{IndexedPackage, RepositoryIndex, SolveRequest, Solver};
 use rpm_model::{
     BuildRecord, BuildrootLock, ContentDigest, Dependency, LockedPackage, Nevra, PackageOrigin, PackageRules,
@@ -29,6 +29,19 @@ pub struct Universe {
     repository: PathBuf,
     /// What each file of the repository contains, by its path.
     contents: HashMap<PathBuf, ContentDigest>,
+    /// The spec that published a package of this name.
+    specs: HashMap<String, String>,
+    /// What specs provided once and nothing does since.
+    withdrawn: BTreeMap<Requirement, String>,
+}
+
+/// What of a build root matters for deciding later.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RootFacts {
+    /// Packages that a build requirement named, whatever it named them by; sorted.
+    pub direct: Vec<String>,
+    /// Packages whose content is inside what was built; sorted.
+    pub compiled_in: Vec<String>,
 }
 
 /// What exists outside the tree.
@@ -112,11 +125,43 @@ impl Universe {
             published: BTreeMap::new(),
             repository: repository.to_owned(),
             contents: HashMap::new(),
+            specs: HashMap::new(),
+            withdrawn: BTreeMap::new(),
         };
         for (owner, packages) in owned {
             universe.replace(owner, packages);
         }
+        for (spec, record) in records {
+            let withdrawn = record.cascade.iter().flat_map(|facts| &facts.withdrawn);
+            universe.withdraw(spec, withdrawn.cloned());
+        }
         universe
+    }
+
+    /// Remembers that requirements were met by packages of a spec and are no longer.
+    pub fn withdraw(&mut self, spec: &str, requirements: impl IntoIterator<Item = Requirement>) {
+        self.withdrawn.extend(requirements.into_iter().map(|requirement| (requirement, spec.to_owned())));
+    }
+
+    /// Returns what of a build root matters for deciding later; `requirements` are those it was made for.
+    pub fn root_facts(&self, lock: &BuildrootLock, requirements: &[Requirement]) -> RootFacts {
+        let index = self.solver.index();
+        let contents: BTreeSet<&ContentDigest> =
+            lock.packages().iter().map(|package| &package.sha256).collect();
+        let leaves = requirements.iter().flat_map(Requirement::leaves);
+        let direct: BTreeSet<String> = leaves
+            .flat_map(|leaf| index.providers(leaf))
+            .filter(|package| contents.contains(&package.sha256))
+            .map(|package| package.header.nevra.name.clone())
+            .collect();
+        let is_compiled_in = |locked: &&LockedPackage| {
+            let known = index.named(&locked.nevra.name);
+            let mut same = known.into_iter().filter(|package| package.sha256 == locked.sha256);
+            same.any(|package| package.header.provides.iter().any(is_compiled_in_by))
+        };
+        let compiled_in: BTreeSet<String> =
+            lock.packages().iter().filter(is_compiled_in).map(|package| package.nevra.name.clone()).collect();
+        RootFacts { direct: direct.into_iter().collect(), compiled_in: compiled_in.into_iter().collect() }
     }
 
     /// Returns the universe with rules of which packages build roots may use.
@@ -179,8 +224,10 @@ impl Universe {
         let packages: Vec<Arc<IndexedPackage>> = packages.into_iter().map(Arc::new).collect();
         for old in self.published.remove(spec).into_iter().flatten() {
             self.contents.remove(&old.path);
+            self.specs.remove(&old.header.nevra.name);
         }
         for new in &packages {
+            self.specs.insert(new.header.nevra.name.clone(), spec.to_owned());
             self.contents.insert(new.path.clone(), new.sha256.clone());
         }
         self.solver.replace(spec, packages.clone());
@@ -264,6 +311,14 @@ impl PublishedState for Published<'_> {
         };
         by_provide.map(|(_, seen)| seen).or_else(by_file)
     }
+
+    fn spec_of(&self, name: &str) -> Option<&str> {
+        self.universe.specs.get(name).map(String::as_str)
+    }
+
+    fn withdrew(&self, requirement: &Requirement) -> Option<&str> {
+        self.universe.withdrawn.get(requirement).map(String::as_str)
+    }
 }
 
 #[cfg(test)]
@@ -296,6 +351,31 @@ mod tests {
         assert!(state.satisfied(&"libz.so.2".parse().unwrap()));
         assert!(!state.satisfied(&"libz.so.3".parse().unwrap()));
         assert!(state.satisfied(&"(libz.so.3 or libz.so.1)".parse().unwrap()));
+    }
+
+    #[test]
+    fn it_is_known_what_of_a_root_matters() {
+        let devel = indexed("zlib-devel", "1-1", PackageOrigin::Toolchain, &["pkgconfig(zlib)"]);
+        let archive = indexed("xz-devel", "1-1", PackageOrigin::Toolchain, &["xz-static = 1-1"]);
+        let bash = indexed("bash", "1-1", PackageOrigin::Toolchain, &[]);
+        let lock = BuildrootLock::new([&devel, &archive, &bash].map(IndexedPackage::locked).to_vec());
+        let universe =
+            Universe::new(vec![devel, archive, bash], Path::new("/repo"), vec![], &BTreeMap::new());
+        let requirements = ["pkgconfig(zlib)".parse().unwrap(), "absent".parse().unwrap()];
+        let expected = RootFacts { direct: vec!["zlib-devel".into()], compiled_in: vec!["xz-devel".into()] };
+        assert_eq!(universe.root_facts(&lock, &requirements), expected);
+    }
+
+    #[test]
+    fn who_withdrew_what_is_remembered() {
+        let mut record = record_of("onig", &[]);
+        let requirement: Requirement = "libonig.so.5".parse().unwrap();
+        let withdrawn = vec![requirement.clone()];
+        record.cascade = Some(rpm_model::CascadeFacts { withdrawn, ..Default::default() });
+        let records = BTreeMap::from([("onig".to_owned(), record)]);
+        let universe = Universe::new(Vec::new(), Path::new("/repo"), Vec::new(), &records);
+        assert_eq!(universe.state().withdrew(&requirement), Some("onig"));
+        assert_eq!(universe.state().withdrew(&"libonig.so.6".parse().unwrap()), None);
     }
 
     #[test]

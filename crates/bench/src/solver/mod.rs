@@ -3,7 +3,7 @@
 //! Azure Linux tree declare ([`synthetic`]).
 
 mod measure;
-mod synthetic;
+pub(crate) mod synthetic;
 mod verify;
 
 use std::fs::File;

@@ -83,7 +83,8 @@ pub(super) fn publish(directory: &Path) -> Result<Vec<IndexedPackage>, BenchErro
     Ok(scan.packages)
 }
 
-fn package_bytes(header: &PackageHeader) -> Result<Vec<u8>, rpm_writer::WriteError> {
+/// Returns a package file of empty files.
+pub(crate) fn package_bytes(header: &PackageHeader) -> Result<Vec<u8>, rpm_writer::WriteError> {
     let evr = &header.nevra.evr;
     let release = evr.release.as_deref().unwrap_or_default();
     let mut package = Package::new(&header.nevra.name, &evr.version, release, &header.nevra.arch);
@@ -106,7 +107,7 @@ fn package_bytes(header: &PackageHeader) -> Result<Vec<u8>, rpm_writer::WriteErr
 
 /// Adds what generators would: whatever specs require and nothing declares, a library of each package of the
 /// architecture, and requirements on libraries, eight to twenty a package with binaries (symbol versions counted).
-pub(super) fn completed(document: &PackagesDocument, seed: u64) -> Vec<PackageHeader> {
+pub(crate) fn completed(document: &PackagesDocument, seed: u64) -> Vec<PackageHeader> {
     let mut headers = declared(document);
     let mut random = Rng::with_seed(seed);
     let wanted = missing_names(document, &headers);

@@ -10,6 +10,7 @@ mod external;
 mod fetch;
 mod pack;
 mod plan;
+mod remembered;
 mod specs;
 
 use std::error::Error;

@@ -62,6 +62,7 @@ impl Pipeline<'_> {
                 stop_on_failure: self.config.stop_on_failure,
                 verbose: false,
             },
+            max_layers: self.config.cascade_layers.most(),
         };
         Ok(Session {
             settings,
@@ -132,6 +133,26 @@ impl Pipeline<'_> {
             let (building, all) = (planned.plan.to_build().count(), planned.plan.packages.len());
             Ok((planned, format!("{building} of {all} packages to build")))
         })
+    }
+
+    /// Decides as for a build of everything that is wanted, writes nothing, and returns the specs that names of specs
+    /// or packages mean.
+    pub(crate) fn decide(
+        &self,
+        session: &Session<'_>,
+        base: &Base,
+        specs: &Specs,
+        wanted: &Wanted,
+        names: &[String],
+    ) -> Result<(Planned, Vec<(String, String)>), Failure> {
+        let graphed = self.graph(base, session, &GraphHints::default())?;
+        let named = session.named(&graphed, names).map_err(failure)?;
+        let chosen = session.choose(&graphed, wanted).map_err(failure)?;
+        let packed = session.to_pack(&graphed, &chosen, wanted, true);
+        let packed = if packed.is_empty() { PackedTree::default() } else { self.pack(base, specs, &packed)? };
+        let rounds = Rounds::default();
+        let planned = session.decide(graphed, &chosen, &packed, wanted, &rounds).map_err(failure)?;
+        Ok((planned, named))
     }
 
     /// Builds what the plan says, then publishes; returns what happened.

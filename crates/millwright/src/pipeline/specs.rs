@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use report::{Event, Failure, Stage};
-use rpm_model::PackagesDocument;
+use rpm_model::{ContentDigest, PackagesDocument};
 use specreader::{
     AzureLayout, CachedReader, DocumentFiles, EngineLimits, ReadOptions, ReleaseMacros, WorkerEngine,
     packages_document,
@@ -18,6 +18,8 @@ use super::{Base, Pipeline, environment, usage};
 pub(crate) struct Specs {
     pub(crate) discovery: Discovery,
     pub(crate) document: PackagesDocument,
+    /// What they say, as one hash; `None` where not all of it would be the same again.
+    pub(crate) digest: Option<ContentDigest>,
 }
 
 impl Pipeline<'_> {
@@ -47,7 +49,7 @@ impl Pipeline<'_> {
             })?;
             let read = total - reading.remembered;
             let summary = format!("{} specs ({read} read, {} bad)", total, document.bad.len());
-            Ok((Specs { discovery, document }, summary))
+            Ok((Specs { discovery, document, digest: reading.digest }, summary))
         })
     }
 

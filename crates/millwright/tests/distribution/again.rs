@@ -6,12 +6,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rpm_model::ContentDigest;
+use rpm_model::{BuildReason, ContentDigest, InputChange};
 use testkit::{Account, SOMEBODY, SubordinateIds};
 
 use crate::copy::{Built, Copy};
 use crate::workspace::{
-    MILLWRIGHT, different, distribution, files_below, in_tree, millwright, published, records, run, specs,
+    Ended, MILLWRIGHT, different, distribution, files_below, in_tree, millwright, published, records, run,
+    specs,
 };
 
 #[test]
@@ -103,7 +104,14 @@ fn after_an_edit_only_what_must_be_built_is_built() {
     // A line that changes no output: zlib is built, comes out identical, and that is all.
     copy.edit("SPECS/zlib/zlib.spec", "%prep\n", "# A remark.\n%prep\n");
     let others = all - 1;
-    build().exits(0).says(&format!("0 built, 1 identical, {others} up to date"));
+    let ended = build();
+    ended.exits(0).says(&format!("0 built, 1 identical, {others} up to date"));
+    assert_eq!(started(&ended), ["zlib"], "one rebuild, whatever depends on it");
+    let record = &records(copy.root())["zlib"];
+    let [BuildReason::InputsChanged { changed, .. }] = &record.reasons[..] else { panic!("{record:?}") };
+    let is_spec =
+        |change: &InputChange| matches!(change, InputChange::File { name, .. } if name == "zlib.spec");
+    assert!(changed.len() == 1 && changed.iter().all(is_spec), "{changed:?}");
     assert_eq!(changes(&before, &published(copy.root())), ["changed SRPMS/zlib-1.2.13-1.mw1.src.rpm"]);
 
     // A line that changes the output, but no soname and nothing that is compiled in: still zlib alone.
@@ -114,6 +122,12 @@ fn after_an_edit_only_what_must_be_built_is_built() {
     assert!(changed.contains(&"changed RPMS/x86_64/zlib-1.2.13-1.mw1.x86_64.rpm".to_owned()), "{changed:?}");
     assert!(changed.iter().all(|line| line.contains("/zlib-")), "{changed:?}");
     build().exits(0).says("nothing to do");
+}
+
+/// Returns the packages that a run started to build.
+fn started(ended: &Ended) -> Vec<&str> {
+    let lines = ended.stderr.lines().filter_map(|line| line.trim_start().strip_prefix("start  "));
+    lines.filter_map(|rest| rest.split(':').next()).collect()
 }
 
 /// Returns what differs between two states of the repository.

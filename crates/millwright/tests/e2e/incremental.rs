@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use rpm_model::{BuildReason, ContentDigest};
 
+use crate::run::Ended;
 use crate::spec::Spec;
 use crate::tree::{Tree, files_below, program_path};
 
@@ -21,17 +22,17 @@ fn tree_of_three(test: &str) -> Option<Tree> {
 
 /// Asserts that a run builds these and nothing else.
 #[track_caller]
-fn assert_builds(tree: &Tree, packages: &[&str]) -> String {
+pub(crate) fn assert_builds(tree: &Tree, packages: &[&str]) -> String {
     let ended = tree.millwright(&["build", "-j", "1"]);
     ended.exits(0);
-    let started: Vec<&str> = ended
-        .stderr
-        .lines()
-        .filter_map(|line| line.trim_start().strip_prefix("start  "))
-        .filter_map(|rest| rest.split(':').next())
-        .collect();
-    assert_eq!(started, packages, "{}", ended.text());
+    assert_eq!(started(&ended), packages, "{}", ended.text());
     ended.text()
+}
+
+/// Returns the packages that a run started to build, in order.
+pub(crate) fn started(ended: &Ended) -> Vec<&str> {
+    let lines = ended.stderr.lines().filter_map(|line| line.trim_start().strip_prefix("start  "));
+    lines.filter_map(|rest| rest.split(':').next()).collect()
 }
 
 /// Sets the time stamps of every file of the specs.

@@ -40,6 +40,7 @@ mod mkpkg;
 mod phases;
 mod plan;
 mod provenance;
+mod rebuilds;
 mod repository;
 mod reproducible;
 mod rounds;

@@ -3,9 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use grapher::{Cause, OwnCause, Place, RootCause, TreeReport, UnresolvedReason, root_causes};
-use rebuild::{PresentFacts, PublishedState, build_reasons, first_build_reasons};
-use rpm_model::{BuildReason, BuildRecord, ContentDigest, Dependency, Nevra, Requirement, SeenPackage};
+use rebuild::{PresentFacts, PublishedState, build_reasons, first_build_reasons, layer};
+use rpm_model::{
+    BuildReason, BuildRecord, BuildrootLock, ContentDigest, Dependency, InputParts, Nevra, Requirement,
+    SeenPackage,
+};
 
+use super::impact::impact;
 use super::time::{Timed, times};
 use super::{Estimates, LocalCause, PlanCause, PlanDocument, PlannedAction, PlannedPackage, SourcesState};
 use crate::task::PackageTask;
@@ -55,6 +59,12 @@ pub struct PlanInput<'a> {
     pub never_built_outside: usize,
     /// How many packages are built at the same time.
     pub workers: usize,
+    /// The parts of a spec's inputs; asked for only where they changed.
+    pub input_parts: &'a dyn Fn(&PackageTask) -> Option<InputParts>,
+    /// The build root that a spec would get now; asked for only where its policy looks at it.
+    pub root: &'a dyn Fn(&PackageTask) -> Option<BuildrootLock>,
+    /// How many layers of dependants a rebuild brings along; `None` is all.
+    pub max_layers: Option<u32>,
 }
 
 /// What hinders a place.
@@ -110,6 +120,7 @@ impl PlanDocument {
             actions.push(action);
         }
         let estimates = Estimates::new(input.records);
+        let impact = impact(input, &places, &actions, &needs, &estimates);
         let timed: Vec<Timed<'_>> = places
             .iter()
             .zip(&actions)
@@ -148,6 +159,7 @@ impl PlanDocument {
             unresolvable: input.report.unresolvable.clone(),
             breaks: input.report.breaks.clone(),
             time,
+            impact: Some(impact),
         }
     }
 }
@@ -283,15 +295,24 @@ impl PlanInput<'_> {
         };
         let present = PresentFacts {
             inputs: &task.inputs,
+            input_parts: &|| (self.input_parts)(task),
             run_check: task.run_check,
             worker: self.worker,
             requested,
             policy: task.policy,
             build_requires: task.spec.requirements(task.run_check),
             triggers: &task.triggers,
+            root: &|| (self.root)(task),
         };
         let reasons: Vec<BuildReason> = build_reasons(Some(record), &present, state);
-        if reasons.is_empty() { PlannedAction::UpToDate } else { PlannedAction::Build { reasons, sources } }
+        let layer = layer(&reasons, &|spec| layer_of(self.records, spec));
+        if reasons.is_empty() {
+            PlannedAction::UpToDate
+        } else if self.max_layers.is_some_and(|most| layer > most) {
+            PlannedAction::Deferred { reasons, layer }
+        } else {
+            PlannedAction::Build { reasons, sources }
+        }
     }
 }
 
@@ -323,4 +344,17 @@ impl PublishedState for Returning<'_> {
     fn trigger_target(&self, name: &str) -> Option<SeenPackage> {
         self.state.trigger_target(name)
     }
+
+    fn spec_of(&self, name: &str) -> Option<&str> {
+        self.state.spec_of(name)
+    }
+
+    fn withdrew(&self, requirement: &Requirement) -> Option<&str> {
+        self.state.withdrew(requirement)
+    }
+}
+
+/// Returns in which layer of a cascade a spec was last built.
+pub(crate) fn layer_of(records: &BTreeMap<String, BuildRecord>, spec: &str) -> u32 {
+    records.get(spec).and_then(|record| record.cascade.as_ref()).map_or(0, |facts| facts.layer)
 }

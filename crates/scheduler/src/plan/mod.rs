@@ -5,6 +5,7 @@
 
 mod cause;
 mod decide;
+mod impact;
 #[cfg(test)]
 pub(crate) mod tests;
 mod time;
@@ -19,7 +20,9 @@ use serde::{Deserialize, Serialize};
 use crate::queue::{Queue, Task};
 
 pub use cause::{LocalCause, PlanCause};
+pub(crate) use decide::layer_of;
 pub use decide::{PlaceInGraph, PlanInput};
+pub use impact::{PlannedImpact, PossibleRebuild, Touch};
 pub use time::{Estimate, Estimates, GuessSource, PathStep, PlannedTime};
 
 /// What is done about a package.
@@ -35,6 +38,14 @@ pub enum PlannedAction {
     },
     /// What is published is right.
     UpToDate,
+    /// It is due because of a change of others, but lies beyond the layers of dependants that a rebuild may bring
+    /// along (`max-cascading-rebuilds`). It stays due until a run without that limit.
+    Deferred {
+        /// Why it is due.
+        reasons: Vec<BuildReason>,
+        /// How many packages lie between the change that began it and this one; 1 is a direct dependant.
+        layer: u32,
+    },
     /// The user said not to build it; what is published of it is used.
     Ignored,
     /// Whether it can be built is known once others are built, which are; `millwright build` goes on with it
@@ -98,6 +109,9 @@ pub struct PlanDocument {
     pub breaks: Vec<CycleBreak>,
     /// How long it will take.
     pub time: PlannedTime,
+    /// What it could set off; absent in documents of older versions.
+    #[serde(default)]
+    pub impact: Option<PlannedImpact>,
 }
 
 impl PlanDocument {
@@ -125,13 +139,22 @@ impl PlanDocument {
     /// Returns the packages that a change of another may bring into the run: neither those that the user
     /// wants left alone nor those that cannot be built.
     pub fn cascading(&self) -> BTreeSet<String> {
-        let may =
-            |action: &PlannedAction| matches!(action, PlannedAction::Build { .. } | PlannedAction::UpToDate);
+        let may = |action: &PlannedAction| {
+            matches!(
+                action,
+                PlannedAction::Build { .. } | PlannedAction::UpToDate | PlannedAction::Deferred { .. }
+            )
+        };
         self.packages
             .iter()
             .filter(|package| may(&package.action))
             .map(|package| package.package.clone())
             .collect()
+    }
+
+    /// Returns the packages that are due and beyond the limit of layers.
+    pub fn deferred(&self) -> impl Iterator<Item = &PlannedPackage> {
+        self.packages.iter().filter(|package| matches!(package.action, PlannedAction::Deferred { .. }))
     }
 
     /// Returns the packages that cannot be built.

@@ -22,6 +22,7 @@ pub(crate) struct Scene {
     pub(crate) ignored: BTreeSet<String>,
     pub(crate) unpacked: BTreeMap<String, String>,
     pub(crate) outside: usize,
+    pub(crate) max_layers: Option<u32>,
 }
 
 impl Scene {
@@ -36,6 +37,7 @@ impl Scene {
             ignored: BTreeSet::new(),
             unpacked: BTreeMap::new(),
             outside: 0,
+            max_layers: None,
         }
     }
 
@@ -125,6 +127,9 @@ pub(crate) fn plan_of(scene: &Scene, rounds: &Rounds) -> PlanDocument {
         awaited: &rounds.awaited,
         never_built_outside: scene.outside,
         workers: 2,
+        input_parts: &|_| None,
+        root: &|_| None,
+        max_layers: scene.max_layers,
     })
 }
 
@@ -141,6 +146,7 @@ fn check(scene: &Scene, expected: &[&str]) -> PlanDocument {
             PlannedAction::Build { sources: SourcesState::Packed, .. } => "build".to_owned(),
             PlannedAction::Build { sources: SourcesState::NotLookedAt, .. } => "build unseen".to_owned(),
             PlannedAction::UpToDate => "up to date".to_owned(),
+            PlannedAction::Deferred { layer, .. } => format!("deferred in layer {layer}"),
             PlannedAction::Ignored => "ignored".to_owned(),
             PlannedAction::Waiting { causes } => format!("waits: {}", text(causes)),
             PlannedAction::Blocked { causes } => format!("blocked: {}", text(causes)),
@@ -293,6 +299,15 @@ fn the_document_keeps_its_shape() {
             "workers": 2, "work_seconds": 4.0, "critical_path_seconds": 4.0,
             "critical_path": [{"package": "jq", "estimate_seconds": 4.0, "estimate_guessed": true}],
             "at_least_seconds": 4.0, "guessed": 1, "guess_seconds": 4.0, "guess": "median", "records": 1,
+        },
+        "impact": {
+            "certain": 1,
+            "possible": [],
+            "time": {
+                "workers": 2, "work_seconds": 4.0, "critical_path_seconds": 4.0,
+                "critical_path": [{"package": "jq", "estimate_seconds": 4.0, "estimate_guessed": true}],
+                "at_least_seconds": 4.0, "guessed": 1, "guess_seconds": 4.0, "guess": "median", "records": 1,
+            },
         },
     });
     assert_eq!(json, expected);

@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use grapher::{Style, break_lines, cause_lines, counted, unresolved_lines};
+use grapher::{Style, break_lines, cause_lines, counted, list_of_names, unresolved_lines};
 
 use super::duration;
-use crate::plan::{Estimate, GuessSource, PlanDocument, PlannedAction, PlannedPackage};
+use crate::plan::{Estimate, GuessSource, PlanDocument, PlannedAction, PlannedPackage, PlannedTime, Touch};
 
 /// How a plan is told.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,8 @@ pub fn plan_text(plan: &PlanDocument, words: &PlanWords<'_>) -> String {
     lines.extend(idle_requirement_lines(plan, style));
     lines.extend(time_lines(plan, style));
     lines.extend(break_lines(&plan.breaks, style));
-    lines.extend(impact_lines(plan, style));
+    lines.extend(cascade_lines(plan, style));
+    lines.extend(weight_lines(plan, style));
     lines.extend(note_lines(plan, words));
     lines.join("\n")
 }
@@ -46,6 +47,10 @@ fn head(plan: &PlanDocument) -> String {
     let (blocked, waiting) = (plan.blocked().count(), plan.waiting().count());
     let (hard, _) = plan.hard_and_open();
     let mut head = format!("{building} to build, {} up to date", plan.up_to_date());
+    let deferred = plan.deferred().count();
+    if deferred > 0 {
+        head.push_str(&format!(", {deferred} due beyond the limit of cascading rebuilds"));
+    }
     if blocked > 0 {
         head.push_str(&format!(", {blocked} blocked by {}", counted(hard.len(), "cause")));
     }
@@ -57,6 +62,23 @@ fn head(plan: &PlanDocument) -> String {
         head.push_str(&format!(", about {expected} with {}", counted(plan.time.workers, "worker")));
     }
     head
+}
+
+/// More names in one sentence help nobody.
+const NAMES: usize = 8;
+
+/// Says which packages are due and beyond the limit of layers, and how they are built.
+pub(crate) fn deferred_text(names: &[String], most: u32) -> String {
+    let layers = match most {
+        0 => "a rebuild brings no dependants along".to_owned(),
+        most => format!("a rebuild brings {} of dependants along", counted(most as usize, "layer")),
+    };
+    format!(
+        "{} still due and not built, for {layers} (max-cascading-rebuilds): {}; `millwright build` with \
+         --max-cascading-rebuilds=all builds them",
+        if names.len() == 1 { "1 package is".to_owned() } else { format!("{} packages are", names.len()) },
+        list_of_names(names, NAMES)
+    )
 }
 
 fn build_lines(plan: &PlanDocument, style: &Style) -> Vec<String> {
@@ -157,20 +179,71 @@ fn time_lines(plan: &PlanDocument, style: &Style) -> Vec<String> {
         lines.extend(style.lines("  ", &text));
     }
     if time.critical_path.len() > 1 {
-        let steps = &time.critical_path;
-        let shown = style.shown(steps.len());
-        let step = |step: &crate::plan::PathStep| format!("{} {}", step.package, expected(&step.estimate));
-        let mut text = steps[..shown].iter().map(step).collect::<Vec<_>>().join(" > ");
-        if shown < steps.len() {
-            text.push_str(&format!(" > and {} more", steps.len() - shown));
-        }
-        lines.extend(style.lines("  longest chain: ", &text));
+        lines.extend(style.lines("  longest chain: ", &chain_text(time, style)));
     }
     lines
 }
 
+/// Says what is certain and what could follow, and what is due beyond the limit of layers.
+fn cascade_lines(plan: &PlanDocument, style: &Style) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(impact) = plan.impact.as_ref().filter(|impact| !impact.possible.is_empty()) {
+        let (certain, possible) = (impact.certain, impact.possible.len());
+        let time = &impact.time;
+        let builds = if certain == 1 { "1 build is".to_owned() } else { format!("{certain} builds are") };
+        lines.push(String::new());
+        lines.push("impact:".to_owned());
+        let text = format!(
+            "{builds} certain; at most {possible} more follow, if nothing comes out identical: {} of work then, \
+             longest chain {}, at least {} with {}",
+            span(time.work_seconds),
+            span(time.critical_path_seconds),
+            span(time.at_least_seconds),
+            counted(time.workers, "worker")
+        );
+        lines.extend(style.lines("  ", &text));
+        if time.critical_path.len() > 1 {
+            lines.extend(style.lines("  longest chain then: ", &chain_text(time, style)));
+        }
+        let shown = style.shown(possible);
+        let one = |possible: &crate::plan::PossibleRebuild| {
+            let through = match possible.through {
+                Touch::Requirement => "requires what it provides",
+                Touch::BuildRoot => "was built with it",
+            };
+            format!("{} (layer {}, after {}: {through})", possible.package, possible.layer, possible.by)
+        };
+        let names: Vec<String> = impact.possible[..shown].iter().map(one).collect();
+        lines.extend(style.lines("  could follow: ", &names.join(", ")));
+        lines.extend(style.left_out(possible, "packages"));
+    }
+    let deferred: Vec<&PlannedPackage> = plan.deferred().collect();
+    if !deferred.is_empty() {
+        lines.extend([String::new(), "due, beyond the limit of cascading rebuilds:".to_owned()]);
+        for package in &deferred[..style.shown_of(deferred.len(), BUILDS)] {
+            let PlannedAction::Deferred { reasons, layer } = &package.action else { continue };
+            let reasons = reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            lines.extend(style.lines(&format!("  {}  layer {layer}  ", package.package), &reasons));
+        }
+        lines.extend(style.left_out_of(deferred.len(), BUILDS, "packages"));
+    }
+    lines
+}
+
+/// Returns the longest chain in words.
+fn chain_text(time: &PlannedTime, style: &Style) -> String {
+    let steps = &time.critical_path;
+    let shown = style.shown(steps.len());
+    let step = |step: &crate::plan::PathStep| format!("{} {}", step.package, expected(&step.estimate));
+    let mut text = steps[..shown].iter().map(step).collect::<Vec<_>>().join(" > ");
+    if shown < steps.len() {
+        text.push_str(&format!(" > and {} more", steps.len() - shown));
+    }
+    text
+}
+
 /// Says how much hangs on the goals: those on which most does.
-fn impact_lines(plan: &PlanDocument, style: &Style) -> Vec<String> {
+fn weight_lines(plan: &PlanDocument, style: &Style) -> Vec<String> {
     let mut goals: Vec<&PlannedPackage> =
         plan.packages.iter().filter(|package| plan.goals.binary_search(&package.package).is_ok()).collect();
     goals.retain(|package| package.dependants > 0);
