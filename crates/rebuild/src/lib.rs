@@ -12,6 +12,8 @@ pub mod bump;
 mod decide;
 pub mod export;
 mod identity;
+pub mod select;
+pub mod sodiff;
 pub mod soname;
 pub mod trigger;
 
