@@ -13,6 +13,7 @@ use crate::debug_arguments::{
     DiffArguments, RerunArguments, SHELL_EXAMPLES, ShellArguments, UNUSED_HELP, UnusedArguments, VERIFY_HELP,
     VerifyArguments,
 };
+use crate::mass_rebuild::{REBUILD_HELP, RebuildArguments, SodiffArguments};
 use crate::mkpkg::{MKPKG_HELP, MkpkgArguments};
 use grapher::QuestionArguments;
 use rpm_model::TuningMode;
@@ -40,7 +41,8 @@ pub(crate) enum Command {
     /// Build packages and what they need, and publish them
     Build(Goals),
     /// Build packages again although they are up to date
-    Rebuild(Goals),
+    #[command(after_help = REBUILD_HELP)]
+    Rebuild(RebuildArguments),
     /// Show what would be built, in which order and why; build nothing
     Plan {
         #[command(flatten)]
@@ -124,6 +126,8 @@ pub(crate) enum Command {
     /// Find the build requirements that a build opens no file of
     #[command(after_help = UNUSED_HELP)]
     Unused(UnusedArguments),
+    /// Show which shared libraries differ between two builds of a package, and who is affected
+    Sodiff(SodiffArguments),
     /// Do a published build again from its buildinfo.json, and compare every byte
     #[command(after_help = VERIFY_HELP)]
     Verify(VerifyArguments),
@@ -154,7 +158,7 @@ impl Command {
             | Self::Diff(_)
             | Self::Unused(_)
             | Self::Verify(_) => true,
-            Self::Build(goals) | Self::Rebuild(goals) => goals.dry_run,
+            Self::Build(goals) | Self::Rebuild(RebuildArguments { goals, .. }) => goals.dry_run,
             _ => false,
         }
     }
@@ -279,7 +283,7 @@ pub(crate) enum CleanPart {
 }
 
 /// Which packages a command is about.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Goals {
     /// Specs or packages; none means all
     pub(crate) names: Vec<String>,
@@ -303,7 +307,7 @@ pub(crate) struct Goals {
 }
 
 /// Whose `%check` runs.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct TestLists {
     /// With --run-check run %check of these specs alone, separated by blanks; empty means all
     #[arg(long, value_name = "LIST", env = "TEST_RUN_LIST", hide_env_values = true)]

@@ -7,6 +7,7 @@ mod clean;
 mod debug;
 mod debug_arguments;
 mod doctor;
+mod mass_rebuild;
 mod mkpkg;
 mod pipeline;
 mod settings;
@@ -57,6 +58,10 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         return cache::run(command, &config, &arguments.common);
     }
     let build = config.directories.build.clone();
+    let records = build.join("records");
+    if let Command::Sodiff(asked) = &arguments.command {
+        return mass_rebuild::run_sodiff(asked, &records, arguments.common.json);
+    }
     let lock = BuildDirectoryLock::acquire(&build, &command_line()).map_err(|error| match error {
         held @ LockError::Held { .. } => Failure::new(ExitStatus::Environment, held)
             .hint("wait for it, or use another build directory (--build-dir)"),
@@ -104,7 +109,9 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
             run_plan(&pipeline, &arguments.common, &[], goals, &only, false)
         }
         Command::Build(goals) => run_build(&pipeline, &arguments.common, &[], goals, &only),
-        Command::Rebuild(goals) => {
+        Command::Rebuild(asked) => {
+            let goals = mass_rebuild::rebuild_goals(asked, &records, reporter.as_ref())?;
+            let Some(goals) = &goals else { return Ok(ExitStatus::Done) };
             let names = goals.wanted();
             if names.is_empty() {
                 return Err(Failure::new(ExitStatus::Usage, "`rebuild` needs the names of specs")
@@ -126,6 +133,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         | Command::Clean { .. }
         | Command::Config { .. }
         | Command::Doctor
+        | Command::Sodiff(_)
         | Command::Verify(_) => Ok(ExitStatus::Done),
     }
 }
@@ -141,6 +149,7 @@ fn check_tree(command: &Command, config: &Config) -> Result<(), Failure> {
             | Command::Clean { .. }
             | Command::Rerun(_)
             | Command::Diff(_)
+            | Command::Sodiff(_)
             | Command::Verify(_)
     ) {
         return Ok(());

@@ -14,6 +14,8 @@ mod cascade;
 mod decide;
 pub mod export;
 mod identity;
+pub mod select;
+pub mod sodiff;
 pub mod soname;
 pub mod trigger;
 

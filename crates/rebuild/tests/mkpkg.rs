@@ -6,10 +6,15 @@
 
 mod bench;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bench::{Bench, FIRES, QUIET, UNKNOWN, refused};
 use rebuild::bump::{BumpError, ChangelogEntry, bump_spec};
+use rebuild::select::Selection;
+use rebuild::sodiff::SonameDifference;
 use rebuild::soname::Soname;
 use rebuild::trigger::{parse_file_triggers, parse_triggers};
+use rpm_model::Dependency;
 
 /// One finding about mkpkg.
 struct Row {
@@ -518,6 +523,50 @@ fn every_row_is_as_it_says() {
             }
         }
     }
+}
+
+#[test]
+fn mass_rebuilds_select_by_what_the_last_builds_have_in_common() {
+    let records = BTreeMap::from([
+        (
+            "linked".to_owned(),
+            Bench::default().library("libz.so.1(ZLIB_1.2)(64bit)", "1-1", "1-1").into_record(),
+        ),
+        ("python".to_owned(), Bench::default().requires("python3").root("gcc", "14-1").into_record()),
+        ("own".to_owned(), Bench::default().own_library("libz.so.1()(64bit)").into_record()),
+    ]);
+    let selected = |text: &str| -> Vec<&str> {
+        text.parse::<Selection>().unwrap().select(&records).into_iter().collect()
+    };
+    assert_eq!(selected("soname:libz.so.1"), ["linked"]);
+    assert_eq!(selected("soname:libz.so.2"), [""; 0]);
+    assert_eq!(selected("requires:python3"), ["python"]);
+    // A package can be required by its libraries alone.
+    assert_eq!(selected("requires:library"), ["linked"]);
+    assert_eq!(selected("builds-with:gcc"), ["python"]);
+}
+
+#[test]
+fn the_difference_of_two_builds_names_who_is_affected() {
+    let provides =
+        |names: &[&str]| -> Vec<Dependency> { names.iter().map(|name| name.parse().unwrap()).collect() };
+    let records = BTreeMap::from([
+        (
+            "linked".to_owned(),
+            Bench::default().library("libz.so.1(ZLIB_1.2)(64bit)", "1-1", "1-1").into_record(),
+        ),
+        ("plain".to_owned(), Bench::default().library("libm.so.6()(64bit)", "1-1", "1-1").into_record()),
+        ("own".to_owned(), Bench::default().own_library("libz.so.1()(64bit)").into_record()),
+    ]);
+    let old = provides(&["zlib = 1.3", "libz.so.1()(64bit)", "libz.so.1(ZLIB_1.2)(64bit)"]);
+    let new = provides(&["zlib = 2.0", "libz.so.2()(64bit)"]);
+    let difference = SonameDifference::new(&old, &new, &records);
+    assert_eq!(difference.added, ["libz.so.2()(64bit)".to_owned()].into());
+    assert_eq!(difference.removed.len(), 2);
+    assert_eq!(difference.changed, [("libz.so.1".to_owned(), "libz.so.2".to_owned())].into());
+    let needed = BTreeSet::from(["libz.so.1(ZLIB_1.2)(64bit)".to_owned()]);
+    assert_eq!(difference.affected, BTreeMap::from([("linked".to_owned(), needed)]));
+    assert!(SonameDifference::new(&old, &old, &records).is_empty());
 }
 
 proptest::proptest! {

@@ -29,8 +29,8 @@ use serde::{Deserialize, Serialize};
 use crate::failure::SpecFailure;
 
 /// Raised when [`Entry`], [`SpecData`] or [`SpecFailure`] changes its form.
-const RESULT: [u8; 8] = *b"result 1";
-const RECENT: [u8; 8] = *b"recent 1";
+const RESULT: [u8; 8] = *b"result 2";
+const RECENT: [u8; 8] = *b"recent 2";
 
 /// Results, and headers, whose keys begin with the same two digits.
 const PER_SHELF: usize = 256;

@@ -33,7 +33,9 @@ pub(super) fn edits(
         if reasons.iter().any(is_own) {
             continue;
         }
-        let path = PathBuf::from(&spec.spec_path);
+        // A spec may be a link; what it points to is edited.
+        let path = std::fs::canonicalize(&spec.spec_path)
+            .map_err(|error| failed("find", Path::new(&spec.spec_path), &error))?;
         let old = std::fs::read_to_string(&path).map_err(|error| failed("read", &path, &error))?;
         let mut published: Vec<Evr> = vec![record.source.evr.clone()];
         // Packages of one spec may have versions of their own; those that share the spec's are its releases.

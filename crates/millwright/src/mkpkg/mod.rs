@@ -143,11 +143,13 @@ fn work(
     if !builds {
         return look(pipeline, common, settings, &base, &specs, &wanted);
     }
-    let edits = {
-        let due = due(pipeline, settings, &base, &specs, &mut wanted)?;
-        match settings.bump {
-            Bump::None => Vec::new(),
-            Bump::Spec => bump::edits(&due, &specs.document, &settings.packager)?,
+    // Builds plan anew; only these two have to know beforehand.
+    let edits = match settings.bump {
+        Bump::None if !settings.force => Vec::new(),
+        bump => {
+            let due = due(pipeline, settings, &base, &specs, &mut wanted)?;
+            let raises = bump == Bump::Spec;
+            if raises { bump::edits(&due, &specs.document, &settings.packager)? } else { Vec::new() }
         }
     };
     bump::apply(&edits)?;

@@ -127,3 +127,32 @@ fn a_refresh_takes_over_what_is_true_and_says_what_it_cannot_know() {
     tree.spec(&Spec::data("new").tag("%global _mkpkg_depends nowhere"));
     mkpkg(&tree, &["-r", "new"]).exits(0).says(&["mkp: unknown new: it was never built", "mkp-status: due"]);
 }
+
+#[test]
+fn a_mass_rebuild_selects_by_what_builds_have_in_common_and_sodiff_says_who_is_affected() {
+    let Some(tree) = built("mass-rebuild") else { return };
+    tree.spec(&Spec::data("other"));
+    tree.millwright(&["build"]).exits(0);
+    let old = tree.path("old");
+    std::fs::create_dir(&old).unwrap();
+    let library = "greet-1.0-1.mw1.x86_64.rpm";
+    std::fs::copy(tree.path(&format!("out/RPMS/x86_64/{library}")), old.join(library)).unwrap();
+    tree.millwright(&["rebuild", "--all-of", "soname:libgreet.so.1", "--dry-run"])
+        .exits(0)
+        .says(&["soname:libgreet.so.1 selects 1 specs: hello", "1 to build"]);
+    tree.file("list", "hello # remark\nother\n");
+    let ended = tree.millwright(&["rebuild", "--all-of", "requires:greet", "--all-of", "list"]);
+    ended.exits(0).says(&["list selects 2 specs: hello other", "2 identical"]).never_says(&["start  greet"]);
+    tree.millwright(&["rebuild", "--all-of", "builds-with:nothing"]).exits(0).says(&["selects 0 specs"]);
+    tree.millwright(&["rebuild", "--all-of", "nonsense"]).exits(2).says(&["builds-with:PACKAGE"]);
+    // The new library is built elsewhere; here its dependants are still linked to the old one.
+    tree.spec(&Spec::library("greet", "2", 7).version("2.0"));
+    tree.millwright(&["build", "greet"]).exits(0);
+    let new = "out/RPMS/x86_64/greet-2.0-1.mw1.x86_64.rpm";
+    tree.millwright(&["sodiff", "old", new]).exits(1).says(&[
+        "libgreet.so.1 -> libgreet.so.2",
+        "- libgreet.so.1()(64bit)",
+        "affected: hello needs libgreet.so.1()(64bit)",
+    ]);
+    tree.millwright(&["sodiff", "old", "old"]).exits(0).says(&["no shared library"]);
+}

@@ -157,6 +157,11 @@ impl Bench {
         self
     }
 
+    /// Returns the record of the last build.
+    pub(crate) fn into_record(self) -> BuildRecord {
+        self.record
+    }
+
     fn facts(&self, packages: &str, files: &str) -> TriggerFacts {
         let patterns = parse_file_triggers(files).unwrap();
         TriggerFacts::new(parse_triggers(packages).unwrap(), &patterns, &self.files, self)
