@@ -204,6 +204,8 @@ fn record(
         check: None,
         generated: Vec::new(),
         caches: Vec::new(),
+        triggers: Default::default(),
+        cpus: None,
         input_parts: Some(InputParts {
             files,
             defines: common.defines.clone(),

@@ -79,6 +79,9 @@ impl Default for Bench {
             generated: Vec::new(),
             caches: Vec::new(),
             triggers: Default::default(),
+            cpus: None,
+            input_parts: None,
+            cascade: None,
         };
         Self { record, packages: BTreeMap::new(), files: BTreeMap::new() }
     }
@@ -216,12 +219,14 @@ impl Bench {
     fn decide(&self, triggers: &TriggerFacts) -> Vec<BuildReason> {
         let present = PresentFacts {
             inputs: &self.record.inputs,
+            input_parts: &|| None,
             run_check: false,
             worker: &self.record.worker,
             requested: false,
             policy: RebuildPolicy::Relevant,
             build_requires: &[],
             triggers,
+            root: &|| None,
         };
         build_reasons(Some(&self.record), &present, self)
     }
@@ -251,5 +256,13 @@ impl PublishedState for Bench {
 
     fn trigger_target(&self, name: &str) -> Option<SeenPackage> {
         self.packages.get(name).cloned()
+    }
+
+    fn spec_of(&self, _name: &str) -> Option<&str> {
+        None
+    }
+
+    fn withdrew(&self, _requirement: &Requirement) -> Option<&str> {
+        None
     }
 }
