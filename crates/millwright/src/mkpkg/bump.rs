@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rebuild::PublishedState;
 use rebuild::bump::{ChangelogEntry, bump_spec};
+use rebuild::trigger::Level;
 use report::{ExitStatus, Failure};
 use rpm_model::{BuildReason, Evr, PackagesDocument};
 use scheduler::{Planned, PlannedAction};
@@ -17,8 +18,9 @@ pub(super) struct Edit {
     new: String,
 }
 
-/// Returns the edits for those packages of a plan that are built for others' sake alone: what has an edit of its
-/// own, or lost its results, is what the spec says already.
+/// Returns the edits for those packages of a plan that are built for others' sake alone, and for those whose spec
+/// has a new version with the release of the old one: that begins anew. What has another edit of its own, or lost
+/// its results, is what the spec says already.
 pub(super) fn edits(
     planned: &Planned,
     document: &PackagesDocument,
@@ -30,7 +32,10 @@ pub(super) fn edits(
         let PlannedAction::Build { reasons, .. } = &package.action else { continue };
         let Some(record) = planned.records.get(&package.package) else { continue };
         let Some(spec) = document.specs.iter().find(|spec| spec.name == package.package) else { continue };
-        if reasons.iter().any(is_own) {
+        let version = |evr: &Evr| Level::Last.part(evr);
+        let new_version = version(&spec.source.evr).compare(&version(&record.source.evr)).is_gt();
+        let own = reasons.iter().any(is_own);
+        if own && !new_version {
             continue;
         }
         // A spec may be a link; what it points to is edited.
@@ -43,12 +48,26 @@ pub(super) fn edits(
         let releases = nevras.filter(|nevra| nevra.evr == record.source.evr);
         let state = planned.universe.state();
         published.extend(releases.filter_map(|nevra| Some(state.package(&nevra.name)?.0.evr.clone())));
-        let message = reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        let entry = ChangelogEntry { day: &day, author: packager, message: &format!("Rebuilt: {message}") };
-        let bumped = bump_spec(&old, &spec.source.evr, &published, &entry).map_err(|error| {
-            Failure::new(ExitStatus::Usage, format!("`{}`: {error}", path.display()))
-                .hint("--bump none builds without raising the release")
-        })?;
+        let message = if new_version {
+            format!("Version {}", spec.source.evr.version)
+        } else {
+            let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+            format!("Rebuilt: {}", reasons.join("; "))
+        };
+        let entry = ChangelogEntry { day: &day, author: packager, message: &message };
+        let bumped = match bump_spec(&old, &spec.source.evr, &published, &entry) {
+            Ok(bumped) => bumped,
+            // The release of a new version is right as it is, whoever makes it.
+            Err(_) if new_version => continue,
+            Err(error) => {
+                let text = format!("`{}`: {error}", path.display());
+                let hint = "--bump none builds without raising the release";
+                return Err(Failure::new(ExitStatus::Usage, text).hint(hint));
+            }
+        };
+        if bumped.from == bumped.to {
+            continue;
+        }
         edits.push(Edit { spec: spec.name.clone(), path, old, new: bumped.text });
     }
     Ok(edits)

@@ -102,6 +102,15 @@ fn a_release_rises_with_the_rebuild_and_falls_back_with_its_failure() {
         tree.published().keys()
     );
     ends(&tree, &["--bump", "spec", "hello"], 0, "current 1.0-2.mw1");
+    // A new version begins anew, whatever release the packager left there.
+    let newer = after.replace("Version: 1.0", "Version: 2.0").replace("Release: 2%", "Release: 7%");
+    tree.file("SPECS/hello/hello.spec", &newer);
+    ends(&tree, &["--bump", "spec", "hello"], 0, "success 2.0-1.mw1");
+    let after = tree.read("SPECS/hello/hello.spec");
+    assert!(
+        after.contains("Release: 1%{?dist}\n") && after.contains("> - 2.0-1\n- Version 2.0\n"),
+        "{after}"
+    );
     // The function is gone: what used it cannot be built.
     let without =
         Spec::library("greet", "1", 7).version("1.2").install("echo > %{buildroot}%{_includedir}/greet.h");
@@ -111,7 +120,7 @@ fn a_release_rises_with_the_rebuild_and_falls_back_with_its_failure() {
         ),
     );
     tree.millwright(&["build", "greet"]).exits(0);
-    ends(&tree, &["--bump", "spec", "hello"], 1, "error 1.0-2.mw1").says(&["mkp: error hello"]);
+    ends(&tree, &["--bump", "spec", "hello"], 1, "error 2.0-1.mw1").says(&["mkp: error hello"]);
     assert_eq!(tree.read("SPECS/hello/hello.spec"), after);
 }
 
