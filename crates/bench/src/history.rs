@@ -204,6 +204,7 @@ fn record(
         check: None,
         generated: Vec::new(),
         caches: Vec::new(),
+        triggers: Default::default(),
         input_parts: Some(InputParts {
             files,
             defines: common.defines.clone(),
