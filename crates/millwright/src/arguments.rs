@@ -19,6 +19,7 @@ use grapher::QuestionArguments;
 use rpm_model::TuningMode;
 
 use crate::test_lists::ChosenTests;
+use crate::why::{WHY_HELP, WhyArguments};
 
 /// Turn a tree of RPM specs into a repository of RPMs
 ///
@@ -162,30 +163,6 @@ impl Command {
             _ => false,
         }
     }
-}
-
-const WHY_HELP: &str = "\
-Says of each package why it was built last, whether `millwright build` builds it now and why, and otherwise what was
-compared, what changed without counting, and what would make it due. Reasons that other packages caused are followed
-to where they began; of changed inputs it says which file or macro it was.
-
-Examples:
-  millwright why zlib                 a spec
-  millwright why zlib-devel jq --all  packages; with everything that changed in their build roots
-  millwright why jq --json            one document, see docs/rebuilds.md
-
-Exit codes: 0 told, 1 told, and one of them cannot be built, 2 usage, configuration or an unknown name, 3 the host
-lacks something, 4 a defect of Millwright";
-
-/// What `why` is asked.
-#[derive(Debug, Args)]
-pub(crate) struct WhyArguments {
-    /// Specs or packages
-    #[arg(required = true)]
-    pub(crate) names: Vec<String>,
-    /// Show everything, however long
-    #[arg(long, short = 'v')]
-    pub(crate) all: bool,
 }
 
 const GRAPH_EXAMPLES: &str = "\

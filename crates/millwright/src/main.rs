@@ -424,7 +424,8 @@ fn run_build(
     if nothing_to_build && first.plan.blocked().next().is_none() {
         pipeline.publish(&session, &first.universe)?;
         pipeline.remember(&files, &base, &specs, &asked, &first);
-        nothing(first.plan.packages.len())?;
+        session.tell_due(&first.plan);
+        nothing(first.plan.packages.len() - first.plan.deferred().count())?;
         return Ok(ExitStatus::Done);
     }
     if nothing_to_build {

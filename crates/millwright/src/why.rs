@@ -1,11 +1,36 @@
 //! `millwright why`: what the records and the plan say about a package, and nothing is built.
 
+use clap::Args;
 use report::{ExitStatus, Failure};
 use scheduler::{Style, Verdict, Wanted, why_text};
 
-use crate::arguments::{Common, WhyArguments};
+use crate::arguments::Common;
 use crate::pipeline::Pipeline;
 use crate::{style, tell};
+
+pub(crate) const WHY_HELP: &str = "\
+Says of each package why it was built last, whether `millwright build` builds it now and why, and otherwise what was
+compared, what changed without counting, and what would make it due. Reasons that other packages caused are followed
+to where they began; of changed inputs it says which file or macro it was.
+
+Examples:
+  millwright why zlib                 a spec
+  millwright why zlib-devel jq --all  packages; with everything that changed in their build roots
+  millwright why jq --json            one document, see docs/rebuilds.md
+
+Exit codes: 0 told, 1 told, and one of them cannot be built, 2 usage, configuration or an unknown name, 3 the host
+lacks something, 4 a defect of Millwright";
+
+/// What `why` is asked.
+#[derive(Debug, Args)]
+pub(crate) struct WhyArguments {
+    /// Specs or packages
+    #[arg(required = true)]
+    pub(crate) names: Vec<String>,
+    /// Show everything, however long
+    #[arg(long, short = 'v')]
+    pub(crate) all: bool,
+}
 
 /// Answers for each name; the plan behind it is the one of `millwright build` without names.
 pub(crate) fn run_why(

@@ -126,12 +126,20 @@ impl RepositoryAcceptor<'_> {
 }
 
 impl Session<'_> {
-    /// Says what is due and was not built because of the limit of layers.
+    /// Says what a plan leaves due because of the limit of layers.
+    pub fn tell_due(&self, plan: &PlanDocument) {
+        self.tell_names(plan.deferred().map(|package| &package.package).collect());
+    }
+
+    /// Says what is due after a run and was not built because of the limit of layers.
     pub(crate) fn tell_deferred(&self, plan: &PlanDocument, summary: &RunSummary, following: &Following<'_>) {
         let planned = plan.deferred().map(|package| &package.package);
-        let names: BTreeSet<&String> =
-            planned.chain(following.deferred.keys()).filter(|name| !summary.has_built(name)).collect();
-        if let (Some(most), false) = (following.max_layers, names.is_empty()) {
+        let all = planned.chain(following.deferred.keys());
+        self.tell_names(all.filter(|name| !summary.has_built(name)).collect());
+    }
+
+    fn tell_names(&self, names: BTreeSet<&String>) {
+        if let (Some(most), false) = (self.settings.max_layers, names.is_empty()) {
             let names: Vec<String> = names.into_iter().cloned().collect();
             let message = deferred_text(&names, most);
             self.reporter.event(&Event::Warning { message });

@@ -5,7 +5,7 @@ use crate::rounds::Rounds;
 use crate::testing::{indexed, package_task, record_of};
 use crate::universe::Universe;
 use grapher::{Cause, OwnCause, TreeReport, UnresolvedReason};
-use rpm_model::{BuildRecord, ContentDigest, Dependency, PackageOrigin};
+use rpm_model::{BuildRecord, BuildrootLock, ContentDigest, Dependency, PackageOrigin};
 use std::path::Path;
 
 use crate::demand::Capacity;
@@ -48,6 +48,18 @@ impl Scene {
         record.usage.wall_seconds = 2.0;
         self.records.insert(name.to_owned(), record);
         self.shown.extend(shows.map(str::to_owned));
+    }
+
+    /// Records that a package was in the build root of another and is compiled in, as it is now or as it was.
+    fn holds(&mut self, name: &str, held: &str, is_current: bool) {
+        let mut locked = indexed(held, "1-1", PackageOrigin::Tree, &[]).locked();
+        if !is_current {
+            locked.sha256 = ContentDigest::of_bytes(b"before");
+        }
+        if let Some(record) = self.records.get_mut(name) {
+            record.lock = BuildrootLock::new(vec![locked]);
+            record.cascade.get_or_insert_default().compiled_in = vec![held.to_owned()];
+        }
     }
 
     pub(crate) fn took(mut self, name: &str, seconds: f64) -> Self {
@@ -192,6 +204,51 @@ fn what_is_blocked_names_the_root_cause_and_not_the_chain() {
     // What is left alone hinders nobody: what is published of it is used.
     scene.ignored.extend(["base".to_owned(), "other".to_owned()]);
     check(&scene, &["0 base: ignored", "0 other: ignored", "1 middle: build unseen", "2 top: build unseen"]);
+}
+
+#[test]
+fn what_could_follow_is_told_by_layers_and_within_the_limit() {
+    let mut scene = Scene::new(&["low:", "mid: low", "top: mid", "other:"]);
+    for name in ["low", "mid", "top", "other"] {
+        scene.build(name, None);
+    }
+    scene.holds("mid", "low", true);
+    scene.holds("top", "mid", true);
+    scene.requested.insert("low".into());
+    check(&scene, &["0 low: build", "0 other: up to date", "1 mid: up to date", "2 top: up to date"]);
+    let possible = |scene: &Scene| {
+        let impact = plan_of(scene, &Rounds::default()).impact.unwrap();
+        assert_eq!(impact.certain, 1);
+        let told = impact.possible.iter().map(|one| format!("{} {} {}", one.package, one.layer, one.by));
+        (told.collect::<Vec<_>>().join(", "), impact.time.work_seconds)
+    };
+    assert_eq!(possible(&scene), ("mid 1 low, top 2 mid".to_owned(), 6.0));
+    scene.max_layers = Some(1);
+    assert_eq!(possible(&scene), ("mid 1 low".to_owned(), 4.0));
+    scene.max_layers = Some(0);
+    assert_eq!(possible(&scene), (String::new(), 2.0));
+}
+
+#[test]
+fn what_is_due_beyond_the_limit_is_deferred_from_where_the_change_began() {
+    let mut scene = Scene::new(&["low:", "mid: low"]);
+    for name in ["low", "mid"] {
+        scene.build(name, None);
+    }
+    scene.holds("mid", "low", false);
+    check(&scene, &["0 low: up to date", "1 mid: build"]);
+    scene.max_layers = Some(0);
+    check(&scene, &["0 low: up to date", "1 mid: deferred in layer 1"]);
+    // It was a follower itself, in whichever run.
+    scene.records.get_mut("low").unwrap().cascade.get_or_insert_default().layer = 2;
+    scene.max_layers = Some(2);
+    check(&scene, &["0 low: up to date", "1 mid: deferred in layer 3"]);
+    scene.max_layers = Some(3);
+    check(&scene, &["0 low: up to date", "1 mid: build"]);
+    // Who asks for it gets it.
+    scene.max_layers = Some(0);
+    scene.requested.insert("mid".into());
+    check(&scene, &["0 low: up to date", "1 mid: build"]);
 }
 
 #[test]
