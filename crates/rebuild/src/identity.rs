@@ -75,15 +75,44 @@ pub fn build_identity(inputs: &ContentDigest, job: &JobDocument) -> ContentDiges
         // Stand-ins for rpmbuild's helper scripts leave the same bytes, which tests defend.
         tuning: _,
     } = job;
-    let flag = |set: bool| if set { "1" } else { "0" };
-    let mut hasher = ContentHasher::new("build-identity", 2);
-    hasher
-        .field("inputs", inputs.as_str())
-        .field("check", flag(*run_check))
-        .field("buildroot-lock", lock.digest().as_str())
-        .field("ccache", flag(ccache.is_some()))
-        .field("sccache", flag(sccache.is_some()));
-    hasher.finish()
+    let facts = IdentityFacts {
+        inputs,
+        run_check: *run_check,
+        lock: &lock.digest(),
+        ccache: ccache.is_some(),
+        sccache: sccache.is_some(),
+    };
+    facts.digest()
+}
+
+/// All that a build's identity is made of.
+#[derive(Clone, Debug)]
+pub struct IdentityFacts<'a> {
+    /// [`InputFacts::digest`].
+    pub inputs: &'a ContentDigest,
+    /// Whether `%check` runs.
+    pub run_check: bool,
+    /// Identity of the exact build root.
+    pub lock: &'a ContentDigest,
+    /// Whether the compiler is called through ccache.
+    pub ccache: bool,
+    /// Whether Rust's compiler is called through sccache.
+    pub sccache: bool,
+}
+
+impl IdentityFacts<'_> {
+    /// Returns the identity.
+    pub fn digest(&self) -> ContentDigest {
+        let flag = |set: bool| if set { "1" } else { "0" };
+        let mut hasher = ContentHasher::new("build-identity", 2);
+        hasher
+            .field("inputs", self.inputs.as_str())
+            .field("check", flag(self.run_check))
+            .field("buildroot-lock", self.lock.as_str())
+            .field("ccache", flag(self.ccache))
+            .field("sccache", flag(self.sccache));
+        hasher.finish()
+    }
 }
 
 /// Returns the identity of a build from its job alone. `macros_file` is the content of the job's macro file, when

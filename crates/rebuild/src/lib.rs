@@ -21,4 +21,4 @@ pub mod trigger;
 
 pub use cascade::{Sensitivity, is_compiled_in_by, layer, sensitivity};
 pub use decide::{PresentFacts, PublishedState, build_reasons, first_build_reasons};
-pub use identity::{InputFacts, build_identity, job_identity};
+pub use identity::{IdentityFacts, InputFacts, build_identity, job_identity};
