@@ -10,7 +10,7 @@ use crate::workspace_root;
 const MAXIMUM_LINES: usize = 600;
 
 /// The crates from bottom to top; a crate may use only crates that stand before it.
-const ORDER: [&str; 24] = [
+const ORDER: [&str; 25] = [
     "rpm-model",
     "provenance",
     "spec-wire",
@@ -25,6 +25,7 @@ const ORDER: [&str; 24] = [
     "buildroot",
     "sources",
     "repository",
+    "result-store",
     "package-fetcher",
     "grapher",
     "specreader",

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 use pkgworker::WORKER_SEMANTICS;
-use rebuild::{InputFacts, build_identity};
+use rebuild::{IdentityFacts, InputFacts};
 use rpm_model::{
     BuildReason, BuildRecord, BuildrootLock, CascadeFacts, ContentDigest, InputParts, LockedPackage,
     PackageArtifact, PackageHeader, PackageOrigin, PackagesDocument, RecordedPackage, ResourceUsage,
@@ -184,7 +184,14 @@ fn record(
         schema: BuildRecord::SCHEMA,
         package: spec.name.clone(),
         source: spec.source.clone(),
-        identity: build_identity(&inputs, false, &lock.digest()),
+        identity: IdentityFacts {
+            inputs: &inputs,
+            run_check: false,
+            lock: &lock.digest(),
+            ccache: false,
+            sccache: false,
+        }
+        .digest(),
         inputs,
         worker: common.worker.generation(),
         lock,
@@ -206,6 +213,8 @@ fn record(
         caches: Vec::new(),
         triggers: Default::default(),
         cpus: None,
+        reused: None,
+        changes: Vec::new(),
         input_parts: Some(InputParts {
             files,
             defines: common.defines.clone(),

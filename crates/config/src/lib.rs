@@ -10,11 +10,13 @@ mod layers;
 mod raw;
 mod repositories;
 mod resolved;
+mod results;
 
 pub use layers::{CascadeLayers, CascadeLayersError};
 pub use raw::{
-    RawBuild, RawConfig, RawDirectories, RawDistribution, RawPackage, RawPolicy, RawSources,
+    RawBuild, RawCache, RawConfig, RawDirectories, RawDistribution, RawPackage, RawPolicy, RawSources,
     SignatureHandling,
 };
 pub use repositories::{RawRepository, Repository, RepositoryPlace};
 pub use resolved::{Config, ConfigError, Directories, PackageLimits};
+pub use results::{RawResultStore, ResultAccess, ResultPlace, ResultStore};

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::layers::CascadeLayers;
 use crate::repositories::RawRepository;
+use crate::results::RawResultStore;
 
 /// `configs/millwright.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,8 @@ pub struct RawConfig {
     pub packages: BTreeMap<String, RawPackage>,
     /// Where packages from outside come from.
     pub repositories: Vec<RawRepository>,
+    /// Where results of builds are taken from and put to, besides the build directory.
+    pub result_stores: Vec<RawResultStore>,
 }
 
 /// `[distribution]`
@@ -170,6 +173,11 @@ pub struct RawCache {
     /// What unpacked packages may take of the disk, for example `20GiB` (default: any amount); every build
     /// that built something removes what is above it.
     pub layer_budget: Option<String>,
+    /// Whether results of builds are kept and taken from stores (default true).
+    pub results: Option<bool>,
+    /// What results of builds may take of the disk, for example `50GiB` (default: any amount); every build that
+    /// built something removes what is above it.
+    pub result_budget: Option<String>,
 }
 
 /// `[policy]`
@@ -297,10 +305,11 @@ impl RawConfig {
             macros_file,
             tuning,
         );
-        lay_over!(self.cache, upper.cache, layer_budget);
+        lay_over!(self.cache, upper.cache, layer_budget, results, result_budget);
         lay_over!(self.policy, upper.policy, rebuild, max_cascading_rebuilds, sonames, pins, excludes);
         self.packages.extend(upper.packages);
         self.repositories.extend(upper.repositories);
+        self.result_stores.extend(upper.result_stores);
         self
     }
 }

@@ -11,6 +11,7 @@ use rpm_model::{BuildLimits, CleanPolicy, JobDocument, PackageRules, RebuildPoli
 use crate::layers::CascadeLayers;
 use crate::raw::{RawConfig, RawPackage, SignatureHandling};
 use crate::repositories::{self, Repository};
+use crate::results::{self, ResultStore};
 
 /// Where things are; all absolute.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +95,12 @@ pub struct Config {
     pub layer_budget: Option<u64>,
     /// How many layers of dependants a rebuild brings along.
     pub cascade_layers: CascadeLayers,
+    /// Whether results of builds are kept and taken from stores.
+    pub result_cache: bool,
+    /// What results of builds may take of the disk, in bytes.
+    pub result_budget: Option<u64>,
+    /// Further stores of results, in order.
+    pub result_stores: Vec<ResultStore>,
     /// Which packages build roots may use.
     pub rules: PackageRules,
     /// A file of macros that every build reads.
@@ -264,6 +271,13 @@ impl RawConfig {
                 .map(|text| size("cache.layer-budget", &text))
                 .transpose()?,
             cascade_layers: self.policy.max_cascading_rebuilds.unwrap_or_default(),
+            result_cache: self.cache.results.unwrap_or(true),
+            result_budget: self
+                .cache
+                .result_budget
+                .map(|text| size("cache.result-budget", &text))
+                .transpose()?,
+            result_stores: results::resolve(self.result_stores, root)?,
             rules: PackageRules {
                 pins: self.policy.pins.unwrap_or_default(),
                 excludes: self.policy.excludes.unwrap_or_default(),
@@ -406,7 +420,7 @@ fn size(key: &str, text: &str) -> Result<u64, ConfigError> {
     bytes.map(|bytes| bytes.as_u64()).map_err(|_| value(key, text, "a size such as `20GiB` or `500MiB`"))
 }
 
-fn duration(key: &str, text: &str) -> Result<Duration, ConfigError> {
+pub(crate) fn duration(key: &str, text: &str) -> Result<Duration, ConfigError> {
     humantime::parse_duration(text).map_err(|_| value(key, text, "a duration such as `90s`, `30m` or `2h`"))
 }
 

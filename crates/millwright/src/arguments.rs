@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use config::{
-    CascadeLayers, RawBuild, RawConfig, RawDirectories, RawDistribution, RawPolicy, RawRepository,
+    CascadeLayers, RawBuild, RawCache, RawConfig, RawDirectories, RawDistribution, RawPolicy, RawRepository,
     RawSources, SignatureHandling,
 };
 
@@ -192,9 +192,10 @@ Examples:
   millwright cache stat                         what is kept, by kind, and when it was last used
   millwright cache gc --budget 20GiB --dry-run  what would go
   millwright cache gc --budget 20GiB            remove it, the longest unused first
+  millwright cache gc --results --budget 50GiB  the same for results of builds
 
 `layer-budget = \"20GiB\"` below [cache] in the configuration is the budget of `gc` without --budget; with it every
-build that built something ends with such a collection. `millwright clean cache` removes all caches.
+build that built something ends with such a collection. `result-budget` is the same for results. `millwright clean cache` removes all caches.
 
 Exit codes: 0 done, 2 usage or configuration, 3 the host lacks something, 4 a defect of Millwright";
 
@@ -208,6 +209,9 @@ pub(crate) enum CacheCommand {
         /// What may stay, for example 20GiB or 500MiB [default: cache.layer-budget of the configuration]
         #[arg(long, value_name = "SIZE")]
         budget: Option<bytesize::ByteSize>,
+        /// Remove kept results of builds instead of unpacked packages [default budget: cache.result-budget]
+        #[arg(long)]
+        results: bool,
         /// Say what would be removed and remove nothing
         #[arg(long)]
         dry_run: bool,
@@ -476,6 +480,9 @@ pub(crate) struct Common {
     /// Compile Rust through sccache
     #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     use_sccache: Option<bool>,
+    /// Take results of builds from stores, and put those of this run there; =false builds everything here
+    #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    result_cache: Option<bool>,
     /// Groups of specs that share a compiler cache, or have none, as JSON
     #[arg(long, global = true, value_name = "FILE")]
     ccache_config: Option<PathBuf>,
@@ -599,6 +606,7 @@ impl Common {
                     Tuning::Compare => TuningMode::Compare,
                 }),
             },
+            cache: RawCache { results: self.result_cache, ..RawCache::default() },
             policy: RawPolicy { max_cascading_rebuilds: self.max_cascading_rebuilds, ..RawPolicy::default() },
             ..RawConfig::default()
         })

@@ -18,6 +18,7 @@ use report::{ExitStatus, Failure};
 use serde_json::json;
 
 use crate::arguments::{CacheCommand, Common};
+use crate::results::local_directory;
 
 /// Version of the documents that `--json` prints.
 const SCHEMA: u32 = 1;
@@ -34,6 +35,9 @@ pub(crate) fn run(command: &CacheCommand, config: &Config, common: &Common) -> R
         CacheCommand::Stat => {
             let statistics = layers.statistics().map_err(environment)?;
             let others = other_caches(&config.directories)?;
+            let results_directory = local_directory(&config.directories);
+            let results = result_store::statistics(&results_directory)
+                .map_err(|error| Failure::new(ExitStatus::Environment, error))?;
             if common.json {
                 let others: Vec<_> = others
                     .iter()
@@ -43,12 +47,30 @@ pub(crate) fn run(command: &CacheCommand, config: &Config, common: &Common) -> R
                     "schema": SCHEMA,
                     "layers": statistics,
                     "layer_budget": config.layer_budget,
+                    "results": results,
+                    "result_budget": config.result_budget,
                     "other_caches": others,
                 }));
             }
-            report::print(&statistics_text(&directory, config.layer_budget, &statistics, &others))?;
+            let results = results_text(&results_directory, config.result_budget, &results);
+            report::print(&statistics_text(&directory, config.layer_budget, &statistics, &results, &others))?;
         }
-        CacheCommand::Gc { budget, dry_run } => {
+        CacheCommand::Gc { budget, results: true, dry_run } => {
+            let budget = budget.map(|size| size.as_u64()).or(config.result_budget).ok_or_else(|| {
+                Failure::new(ExitStatus::Usage, "`cache gc --results` needs to know how much may stay")
+                    .hint("`millwright cache gc --results --budget 50GiB`, or `result-budget = \"50GiB\"` below [cache] in the configuration")
+            })?;
+            let directory = local_directory(&config.directories);
+            let collected = result_store::collect(&directory, budget, *dry_run)
+                .map_err(|error| Failure::new(ExitStatus::Environment, error))?;
+            if common.json {
+                return print_json(&json!({ "schema": SCHEMA, "collected": collected }));
+            }
+            if !common.quiet {
+                report::print(&collected_results_text(&collected))?;
+            }
+        }
+        CacheCommand::Gc { budget, results: false, dry_run } => {
             let budget = budget.map(|size| size.as_u64()).or(config.layer_budget).ok_or_else(|| {
                 Failure::new(ExitStatus::Usage, "`cache gc` needs to know how much may stay")
                     .hint("`millwright cache gc --budget 20GiB`, or `layer-budget = \"20GiB\"` below [cache] in the configuration")
@@ -104,6 +126,7 @@ fn statistics_text(
     directory: &Path,
     budget: Option<u64>,
     statistics: &StoreStatistics,
+    results: &str,
     others: &[OtherCache],
 ) -> String {
     let mut text = format!("unpacked packages in {}: {}", directory.display(), size(statistics.bytes));
@@ -131,7 +154,7 @@ fn statistics_text(
         ));
     }
     text.push_str(&format!(
-        "\n  remembered sets of packages: {}, {}\n  unfinished, of builds that run or were killed: {}\n\nother \
+        "\n  remembered sets of packages: {}, {}\n  unfinished, of builds that run or were killed: {}\n\n{results}\n\nother \
          caches (`millwright clean` removes them)\n",
         statistics.sets,
         size(statistics.set_bytes),
@@ -141,6 +164,39 @@ fn statistics_text(
         text.push_str(&format!("  {:<22}{:>12}  {}\n", cache.name, size(cache.bytes), cache.path.display()));
     }
     text
+}
+
+/// Says what kept results take.
+fn results_text(directory: &Path, budget: Option<u64>, statistics: &result_store::StoreStatistics) -> String {
+    let of = budget.map(|budget| format!(" of {}", size(budget))).unwrap_or_default();
+    let mut text = format!(
+        "results of builds in {}: {}{of}; {}, {}",
+        directory.display(),
+        size(statistics.bytes),
+        counted(statistics.results, "result"),
+        counted(statistics.files, "file"),
+    );
+    if let Some(oldest) = statistics.oldest_use {
+        text.push_str(&format!(", the longest unused since {}", time(oldest)));
+    }
+    text
+}
+
+/// Says in words what a collection of results did.
+pub(crate) fn collected_results_text(collected: &result_store::Collected) -> String {
+    let (would, removed) = if collected.dry_run { ("would be ", "would remove") } else { ("", "removed") };
+    let budget = size(collected.budget_bytes);
+    if collected.bytes_before == collected.bytes_after {
+        let kept = size(collected.bytes_before);
+        return format!("nothing to remove: results of builds take {kept}; the budget is {budget}");
+    }
+    format!(
+        "{removed} {} results of {}: {} {would}freed, {} {would}left; the budget is {budget}",
+        collected.removed.len(),
+        collected.results_before,
+        size(collected.bytes_before - collected.bytes_after),
+        size(collected.bytes_after),
+    )
 }
 
 fn counted(number: usize, word: &str) -> String {

@@ -10,6 +10,7 @@ mod doctor;
 mod mass_rebuild;
 mod mkpkg;
 mod pipeline;
+mod results;
 mod settings;
 mod test_lists;
 mod verify;
@@ -442,6 +443,7 @@ fn run_build(
         pipeline.reporter(),
     )?;
     pipeline.collect_layers();
+    pipeline.collect_results();
     session.write_state(&plan, &summary).map_err(failure)?;
     tell_blocked(common, &plan)?;
     tell(common, &summary_text(&plan, &summary, building.elapsed().as_secs_f64()))?;

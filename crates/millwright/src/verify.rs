@@ -10,8 +10,8 @@ use config::Directories;
 use nix::sys::stat::{Mode, umask};
 use provenance::{BuildInfo, InputFile, Located};
 use report::{ExitStatus, Failure};
-use repository::{PackageDifference, SetDifference, compare_packages, compare_sets};
-use rpm_model::{ContentDigest, JobDocument, Outcome, ResultDocument};
+use repository::{SetDifference, compare_packages, compare_sets};
+use rpm_model::{ContentDigest, JobDocument, Outcome, PackageDifference, ResultDocument};
 use serde::Serialize;
 
 use crate::debug_arguments::VerifyArguments;

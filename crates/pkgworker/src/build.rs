@@ -164,6 +164,7 @@ fn build_watched(
         tuning: tuning.report,
         limits: limits_of(&ran),
         kept_root: kept_root.map(|path| path.to_string_lossy().into_owned()),
+        reused: None,
     };
     Ok((result, ran.outcome.opened))
 }

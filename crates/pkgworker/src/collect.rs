@@ -148,6 +148,12 @@ fn find(rpms: &Path, largest: u64) -> Result<Result<Vec<PathBuf>, Refusal>, Work
     Ok(Ok(files))
 }
 
+/// Returns in what packages differ from those that a spec announces, in one sentence, if they do; for results that
+/// no worker of this host made.
+pub fn packages_refused(found: &[&Nevra], expected: &[Nevra]) -> Option<String> {
+    compare(found, expected).map(|refusal| refusal.to_string())
+}
+
 /// Compares what came out with what the spec announced; an empty announcement is not compared.
 fn compare(found: &[&Nevra], expected: &[Nevra]) -> Option<Refusal> {
     if found.is_empty() {

@@ -38,6 +38,7 @@ mod unused;
 mod workdir;
 
 pub use build::{Host, build};
+pub use collect::packages_refused;
 pub use command::{Invocation, TOP_DIRECTORY, WORKER_SEMANTICS, invocation};
 pub use difference::{Change, ChangeKind, Difference, difference};
 pub use enter::{Entrance, enter};

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use rpm_model::{
-    BuildLimits, BuildrootLock, CcacheMount, CheckVerdict, ContentDigest, JobDocument, LimitReport,
-    LockedPackage, Nevra, Outcome, PackageOrigin, PhaseUsage, Requirement, ResourceUsage, ResultDocument,
-    TuningMode,
+    BuildLimits, BuildrootLock, CcacheMount, CheckVerdict, ContentDigest, HostFacts, JobDocument,
+    LimitReport, LockedPackage, Nevra, Outcome, PackageOrigin, PhaseUsage, Requirement, ResourceUsage,
+    ResultDocument, ReusedResult, TuningMode,
 };
 use serde::{Deserialize, Serialize};
 
@@ -107,6 +107,9 @@ pub struct BuildInfo {
     pub finished_at: u64,
     /// What came out, sorted by NEVRA.
     pub outputs: Vec<BuiltPackage>,
+    /// The store of results that it was taken from; then host, times and usage are those of the build there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused: Option<ReusedResult>,
 }
 
 /// The source package, and what it holds.
@@ -194,19 +197,6 @@ pub struct Invocation {
     pub environment: BTreeMap<String, String>,
     /// The working directory inside the build root.
     pub working_directory: String,
-}
-
-/// What is told of a host: nothing that identifies it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostFacts {
-    /// Release of the kernel.
-    pub kernel: String,
-    /// Architecture of the kernel.
-    pub arch: String,
-    /// Number of processors.
-    pub processors: u32,
-    /// Version of Millwright.
-    pub millwright: String,
 }
 
 /// One package that came out.
@@ -298,6 +288,7 @@ impl BuildInfo {
             generated: job.generated.clone(),
             finished_at: facts.finished_at,
             outputs,
+            reused: result.reused.clone(),
         }
     }
 

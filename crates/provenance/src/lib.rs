@@ -13,8 +13,8 @@ mod slsa;
 mod spdx_document;
 
 pub use build_info::{
-    BuildFacts, BuildInfo, BuildInfoError, BuiltPackage, HostFacts, InputFile, Invocation, Located,
-    RootPackage, Settings, SourceFile, SourcePackage,
+    BuildFacts, BuildInfo, BuildInfoError, BuiltPackage, InputFile, Invocation, Located, RootPackage,
+    Settings, SourceFile, SourcePackage,
 };
 pub use slsa::{BUILD_TYPE, BUILDER_ID, PREDICATE_TYPE, STATEMENT_TYPE, statement};
 pub use spdx_document::{DescribedPackage, bill_of_materials};

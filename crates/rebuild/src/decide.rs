@@ -324,6 +324,8 @@ mod tests {
             generated: Vec::new(),
             caches: Vec::new(),
             triggers: Default::default(),
+            reused: None,
+            changes: Vec::new(),
             input_parts: Some(parts("1")),
             cascade: Some(CascadeFacts {
                 compiled_in: vec!["zlib-static".into()],

@@ -1,6 +1,6 @@
 //! When a package must be built again, and why.
 //!
-//! What it is: the identity of a build ([`InputFacts`], [`build_identity`]) and the decision
+//! What it is: the identity of a build ([`InputFacts`], [`build_identity`], [`job_identity`]) and the decision
 //! ([`build_reasons`]): a pure function from the record of the last build and present facts to a list of
 //! typed reasons. An empty list means up to date. No time stamp takes part. How a change goes on from there to other
 //! packages is in [`layer`] and [`sensitivity`].
@@ -21,4 +21,4 @@ pub mod trigger;
 
 pub use cascade::{Sensitivity, is_compiled_in_by, layer, sensitivity};
 pub use decide::{PresentFacts, PublishedState, build_reasons, first_build_reasons};
-pub use identity::{InputFacts, build_identity};
+pub use identity::{IdentityFacts, InputFacts, build_identity, job_identity};

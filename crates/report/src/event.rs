@@ -1,6 +1,6 @@
 //! What can happen in a run.
 
-use rpm_model::{BuildReason, CacheUse, CheckReport, FailureClass, PhaseUsage, UsageSource};
+use rpm_model::{BuildReason, CacheUse, ChangedPackage, CheckReport, FailureClass, PhaseUsage, UsageSource};
 use serde::{Deserialize, Serialize};
 
 use crate::planned::RunPlan;
@@ -184,6 +184,23 @@ pub enum Event {
         check: CheckReport,
         /// What compiler caches did.
         caches: Vec<CacheUse>,
+    },
+    /// A package's result was taken from a store of results: nothing is built.
+    PackageReused {
+        /// The spec's name.
+        package: String,
+        /// The store's name.
+        store: String,
+    },
+    /// A package's result was compared with what was published of it before.
+    PackageCompared {
+        /// The spec's name.
+        package: String,
+        /// In what its packages differ; empty when they are the same apart from signatures, or the difference
+        /// cannot be told.
+        changes: Vec<ChangedPackage>,
+        /// When nothing changed: how many packages that need it, however indirectly, are not looked at again.
+        spared: usize,
     },
     /// A package's build ended.
     PackageFinished {

@@ -1,6 +1,6 @@
 //! What events are in words: the lines that they add to a log, whoever shows it.
 
-use rpm_model::{BuildReason, FailureClass};
+use rpm_model::{BuildReason, ChangedPackage, FailureClass};
 
 use crate::event::{Event, PackageEnd, Stage};
 use crate::frame::{KEY, Palette};
@@ -110,12 +110,26 @@ fn words_of(event: &Event) -> Vec<String> {
         Event::PackageUsage { package, phases, source, check, caches } => {
             usage_lines(package, phases, *source, check, caches)
         }
+        Event::PackageReused { package, store } => {
+            vec![format!("{:>11}  {package}: the result is taken from `{store}`", "reuse")]
+        }
+        Event::PackageCompared { package, changes, spared } => compared_lines(package, changes, *spared),
         Event::PackageFinished { package, end, seconds, done, total } => {
             end_lines(package, end, &format!("[{done}/{total}]"), *seconds)
         }
         Event::Warning { message } => vec![format!("warning: {message}")],
         Event::Note { message } => vec![format!("note: {message}")],
     }
+}
+
+fn compared_lines(package: &str, changes: &[ChangedPackage], spared: usize) -> Vec<String> {
+    let spared = match spared {
+        0 => None,
+        1 => Some("the same as published; 1 package that needs it is spared".to_owned()),
+        more => Some(format!("the same as published; {more} packages that need it are spared")),
+    };
+    let changes = changes.iter().map(|change| format!("differs from what was published: {change}"));
+    spared.into_iter().chain(changes).map(|words| format!("{:>11}  {package}: {words}", "compare")).collect()
 }
 
 fn stage_line(stage: Stage, summary: &str, seconds: f64) -> String {

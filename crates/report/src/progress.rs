@@ -113,6 +113,8 @@ impl Progress {
             Event::RunStarted { .. }
             | Event::RoundStarted { .. }
             | Event::PackageUsage { .. }
+            | Event::PackageReused { .. }
+            | Event::PackageCompared { .. }
             | Event::Warning { .. }
             | Event::Note { .. } => {}
         }

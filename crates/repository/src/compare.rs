@@ -9,7 +9,7 @@ use std::path::Path;
 
 use num_traits::FromPrimitive;
 use rpm::{IndexData, IndexTag, PackageMetadata};
-use rpm_model::ContentDigest;
+use rpm_model::{ContentDigest, FileAspect, PackageDifference};
 use serde::Serialize;
 
 use crate::contents::{PackagedFile, contents_of};
@@ -76,131 +76,6 @@ pub fn compare_sets(
         .collect()
 }
 
-/// One thing in which a package differs from another build of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "in", rename_all = "kebab-case")]
-pub enum PackageDifference {
-    /// A value of the header that is not about single files.
-    Tag {
-        /// rpm's name of the tag, for example `BUILDTIME`.
-        tag: String,
-        /// The first package's value, shortened; absent when it has none.
-        first: Option<String>,
-        /// The second package's.
-        second: Option<String>,
-    },
-    /// A file that only the first package has.
-    OnlyInFirst {
-        /// Its path.
-        path: String,
-    },
-    /// A file that only the second package has.
-    OnlyInSecond {
-        /// Its path.
-        path: String,
-    },
-    /// A file that both have.
-    File {
-        /// Its path.
-        path: String,
-        /// In what it differs.
-        aspects: Vec<FileAspect>,
-    },
-    /// Nothing that a header tells: the compressed payload or the order of files in it.
-    PayloadEncoding,
-    /// Nothing but the signature header.
-    SignatureHeader,
-}
-
-/// In what a file of a package differs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "aspect", rename_all = "kebab-case")]
-pub enum FileAspect {
-    /// Its content.
-    Content {
-        /// Sizes in bytes.
-        sizes: [u64; 2],
-    },
-    /// Its type or permissions.
-    Mode {
-        /// Both, as `st_mode` has them.
-        modes: [u16; 2],
-    },
-    /// Its owner or group.
-    Owner {
-        /// Both, `user:group`.
-        owners: [String; 2],
-    },
-    /// Its time of modification.
-    Time {
-        /// Both, in seconds since 1970 UTC.
-        seconds: [u32; 2],
-    },
-    /// Where a symbolic link leads.
-    Link {
-        /// Both.
-        targets: [String; 2],
-    },
-}
-
-impl fmt::Display for PackageDifference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "absent".to_owned());
-        match self {
-            Self::Tag { tag, first, second } => {
-                write!(f, "header tag {tag}: {} and {}", value(first), value(second))?;
-                match advice(tag) {
-                    Some(advice) => write!(f, " ({advice})"),
-                    None => Ok(()),
-                }
-            }
-            Self::OnlyInFirst { path } => write!(f, "{path}: only in the first build"),
-            Self::OnlyInSecond { path } => write!(f, "{path}: only in the second build"),
-            Self::File { path, aspects } => {
-                let aspects: Vec<String> = aspects.iter().map(ToString::to_string).collect();
-                write!(f, "{path}: {}", aspects.join("; "))
-            }
-            Self::PayloadEncoding => {
-                f.write_str("the files are the same, but the payload is compressed or ordered in another way")
-            }
-            Self::SignatureHeader => f.write_str("only the signature header differs"),
-        }
-    }
-}
-
-impl fmt::Display for FileAspect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Content { sizes: [a, b] } if a == b => write!(
-                f,
-                "its content differs ({a} bytes in both: look for a date, a random name or an address in it)"
-            ),
-            Self::Content { sizes: [a, b] } => write!(f, "its content differs ({a} and {b} bytes)"),
-            Self::Mode { modes: [a, b] } => write!(f, "its mode differs ({a:o} and {b:o})"),
-            Self::Owner { owners: [a, b] } => write!(f, "its owner differs ({a} and {b})"),
-            Self::Time { seconds: [a, b] } => write!(
-                f,
-                "its time differs ({a} and {b}: times are cut to the date of the newest %changelog entry; without one, or \
-                 before it, they stay what they are)"
-            ),
-            Self::Link { targets: [a, b] } => write!(f, "it leads elsewhere (`{a}` and `{b}`)"),
-        }
-    }
-}
-
-/// Returns what a packager can do about a tag that differs.
-fn advice(tag: &str) -> Option<&'static str> {
-    match tag {
-        "BUILDTIME" => Some("a spec without %changelog gives no date; add an entry"),
-        "BUILDHOST" => Some("the build host was not fixed by `_buildhost`"),
-        "SIZE" | "LONGSIZE" => Some("follows from the files below"),
-        "PROVIDENAME" | "REQUIRENAME" | "PROVIDEVERSION" | "REQUIREVERSION" => {
-            Some("generated from the files below, or from a macro that the spec expands")
-        }
-        _ => None,
-    }
-}
-
 /// Compares two packages, source or binary; an empty answer means that every byte is the same.
 ///
 /// # Errors
@@ -216,6 +91,14 @@ pub fn compare_packages(first: &Path, second: &Path) -> Result<Vec<PackageDiffer
     if read(first)? == read(second)? {
         return Ok(Vec::new());
     }
+    header_differences(first, second)
+}
+
+/// Returns what the headers of two packages that are not the same say of their differences.
+///
+/// # Errors
+/// When one of them cannot be read.
+pub fn header_differences(first: &Path, second: &Path) -> Result<Vec<PackageDifference>, RepositoryError> {
     let (a, b) = (read_metadata(first)?, read_metadata(second)?);
     let mut differences = compare_tags(&a, &b);
     differences.extend(compare_files(&contents_of(&a, first)?.files, &contents_of(&b, second)?.files));
@@ -259,7 +142,15 @@ fn tag_name(tag: u32) -> String {
 /// Returns whether a tag says of single files or of the payload what [`compare_files`] tells better.
 fn is_about_files(name: &str) -> bool {
     let prefixes = ["FILE", "DIR", "BASENAMES", "PAYLOADSHA256", "PAYLOADDIGEST", "HEADER", "LONGFILESIZES"];
-    let derived = ["PAYLOADSIZE", "PAYLOADSIZEALT", "PAYLOADSHA256ALT", "LONGARCHIVESIZE", "ARCHIVESIZE"];
+    let derived = [
+        "CLASSDICT",
+        "DEPENDSDICT",
+        "PAYLOADSIZE",
+        "PAYLOADSIZEALT",
+        "PAYLOADSHA256ALT",
+        "LONGARCHIVESIZE",
+        "ARCHIVESIZE",
+    ];
     prefixes.iter().any(|prefix| name.starts_with(prefix)) || derived.contains(&name)
 }
 
@@ -327,6 +218,7 @@ fn aspects(a: &PackagedFile, b: &PackagedFile) -> Vec<FileAspect> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::header::same_apart_from_signature;
     use crate::testing::{Scratch, TinyPackage};
 
     #[test]
@@ -358,6 +250,34 @@ mod tests {
         assert!(lines.contains(&"/usr/bin/b: only in the first build".to_owned()), "{lines:#?}");
         assert!(lines.contains(&"/usr/bin/c: only in the second build".to_owned()), "{lines:#?}");
         assert!(!lines.iter().any(|line| line.contains("BASENAMES")), "{lines:#?}");
+    }
+
+    #[test]
+    fn only_the_signature_header_may_be_another() {
+        let scratch = Scratch::new();
+        let bytes = TinyPackage::new("a", "1-1", "noarch").file("/usr/bin/a").bytes();
+        let header = bytes
+            .windows(4)
+            .enumerate()
+            .filter(|(_, magic)| *magic == [0x8e, 0xad, 0xe8, 0x01])
+            .map(|(start, _)| start)
+            .nth(1)
+            .unwrap();
+        let first = scratch.write("first.rpm", &bytes);
+        let check = |at: usize, expected: bool| {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            let second = scratch.write("second.rpm", &changed);
+            assert_eq!(same_apart_from_signature(&first, &second).unwrap(), expected, "byte {at}");
+        };
+        check(header - 9, true);
+        check(bytes.len() - 1, false);
+        let summary = bytes.windows(6).position(|window| window == b"A tiny").unwrap();
+        check(summary, false);
+        let longer = scratch.write("longer.rpm", &[&bytes[..], b"x"].concat());
+        assert!(!same_apart_from_signature(&first, &longer).unwrap());
+        let none = scratch.write("none.rpm", b"no package");
+        same_apart_from_signature(&first, &none).unwrap_err();
     }
 
     #[test]

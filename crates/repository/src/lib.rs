@@ -21,13 +21,13 @@ mod solver;
 mod testing;
 mod verify;
 
-pub use compare::{FileAspect, PackageDifference, SetDifference, compare_packages, compare_sets};
+pub use compare::{SetDifference, compare_packages, compare_sets, header_differences};
 pub use contents::{PackageContents, PackagedFile, read_contents};
 pub use directory::{PackageDirectory, Scan};
 pub use error::{BadPackage, HeaderPart, RepositoryError};
 pub use header::{
     IndexedPackage, IndexedSource, PackageFacts, SourcePackageHeader, read_header, read_package,
-    read_source_header, read_source_package,
+    read_source_header, read_source_package, same_apart_from_signature,
 };
 pub use index_file::{OpenOptions, OpenedRepository, RepositoryIndex, open_repository};
 pub use provider::{HeldPackage, ProviderIndex};

@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::cascade::CascadeFacts;
 use crate::check::CheckReport;
 use crate::dependency::Requirement;
+use crate::difference::ChangedPackage;
 use crate::hash::ContentDigest;
 use crate::inputs::{InputChange, InputParts};
 use crate::limits::{BuildLimits, LimitReport};
 use crate::nevra::Nevra;
+use crate::reused::ReusedResult;
 use crate::trigger::SeenTriggers;
 use crate::tuning::{TuningMode, TuningReport};
 use crate::usage::{CacheUse, PhaseUsage, ResourceUsage, UsageSource};
@@ -275,6 +277,9 @@ pub struct ResultDocument {
     /// What stood for rpmbuild's helper scripts.
     #[serde(default)]
     pub tuning: TuningReport,
+    /// Where it was taken from, when no worker built it in this run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused: Option<ReusedResult>,
 }
 
 impl ResultDocument {
@@ -566,6 +571,12 @@ pub struct BuildRecord {
     /// What a later decision must know of this build besides; absent in records of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cascade: Option<CascadeFacts>,
+    /// Where it was taken from, when no worker built it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused: Option<ReusedResult>,
+    /// In what its packages differ from those published before; empty when they are the same, or the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ChangedPackage>,
 }
 
 impl BuildRecord {

@@ -14,6 +14,7 @@ mod cascade;
 mod check;
 mod clean;
 mod dependency;
+mod difference;
 mod document;
 mod evr;
 mod hash;
@@ -22,6 +23,7 @@ mod limits;
 mod listed_file;
 mod nevra;
 mod package;
+mod reused;
 mod rich;
 mod rules;
 mod text;
@@ -39,6 +41,7 @@ pub use cascade::CascadeFacts;
 pub use check::{CheckReport, CheckVerdict, TestCase, TestStatus};
 pub use clean::{CleanPolicy, CleanPolicyError};
 pub use dependency::{Comparison, Constraint, Dependency, DependencyError, Requirement};
+pub use difference::{ChangedPackage, FileAspect, PackageDifference};
 pub use document::{
     BuildReason, BuildRecord, CcacheMount, FailureClass, JobDocument, Outcome, PackageArtifact,
     RebuildPolicy, RecordedPackage, Remedy, ResultDocument,
@@ -53,6 +56,7 @@ pub use package::{
     BadSpec, PackageHeader, PackagesDocument, RequirementKind, SourceKind, SourceUse, SpecData, SpecPackage,
     SpecSource,
 };
+pub use reused::{HostFacts, ReusedResult, ReusedSettings};
 pub use rich::RichDependency;
 pub use rules::{Ban, PackagePattern, PackagePatternError, PackageRules};
 pub use trigger::{SeenPackage, SeenTriggers, SpecTriggers};

@@ -14,6 +14,7 @@ use std::sync::{PoisonError, RwLock};
 
 use rebuild::soname::providers_of_sonames;
 use rebuild::{PublishedState, build_identity};
+use report::{Event, Reporter};
 use repository::{IndexedPackage, verify_package};
 use rpm_model::{
     BuildReason, BuildRecord, ContentDigest, FailureClass, JobDocument, Nevra, PackageArtifact,
@@ -23,7 +24,9 @@ use rpm_model::{
 use crate::following::Following;
 use crate::overlap::{FileOverlap, overlaps};
 use crate::provenance::ProvenanceWriter;
+use crate::published::{Place, PublishedComparison};
 use crate::records::{RecordError, RecordStore};
+use crate::reuse::ResultReuse;
 use crate::run::{Acceptance, Acceptor, Refused};
 use crate::task::PackageTask;
 use crate::universe::Universe;
@@ -105,6 +108,10 @@ pub struct RepositoryAcceptor<'a> {
     pub provenance: ProvenanceWriter,
     /// What a later run must know to follow changes.
     pub following: Following<'a>,
+    /// Stores that take accepted results.
+    pub results: &'a ResultReuse,
+    /// Told of what cannot be put there.
+    pub reporter: &'a dyn Reporter,
 }
 
 impl Acceptor for RepositoryAcceptor<'_> {
@@ -137,19 +144,28 @@ impl RepositoryAcceptor<'_> {
     ) -> Result<Acceptance, AcceptError> {
         let mut made = verify(result)?;
         self.refuse_foreign(package, &made)?;
+        let waiting = self.results.keep(job, &build_identity(&self.inputs(package, job), job), result);
         let before = self.records.get(package).map(contents).unwrap_or_default();
         let old_srpm = self.records.get(package).map(|record| record.srpm.path.clone());
+        let mut comparison = PublishedComparison::new(&self.rpms, self.records.get(package));
         for built in &mut made {
             let relative = relative_path(&built.header.nevra);
             let target = self.rpms.join(&relative);
             let same =
                 before.get(&relative) == Some(&built.sha256) && self.is_published(&target, &built.sha256);
             if !same {
-                put(&built.path, &target)?;
+                match comparison.place(built, &relative) {
+                    Place::Keep(published) => *built = *published,
+                    Place::Move => put(&built.path, &target)?,
+                }
             }
             built.path = target;
         }
+        let after =
+            made.iter().map(|built| (relative_path(&built.header.nevra), built.sha256.clone())).collect();
+        let (changed, changes) = comparison.finish(&after);
         let mut record = self.record(package, reasons, job, result, &made)?;
+        record.changes = changes;
         // Before the record: a package that a record vouches for has its documents.
         self.provenance.write(job, result, &self.worker, &made)?;
         let overlaps = self.overlaps(package, &made)?;
@@ -158,7 +174,6 @@ impl RepositoryAcceptor<'_> {
         record.triggers.sonames = self.linked(&record);
         record.cascade = Some(self.cascade_facts(&record, reasons));
         self.store.write(&record)?;
-        let after = contents(&record);
         for path in before.keys().filter(|path| !after.contains_key(*path)) {
             remove(&self.rpms.join(path))?;
         }
@@ -166,8 +181,17 @@ impl RepositoryAcceptor<'_> {
             remove(&self.srpms.join(&old))?;
             self.provenance.remove(&old)?;
         }
+        if !before.is_empty() {
+            self.reporter.event(&Event::PackageCompared {
+                package: package.to_owned(),
+                changes: record.changes.clone(),
+                spared: if changed { 0 } else { self.dependants(package) },
+            });
+        }
         self.records.insert(package.to_owned(), record);
-        let changed = before != after;
+        if let Some(waiting) = waiting {
+            self.results.publish(waiting, self.reporter);
+        }
         let cascade = if changed { self.followers(package) } else { Vec::new() };
         Ok(Acceptance { changed, cascade, overlaps })
     }
@@ -197,6 +221,11 @@ impl RepositoryAcceptor<'_> {
         Ok(())
     }
 
+    /// Returns the identity of a package's inputs, as it was when the run began.
+    fn inputs(&self, package: &str, job: &JobDocument) -> ContentDigest {
+        self.tasks.get(package).map_or_else(|| job.srpm_sha256.clone(), |task| task.inputs.clone())
+    }
+
     fn record(
         &self,
         package: &str,
@@ -212,7 +241,7 @@ impl RepositoryAcceptor<'_> {
         let nevra = result.srpm.as_ref().map(|srpm| srpm.nevra.clone());
         let nevra = nevra.or_else(|| task.map(|task| task.spec.source.clone()));
         let source_nevra = nevra.ok_or_else(|| AcceptError::Differs { path: source.to_owned() })?;
-        let inputs = task.map_or_else(|| job.srpm_sha256.clone(), |task| task.inputs.clone());
+        let inputs = self.inputs(package, job);
         let size = fs::metadata(source).map_or(0, |metadata| metadata.len());
         let mut rpms: Vec<RecordedPackage> = made.iter().map(recorded).collect();
         rpms.sort_by(|a, b| a.artifact.cmp(&b.artifact));
@@ -220,7 +249,7 @@ impl RepositoryAcceptor<'_> {
             schema: BuildRecord::SCHEMA,
             package: package.to_owned(),
             source: source_nevra.clone(),
-            identity: build_identity(&inputs, job.run_check, &job.lock.digest()),
+            identity: build_identity(&inputs, job),
             inputs,
             worker: self.worker.clone(),
             lock: job.lock.clone(),
@@ -245,6 +274,8 @@ impl RepositoryAcceptor<'_> {
             input_parts: task.and_then(|task| (self.following.input_parts)(task)),
             // It is known once the packages are published.
             cascade: None,
+            reused: result.reused.clone(),
+            changes: Vec::new(),
         })
     }
 
@@ -259,6 +290,16 @@ impl RepositoryAcceptor<'_> {
     fn linked(&self, record: &BuildRecord) -> BTreeMap<String, SeenPackage> {
         let universe = self.universe.read().unwrap_or_else(PoisonError::into_inner);
         providers_of_sonames(record, &universe.state())
+    }
+
+    /// Returns how many published packages of the run have a package of this spec in their build roots, directly or
+    /// not: those that a change may reach.
+    fn dependants(&self, package: &str) -> usize {
+        let needs = |name: &&String| {
+            self.records.contains_key(*name)
+                && self.tasks.get(*name).is_some_and(|task| task.root_specs.contains(package))
+        };
+        self.in_scope.iter().filter(|name| *name != package).filter(needs).count()
     }
 
     /// Returns the run-time requirements of a record's packages that nothing satisfies now.

@@ -23,8 +23,10 @@ mod lock;
 mod overlap;
 mod plan;
 mod provenance;
+mod published;
 mod queue;
 mod records;
+mod reuse;
 mod root;
 mod rounds;
 mod run;
@@ -59,6 +61,7 @@ pub use plan::{
 pub use provenance::ProvenanceWriter;
 pub use queue::{Queue, Task, TaskState};
 pub use records::{RecordError, RecordStore};
+pub use reuse::{ResultPlaces, ResultReuse, WaitingResult};
 pub use root::Roots;
 pub use rounds::{Finished, Rounds, build_in_rounds};
 pub use run::{

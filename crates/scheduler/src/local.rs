@@ -23,6 +23,7 @@ use rpm_model::{
 use crate::caches::CompilerCaches;
 use crate::execute::{Attempt, Fence, Input, InputKind, JobFacts, JobSpec, Worker, times};
 use crate::generated::Learned;
+use crate::reuse::{ResultPlaces, ResultReuse};
 use crate::root::Roots;
 use crate::run::{Builder, Generated, Job, Preparation, PrepareRequest};
 use crate::task::PackageTask;
@@ -65,6 +66,8 @@ pub struct LocalBuilder<'a> {
     pub memory_retry: Option<f64>,
     /// What specs generate that could not be had in this run.
     pub learned: &'a Learned,
+    /// Results of other builds.
+    pub results: &'a ResultReuse,
     /// When build roots are removed.
     pub clean: CleanPolicy,
     /// Told of sections that start.
@@ -142,7 +145,7 @@ impl LocalBuilder<'_> {
         };
         let macros_file = self.macros_file.as_deref().map(file).transpose()?;
         let srpm = fs::metadata(&task.srpm).map_err(|error| tell("read", &task.srpm, &error))?;
-        let identity = build_identity(&task.inputs, document.run_check, &document.lock.digest());
+        let identity = build_identity(&task.inputs, &document);
         let facts = JobFacts {
             identity: &identity,
             macros_file: macros_file.as_ref(),
@@ -243,6 +246,10 @@ impl LocalBuilder<'_> {
         }
         let place = package.join(&attempt.token.reveal()[..16]);
         fs::create_dir_all(&place).map_err(|error| tell("create", &place, &error))?;
+        let places = ResultPlaces { rpms: &place.join("rpms"), log: &self.log_file(job) };
+        if let Some(reused) = self.results.find(job, places, self.reporter) {
+            return Ok(reused);
+        }
         let (job_file, result_file) = (package.join("job.json"), place.join("result.json"));
         let bytes =
             serde_json::to_vec_pretty(job).map_err(|error| format!("cannot encode the job: {error}"))?;
@@ -260,11 +267,13 @@ impl LocalBuilder<'_> {
         // People and `millwright shell` look for it beside the job.
         let shown = package.join("result.json");
         fs::rename(&result_file, &shown).map_err(|error| tell("rename", &result_file, &error))?;
-        serde_json::from_slice(&bytes).map_err(|error| format!("the worker's result is unreadable: {error}"))
+        let result: ResultDocument = serde_json::from_slice(&bytes)
+            .map_err(|error| format!("the worker's result is unreadable: {error}"))?;
+        // Only this process takes results from stores, whatever a worker says.
+        Ok(ResultDocument { reused: None, ..result })
     }
 
     fn command(&self, job: &JobDocument, job_file: &Path, result_file: &Path, place: &Path) -> Command {
-        let srpm = Path::new(&job.srpm_path).file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut command = Command::new(&self.program);
         command
             .arg("--lifeline")
@@ -279,13 +288,19 @@ impl LocalBuilder<'_> {
             .arg("--layers")
             .arg(&self.directories.layers)
             .arg("--log-file")
-            .arg(self.directories.logs.join(format!("{srpm}.log")))
+            .arg(self.log_file(job))
             .arg("--clean")
             .arg(self.clean.as_str());
         // A group of its own: Ctrl-C reaches this process, which decides what becomes of its workers.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
+    }
+
+    /// Returns where a job's log is.
+    fn log_file(&self, job: &JobDocument) -> PathBuf {
+        let srpm = Path::new(&job.srpm_path).file_name().unwrap_or_default().to_string_lossy();
+        self.directories.logs.join(format!("{srpm}.log"))
     }
 
     /// Passes the worker's events on until it closes its output; returns what it complained about.

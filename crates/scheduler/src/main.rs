@@ -16,8 +16,8 @@ use report::{Event, ExitStatus, Failure, Reporter, conclude};
 use repository::{IndexedPackage, PackageDirectory, read_source_package};
 use rpm_model::{PackageOrigin, PackagesDocument, WorkerManifest};
 use scheduler::{
-    BuildDirectoryLock, Finished, Learned, PackedSrpm, PackedTree, PlanWords, Planned, Rounds, RunSummary,
-    Session, Stop, Style, build_in_rounds, plan_text, run_status, summary_text,
+    BuildDirectoryLock, Finished, Learned, PackedSrpm, PackedTree, PlanWords, Planned, ResultReuse, Rounds,
+    RunSummary, Session, Stop, Style, build_in_rounds, plan_text, run_status, summary_text,
 };
 use serde::de::DeserializeOwned;
 
@@ -41,6 +41,9 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         document: &document,
         limits: &limits,
         learned: Learned::default(),
+        // Asking stores is the business of who has a configuration.
+        results: ResultReuse::new(Vec::new(), arguments.work_dir.join("results-to-publish"))
+            .map_err(|error| Failure::new(ExitStatus::Usage, error))?,
         reporter: reporter.as_ref(),
     };
     let wanted = arguments.wanted();

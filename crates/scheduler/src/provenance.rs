@@ -10,11 +10,11 @@ use std::time::SystemTime;
 
 use pkgworker::{WORKER_SEMANTICS, invocation};
 use provenance::{
-    BuildFacts, BuildInfo, DescribedPackage, HostFacts, InputFile, Invocation, SourceFile, bill_of_materials,
+    BuildFacts, BuildInfo, DescribedPackage, InputFile, Invocation, SourceFile, bill_of_materials,
     file_names, statement,
 };
 use repository::{IndexedPackage, PackageContents, PackageFacts, read_contents};
-use rpm_model::{ContentDigest, JobDocument, Nevra, ResultDocument};
+use rpm_model::{ContentDigest, HostFacts, JobDocument, Nevra, ResultDocument, ReusedSettings};
 use serde::Serialize;
 
 use crate::accept::AcceptError;
@@ -45,6 +45,9 @@ impl ProvenanceWriter {
     ) -> Result<(), AcceptError> {
         let source = read_contents(Path::new(&job.srpm_path))?;
         let macros_file = macros_file(job)?;
+        // Of a result that was taken over: what the build there was given.
+        let done = result.reused.as_ref().map(|reused| as_done(job, &reused.settings));
+        let job = done.as_ref().unwrap_or(job);
         let pkgworker::Invocation { arguments, environment, working_directory } = invocation(job);
         let info = BuildInfo::new(&BuildFacts {
             job,
@@ -55,8 +58,9 @@ impl ProvenanceWriter {
             worker_semantics: WORKER_SEMANTICS,
             invocation: Invocation { arguments, environment, working_directory },
             tuned: !result.tuning.stand_ins.is_empty(),
-            host: &self.host,
-            finished_at: seconds_since_1970(),
+            // Of a result that was taken over: the host that built it, and when.
+            host: result.reused.as_ref().map_or(&self.host, |reused| &reused.host),
+            finished_at: result.reused.as_ref().map_or_else(seconds_since_1970, |reused| reused.finished_at),
         });
         let place = self.directory.join(directory_name(&job.srpm_path));
         fs::create_dir_all(&place).map_err(fail("create", &place))?;
@@ -83,6 +87,18 @@ impl ProvenanceWriter {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(fail("remove", &place)(error)),
             _ => Ok(()),
         }
+    }
+}
+
+/// Returns a job with what the identity leaves open as it was for the build that was really done.
+fn as_done(asked: &JobDocument, done: &ReusedSettings) -> JobDocument {
+    JobDocument {
+        max_cpu: done.max_cpu,
+        timeout_seconds: done.timeout_seconds,
+        disk_limit_bytes: done.disk_limit_bytes,
+        limits: done.limits.clone(),
+        tuning: done.tuning,
+        ..asked.clone()
     }
 }
 
@@ -147,7 +163,7 @@ fn fail(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> AcceptErr
     move |source| AcceptError::Io { operation, path: path.clone(), source }
 }
 
-fn host() -> HostFacts {
+pub(crate) fn host() -> HostFacts {
     // The kernel's own words; where there is no such file nothing is told.
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
     let processors = std::thread::available_parallelism().map_or(0, usize::from);
@@ -159,6 +175,6 @@ fn host() -> HostFacts {
     }
 }
 
-fn seconds_since_1970() -> u64 {
+pub(crate) fn seconds_since_1970() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |duration| duration.as_secs())
 }

@@ -103,6 +103,8 @@ mod tests {
             triggers: Default::default(),
             input_parts: None,
             cascade: None,
+            reused: None,
+            changes: Vec::new(),
         }
     }
 

@@ -153,6 +153,8 @@ pub struct RunSummary {
     pub built: Vec<String>,
     /// Built, with identical packages.
     pub identical: Vec<String>,
+    /// Those of them whose results were taken from a store, not built.
+    pub reused: BTreeSet<String>,
     /// Failed, each with its one sentence.
     pub failed: BTreeMap<String, String>,
     /// Not tried, each with the packages whose failure prevents it.
@@ -187,6 +189,7 @@ impl RunSummary {
         identical.extend(later.identical);
         self.identical = identical.difference(&built).cloned().collect();
         self.built = built.into_iter().collect();
+        self.reused.extend(later.reused);
         self.failed.extend(later.failed);
         self.blocked.extend(later.blocked);
         // What waited for what was postponed, and that itself, had its turn with the later round.

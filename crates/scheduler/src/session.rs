@@ -18,8 +18,8 @@ use grapher::{
 use report::{Event, ExitStatus, Failure, Reporter};
 use repository::{IndexedPackage, RepodataWriter, RepositoryError};
 use rpm_model::{
-    BuildRecord, CleanPolicy, ContentDigest, JobDocument, PackageRules, PackagesDocument, TuningMode,
-    WorkerManifest,
+    BuildReason, BuildRecord, CleanPolicy, ContentDigest, JobDocument, PackageRules, PackagesDocument,
+    TuningMode, WorkerManifest,
 };
 use serde::Serialize;
 
@@ -33,6 +33,7 @@ use crate::plan::{Estimates, PlaceInGraph, PlanDocument, PlanInput};
 use crate::provenance::ProvenanceWriter;
 use crate::queue::Queue;
 use crate::records::{RecordError, RecordStore};
+use crate::reuse::ResultReuse;
 use crate::rounds::Rounds;
 use crate::run::{Preparation, RunContext, RunError, RunSettings, RunSummary, run};
 use crate::simulate::SimulationDocument;
@@ -214,6 +215,8 @@ pub struct Session<'a> {
     pub limits: &'a dyn Fn(&str) -> PackageLimits,
     /// What builds of this run turned out to need.
     pub learned: Learned,
+    /// Results of other builds, and stores that take those of this run.
+    pub results: ResultReuse,
     /// Told of what happens.
     pub reporter: &'a dyn Reporter,
 }
@@ -421,7 +424,13 @@ impl Session<'_> {
                 max_layers: settings.max_layers,
                 deferred: BTreeMap::new(),
             },
+            results: &self.results,
+            reporter: self.reporter,
         };
+        // Who asks for a rebuild wants no result of another build.
+        let asked =
+            plan.reasons().into_iter().filter(|(_, reasons)| reasons.contains(&BuildReason::Requested));
+        self.results.build_anew(asked.map(|(package, _)| package));
         let context = RunContext {
             reasons: plan.reasons(),
             settings: &settings.run,
@@ -429,7 +438,8 @@ impl Session<'_> {
             stop,
             journal: &settings.journal,
         };
-        let summary = run(queue, context, &builder, &mut acceptor)?;
+        let mut summary = run(queue, context, &builder, &mut acceptor)?;
+        summary.reused = self.results.finish(self.reporter);
         self.tell_deferred(&plan, &summary, &acceptor.following);
         Ok((summary, universe.into_inner().unwrap_or_else(PoisonError::into_inner)))
     }
@@ -500,6 +510,7 @@ impl Session<'_> {
             universe,
             caches: &settings.caches,
             memory_retry: settings.run.memory_retry,
+            results: &self.results,
             learned: &self.learned,
             clean: settings.clean,
             reporter: self.reporter,

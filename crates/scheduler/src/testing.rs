@@ -85,6 +85,7 @@ pub(crate) fn result_of(package: &str, outcome: Outcome) -> ResultDocument {
         kept_root: None,
         limits: Default::default(),
         tuning: Default::default(),
+        reused: None,
     }
 }
 
@@ -239,6 +240,8 @@ pub(crate) fn record_of(spec: &str, packages: &[IndexedPackage]) -> BuildRecord 
         triggers: Default::default(),
         input_parts: None,
         cascade: None,
+        reused: None,
+        changes: Vec::new(),
     }
 }
 

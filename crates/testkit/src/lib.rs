@@ -1,6 +1,6 @@
 //! What tests share: servers that misbehave on purpose, and the distribution's own tools as oracles.
 //!
-//! What it is: real servers on the loopback interface ([`SourceServer`]) that tests steer reply by reply; rpm and
+//! What it is: real servers on the loopback interface ([`SourceServer`], [`ObjectServer`]) that tests steer reply by reply; rpm and
 //! dnf in processes that answer questions ([`Oracle`]); random questions for them ([`requirement_sets`]); what rpm
 //! installs ([`install_with_rpm`]); somebody who is not root ([`Account`]).
 //!
@@ -11,6 +11,7 @@ mod account;
 mod draw;
 mod installed;
 mod kills;
+mod object_server;
 mod oracle;
 mod source_server;
 mod tls;
@@ -20,6 +21,7 @@ pub use account::{Account, SOMEBODY, SUBORDINATE, SubordinateIds, give_to_somebo
 pub use draw::{RequirementSet, requirement_sets};
 pub use installed::{TreeListing, differences, install_with_rpm, list_directory, list_overlay};
 pub use kills::{KillReport, KillTrial, STAGES, Stage};
+pub use object_server::{ObjectFault, ObjectRequest, ObjectServer};
 pub use oracle::{DnfAnswer, Oracle, OracleError};
 pub use source_server::{FileReply, RangeSupport, ReceivedRequest, Reply, SourceServer};
 pub use tls::TestAuthority;

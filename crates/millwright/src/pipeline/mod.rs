@@ -21,7 +21,8 @@ use buildroot::{LayerStore, Sandbox, SetuidPolicy};
 use config::Config;
 use report::{Event, ExitStatus, Failure, Reporter, Stage};
 
-use crate::cache::{collected_text, layer_directory};
+use crate::cache::{collected_results_text, collected_text, layer_directory};
+use crate::results::local_directory;
 
 pub(crate) use base::Base;
 pub(crate) use debug::{Kept, LastJob};
@@ -79,6 +80,19 @@ impl<'a> Pipeline<'a> {
             Ok(collected) => self.reporter.event(&Event::Note { message: collected_text(&collected) }),
             // What was built is built; there is only less room than wanted.
             Err(error) => self.warn(format!("unpacked packages could not be collected: {error}")),
+        }
+    }
+
+    /// Removes kept results above the budget, if there is one.
+    pub(crate) fn collect_results(&self) {
+        let Some(budget) = self.config.result_budget else { return };
+        match result_store::collect(&local_directory(&self.config.directories), budget, false) {
+            Ok(collected) if collected.bytes_before == collected.bytes_after => {}
+            Ok(collected) => {
+                self.reporter.event(&Event::Note { message: collected_results_text(&collected) });
+            }
+            // See above.
+            Err(error) => self.warn(format!("results of builds could not be collected: {error}")),
         }
     }
 

@@ -70,6 +70,7 @@ impl Pipeline<'_> {
             document: &specs.document,
             limits,
             learned: Learned::default(),
+            results: crate::results::open(&self.config)?,
             reporter: self.reporter,
         })
     }

@@ -43,6 +43,7 @@ mod provenance;
 mod rebuilds;
 mod repository;
 mod reproducible;
+mod results;
 mod rounds;
 mod run;
 mod spec;

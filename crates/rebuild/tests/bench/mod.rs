@@ -82,6 +82,8 @@ impl Default for Bench {
             cpus: None,
             input_parts: None,
             cascade: None,
+            reused: None,
+            changes: Vec::new(),
         };
         Self { record, packages: BTreeMap::new(), files: BTreeMap::new() }
     }

@@ -215,6 +215,35 @@ pub(crate) fn read_with_payload_hash(path: &Path) -> Result<(ParsedFile, Content
     Ok((ParsedFile { metadata, sha256, size }, ContentDigest::from_hash(payload.finalize().as_slice())))
 }
 
+/// Returns whether two packages are the same but for their signature headers: every byte of header and payload.
+///
+/// # Errors
+/// When one of them cannot be read or is no package.
+pub fn same_apart_from_signature(first: &Path, second: &Path) -> Result<bool, RepositoryError> {
+    let (mut first_file, first_front, first_size) = open_front(first)?;
+    let (mut second_file, second_front, second_size) = open_front(second)?;
+    let header = |front: &preflight::Front| front.bytes[front.header_start..].to_vec();
+    let rest = |front: &preflight::Front, size: u64| size.saturating_sub(front.end());
+    if header(&first_front) != header(&second_front)
+        || rest(&first_front, first_size) != rest(&second_front, second_size)
+    {
+        return Ok(false);
+    }
+    first_file.seek(SeekFrom::Start(first_front.end())).context("read", first)?;
+    second_file.seek(SeekFrom::Start(second_front.end())).context("read", second)?;
+    let (mut one, mut other) = (vec![0; 256 * 1024], vec![0; 256 * 1024]);
+    loop {
+        let count = first_file.read(&mut one).context("read", first)?;
+        if count == 0 {
+            return Ok(true);
+        }
+        second_file.read_exact(&mut other[..count]).context("read", second)?;
+        if one[..count] != other[..count] {
+            return Ok(false);
+        }
+    }
+}
+
 fn read_payload(
     file: &mut File,
     front: &preflight::Front,

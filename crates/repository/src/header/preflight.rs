@@ -23,6 +23,8 @@ const MAXIMUM_STORE_BYTES: u32 = 0x0fff_ffff;
 pub(super) struct Front {
     /// The bytes from the start of the file to the end of the header.
     pub(super) bytes: Vec<u8>,
+    /// Where the signature header and its padding end and the main header begins.
+    pub(super) header_start: usize,
 }
 
 impl Front {
@@ -66,7 +68,9 @@ impl<R: Read> FrontReader<'_, R> {
         let header_start = (self.bytes.len() as u64).next_multiple_of(8);
         inner!(self.extend_to(HeaderPart::Signature, header_start)?);
         inner!(self.header(HeaderPart::Header)?);
-        Ok(Ok(Front { bytes: self.bytes }))
+        // Checked above: no part is longer than memory.
+        let header_start = header_start as usize;
+        Ok(Ok(Front { bytes: self.bytes, header_start }))
     }
 
     /// Reads on until `end` bytes of the file are held.

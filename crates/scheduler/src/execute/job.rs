@@ -195,7 +195,7 @@ mod tests {
             arch: &document.arch,
             worker_semantics: semantics,
         };
-        let identity = build_identity(&inputs.digest(), document.run_check, &document.lock.digest());
+        let identity = build_identity(&inputs.digest(), document);
         let facts =
             JobFacts { identity: &identity, macros_file: None, srpm_size: 1, worker_semantics: semantics };
         let digest = JobSpec::new(document, &facts).digest();

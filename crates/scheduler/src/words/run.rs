@@ -28,13 +28,15 @@ pub fn summary_text(plan: &PlanDocument, summary: &RunSummary, seconds: f64) -> 
             summary.not_started.len()
         ));
     }
-    let mut parts = vec![format!("{} built", summary.built.len())];
+    let reused = |list: &[String]| list.iter().filter(|name| summary.reused.contains(*name)).count();
+    let mut parts = vec![format!("{} built", summary.built.len() - reused(&summary.built))];
     let mut part = |count: usize, word: &str| {
         if count > 0 {
             parts.push(format!("{count} {word}"));
         }
     };
-    part(summary.identical.len(), "identical");
+    part(summary.identical.len() - reused(&summary.identical), "identical");
+    part(summary.reused.len(), "reused");
     part(untouched(plan, summary), "up to date");
     part(summary.failed.len(), "failed");
     // What failed in one round blocks itself in the plan of the next.
