@@ -256,7 +256,9 @@ pub fn run(
         .build()
         .map_err(|source| RunError::Threads { workers, source })?;
     let (journal, book) = Journal::open(context.journal)?;
-    tell_interrupted(book.open().map(|(package, _)| package), context.reporter);
+    let interrupted =
+        book.open().filter(|(package, current)| !acceptor.has_recorded(package, &current.identity));
+    tell_interrupted(interrupted.map(|(package, _)| package), context.reporter);
     let rules = MachineSettings {
         retries: settings.retries,
         stop_on_failure: settings.stop_on_failure,
@@ -276,7 +278,7 @@ pub fn run(
     std::thread::scope(|threads| {
         let (ledger, living) = (&desk, &pulse);
         threads.spawn(move || living.beat(ledger, LEASE / 4, &until));
-        let result = pool.in_place_scope(|scope| {
+        let result = pool.in_place_scope(move |scope| {
             let executor = LocalExecutor::new(scope, builder, &desk, capacity, &pulse);
             let prepare = |package: String, request: PrepareRequest| {
                 let sender = sender.clone();
@@ -286,10 +288,9 @@ pub fn run(
                     let _ = sender.send(Message::Prepared { package, preparation });
                 });
             };
-            Driver::new(machine, journal, &executor, &desk, &prepare, acceptor, &context).drive(&receiver)
+            Driver::new(machine, journal, &executor, &desk, &prepare, acceptor, &context).drive(receiver)
         });
-        // Whoever still asks is told that there is nobody.
-        drop((receiver, alive));
+        drop(alive);
         result
     })
 }
