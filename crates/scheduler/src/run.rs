@@ -275,20 +275,21 @@ pub fn run(
     let (sender, receiver) = mpsc::channel::<Message>();
     let (desk, pulse) = (Desk::new(sender.clone()), Pulse::default());
     let (alive, until) = mpsc::channel::<()>();
+    let (ledger, living) = (&desk, &pulse);
     std::thread::scope(|threads| {
-        let (ledger, living) = (&desk, &pulse);
         threads.spawn(move || living.beat(ledger, LEASE / 4, &until));
+        // The receiver goes in: when the run has ended, whoever still calls must not wait for an answer.
         let result = pool.in_place_scope(move |scope| {
-            let executor = LocalExecutor::new(scope, builder, &desk, capacity, &pulse);
+            let executor = LocalExecutor::new(scope, builder, ledger, capacity, living);
             let prepare = |package: String, request: PrepareRequest| {
                 let sender = sender.clone();
                 scope.spawn(move |_| {
                     let preparation = builder.prepare(&package, &request);
-                    // The receiver lives until nothing is in flight.
+                    // A run that has ended does not want it.
                     let _ = sender.send(Message::Prepared { package, preparation });
                 });
             };
-            Driver::new(machine, journal, &executor, &desk, &prepare, acceptor, &context).drive(receiver)
+            Driver::new(machine, journal, &executor, ledger, &prepare, acceptor, &context).drive(receiver)
         });
         drop(alive);
         result
