@@ -14,6 +14,8 @@ pub(crate) enum Benchmark {
     Worker,
     /// Workers killed at random moments, and what they leave (must be nothing)
     Kills,
+    /// The scheduler killed at 200 random moments of a build of SPECS, and started again
+    Resume,
     /// All of SPECS built twice in different directories; every RPM must be bit-identical
     Reproducible,
     /// All specs of the Azure Linux tree (AZURE_TREE) read, beside rpmspec; --verify compares both

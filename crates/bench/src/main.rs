@@ -1,7 +1,7 @@
 //! `millwright-bench`: measures Millwright beside the commands that it replaces, in one run.
 //!
 //! What it is: `worker` times one trivial package in a fresh build root beside unpacking a worker archive,
-//! `dnf install` and rpmbuild in a chroot; `kills` kills workers and looks for what they leave; `reproducible` builds all of `SPECS` twice under different
+//! `dnf install` and rpmbuild in a chroot; `kills` kills workers and looks for what they leave; `resume` kills the scheduler; `reproducible` builds all of `SPECS` twice under different
 //! circumstances and compares every package; `specs` reads a whole distribution beside `rpmspec`, or compares what
 //! both say; `noop` times finding that nothing changed; `graph` draws the graph of a distribution and of made-up trees of
 //! growing size; `schedule` plays the order of its builds; `repository` opens a large one; `solver` solves build roots beside dnf, or compares what both answer.
@@ -20,6 +20,7 @@ mod noop;
 mod pack;
 mod repository;
 mod reproducible;
+mod resume;
 mod schedule;
 mod solver;
 mod specs;
@@ -64,6 +65,24 @@ enum Benchmark {
         /// How many are killed
         #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
         runs: u32,
+    },
+    /// The scheduler killed at random moments of a real build of SPECS, and started again
+    ///
+    /// A build of all of SPECS is killed by SIGKILL at a random moment, looked at, and started again, until it has come
+    /// to its end; then from the beginning, until it was killed as often as was asked for. What had been accepted must
+    /// stay and not be built again, every published file must be whole, nothing may run or be mounted after a kill,
+    /// and in the end every package must be bit-identical with an undisturbed build's.
+    Resume {
+        #[command(flatten)]
+        common: Common,
+        /// How often it is killed
+        #[arg(long, value_name = "NUMBER", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+        runs: u32,
+        /// What the moments follow from
+        #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+        seed: u64,
+        /// Only these specs and what they need [default: all]
+        names: Vec<String>,
     },
     /// All of SPECS built twice in different directories; every package must be bit-identical
     Reproducible {
@@ -197,6 +216,9 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     match &arguments.benchmark {
         Benchmark::Worker { common, runs } => at(common, "worker", |place| worker::run(place, *runs)),
         Benchmark::Kills { common, runs } => at(common, "kills", |place| kills::run(place, *runs)),
+        Benchmark::Resume { common, runs, seed, names } => {
+            at(common, "resume", |place| resume::run(place, *runs, *seed, names))
+        }
         Benchmark::Reproducible { common, names } => {
             at(common, "reproducible", |place| reproducible::run(place, names))
         }

@@ -138,6 +138,9 @@ pub struct RawBuild {
     pub timeout: Option<String>,
     /// Attempts after an infrastructure failure, besides the first (default 1).
     pub retries: Option<u32>,
+    /// How many times its `memory-limit-mib` a build is given, once more, that ran out of it (default: it is not tried
+    /// again).
+    pub memory_retry: Option<f64>,
     /// What the private upper directory of one build may hold, in MiB (default 16384).
     pub disk_limit_mib: Option<u64>,
     /// Memory of one build in MiB; 0, the default, means what the host has without a reserve.
@@ -291,6 +294,7 @@ impl RawConfig {
             run_check,
             timeout,
             retries,
+            memory_retry,
             disk_limit_mib,
             memory_limit_mib,
             process_limit,

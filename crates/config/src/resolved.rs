@@ -81,6 +81,8 @@ pub struct Config {
     pub memory_bytes: Option<u64>,
     /// Attempts after an infrastructure failure, besides the first.
     pub retries: u32,
+    /// How many times its memory limit a build is given, once more, that ran out of it; `None` for not at all.
+    pub memory_retry: Option<f64>,
     /// When build roots are removed.
     pub clean: CleanPolicy,
     /// Whether ccache is used.
@@ -214,6 +216,11 @@ impl RawConfig {
             expected_memory_bytes: None,
             run_check: self.build.run_check.unwrap_or(false),
         };
+        if let Some(factor) = self.build.memory_retry
+            && !(factor > 1.0 && factor <= 1024.0)
+        {
+            return Err(value("build.memory-retry", &factor.to_string(), "a number above 1, for example 2"));
+        }
         for (name, package) in &self.packages {
             if let Some(text) = &package.sonames {
                 soname_policy(&format!("packages.{name}.sonames"), text)?;
@@ -260,6 +267,7 @@ impl RawConfig {
             cpus,
             memory_bytes: self.build.memory_mib.filter(|number| *number > 0).map(|mebibytes| mebibytes << 20),
             retries: self.build.retries.unwrap_or(1),
+            memory_retry: self.build.memory_retry,
             clean: clean(self.build.clean.as_deref())?,
             ccache: self.build.ccache.unwrap_or(false),
             sccache: self.build.sccache.unwrap_or(false),

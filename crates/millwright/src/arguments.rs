@@ -588,6 +588,7 @@ impl Common {
                 run_check: self.run_check,
                 timeout: self.timeout.clone(),
                 retries: self.retries,
+                memory_retry: None,
                 disk_limit_mib: None,
                 memory_limit_mib: None,
                 process_limit: None,

@@ -172,7 +172,8 @@ impl FailureClass {
                 "raise the time limit (--timeout, cpu-limit), or find out in the log where the build hangs"
             }
             Self::OutOfMemory => {
-                "lower max-cpu for this package, build fewer packages at once (--workers) or raise its memory-limit-mib"
+                "lower max-cpu for this package, build fewer packages at once (--workers) or raise its memory-limit-mib; \
+                 with memory-retry in [build] it is tried once more with more by itself"
             }
             Self::NoSpace => {
                 "free space in the build directory or raise the package's disk limit (disk-limit-mib, file-limit)"

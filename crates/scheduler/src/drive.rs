@@ -122,8 +122,23 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Drives the run to its end.
-    pub(crate) fn drive(mut self, receiver: &mpsc::Receiver<Message>) -> Result<RunSummary, RunError> {
+    /// Drives the run to its end. Whoever still calls then is told that there is nobody: the receiver is gone.
+    pub(crate) fn drive(mut self, receiver: mpsc::Receiver<Message>) -> Result<RunSummary, RunError> {
+        if let Err(error) = self.go_on(&receiver) {
+            // Without a journal no result counts.
+            for (_, current) in self.machine.book().open() {
+                self.executor.cancel(&current.id);
+            }
+            return Err(error.into());
+        }
+        self.journal.sync()?;
+        if self.machine.book().open().next().is_none() {
+            self.journal.end()?;
+        }
+        self.machine.conclude().map_err(|names| RunError::Stuck(names.join(", ")))
+    }
+
+    fn go_on(&mut self, receiver: &mpsc::Receiver<Message>) -> Result<(), JournalError> {
         let mut next_picture = Duration::ZERO;
         loop {
             self.notice_stop()?;
@@ -133,23 +148,18 @@ impl<'a> Driver<'a> {
             }
             self.tell(MachineEvent::Tick)?;
             if self.machine.is_over() {
-                break;
+                return Ok(());
             }
             match receiver.recv_timeout(GLANCE) {
                 Ok(message) => self.receive(message)?,
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
             // All that was said before time passes: who was heard of while this thread was busy is not late.
             while let Ok(message) = receiver.try_recv() {
                 self.receive(message)?;
             }
         }
-        self.journal.sync()?;
-        if self.machine.book().open().next().is_none() {
-            self.journal.end()?;
-        }
-        self.machine.conclude().map_err(|names| RunError::Stuck(names.join(", ")))
     }
 
     /// Looks whether the user wants the run to end, and says once what happens then.

@@ -62,7 +62,7 @@ pub fn build_in_rounds<P, E>(
             reporter.event(&Event::RoundStarted { round, to_build, waiting });
         }
         let summary = build(planned)?;
-        let (learned, ended) = (learns(&current, &summary), stopped(&summary));
+        let (learned, ended) = (learns(&current, &summary), summary.halt.is_some() || stopped(&summary));
         rounds.add(&current, summary);
         let postponed: Vec<String> = rounds.summary.postponed.keys().cloned().collect();
         if waiting.is_empty() && postponed.is_empty() {

@@ -256,7 +256,9 @@ pub fn run(
         .build()
         .map_err(|source| RunError::Threads { workers, source })?;
     let (journal, book) = Journal::open(context.journal)?;
-    tell_interrupted(book.open().map(|(package, _)| package), context.reporter);
+    let interrupted =
+        book.open().filter(|(package, current)| !acceptor.has_recorded(package, &current.identity));
+    tell_interrupted(interrupted.map(|(package, _)| package), context.reporter);
     let rules = MachineSettings {
         retries: settings.retries,
         stop_on_failure: settings.stop_on_failure,
@@ -273,23 +275,23 @@ pub fn run(
     let (sender, receiver) = mpsc::channel::<Message>();
     let (desk, pulse) = (Desk::new(sender.clone()), Pulse::default());
     let (alive, until) = mpsc::channel::<()>();
+    let (ledger, living) = (&desk, &pulse);
     std::thread::scope(|threads| {
-        let (ledger, living) = (&desk, &pulse);
         threads.spawn(move || living.beat(ledger, LEASE / 4, &until));
-        let result = pool.in_place_scope(|scope| {
-            let executor = LocalExecutor::new(scope, builder, &desk, capacity, &pulse);
+        // The receiver goes in: when the run has ended, whoever still calls must not wait for an answer.
+        let result = pool.in_place_scope(move |scope| {
+            let executor = LocalExecutor::new(scope, builder, ledger, capacity, living);
             let prepare = |package: String, request: PrepareRequest| {
                 let sender = sender.clone();
                 scope.spawn(move |_| {
                     let preparation = builder.prepare(&package, &request);
-                    // The receiver lives until nothing is in flight.
+                    // A run that has ended does not want it.
                     let _ = sender.send(Message::Prepared { package, preparation });
                 });
             };
-            Driver::new(machine, journal, &executor, &desk, &prepare, acceptor, &context).drive(&receiver)
+            Driver::new(machine, journal, &executor, ledger, &prepare, acceptor, &context).drive(receiver)
         });
-        // Whoever still asks is told that there is nobody.
-        drop((receiver, alive));
+        drop(alive);
         result
     })
 }

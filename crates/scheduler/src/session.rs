@@ -554,7 +554,11 @@ pub fn failure(error: SessionError) -> Failure {
         SessionError::NoJob { .. } => Failure::new(ExitStatus::GoalsFailed, error),
         SessionError::Contradiction(_) => Failure::new(ExitStatus::Usage, error),
         SessionError::Trigger(_) => Failure::new(ExitStatus::Usage, error),
-        SessionError::Run(_) => Failure::new(ExitStatus::Internal, error),
+        SessionError::Run(RunError::Journal(_)) => Failure::new(ExitStatus::Environment, error).hint(
+            "free space in the build directory, or choose another one (--build-dir); then run it again",
+        ),
+        SessionError::Run(RunError::Threads { .. }) => Failure::new(ExitStatus::Environment, error),
+        SessionError::Run(RunError::Stuck(_)) => Failure::new(ExitStatus::Internal, error),
         SessionError::Record(_) | SessionError::Repository(_) | SessionError::Io { .. } => {
             Failure::new(ExitStatus::Environment, error)
         }

@@ -136,14 +136,14 @@ impl KillTrial {
         // Fails only when it has just ended.
         let _ = worker.kill();
         worker.wait().expect("the worker can be waited for");
-        let mut leftovers = self.running();
+        let mut leftovers = left_running(&self.directory);
         // Others may be killed at the same time; what they leave later is not this worker's.
         let dead = cgroups_of_the_dead(Path::new("/sys/fs/cgroup"));
         let mut next = self.start();
         lines(&mut next).for_each(drop);
         next.wait().expect("the worker can be waited for");
         let next_failure = self.failure();
-        leftovers.extend(self.running());
+        leftovers.extend(left_running(&self.directory));
         leftovers.extend(self.lying());
         leftovers.extend(dead.iter().filter(|path| path.exists()).map(|path| path.display().to_string()));
         KillReport { was_running, leftovers, next_failure }
@@ -181,41 +181,6 @@ impl KillTrial {
         }
     }
 
-    /// Returns processes, mounts and cgroups of workers that are gone, once they have had time to go.
-    fn running(&self) -> Vec<String> {
-        let start = Instant::now();
-        loop {
-            let found = self.running_now();
-            if found.is_empty() || start.elapsed() > AFTERMATH {
-                return found;
-            }
-            std::thread::sleep(GLANCE);
-        }
-    }
-
-    fn running_now(&self) -> Vec<String> {
-        let mark = format!("{}/", self.directory.display());
-        let own = std::process::id().to_string();
-        let mut found = Vec::new();
-        for process in fs::read_dir("/proc").expect("/proc can be read").flatten() {
-            let id = process.file_name().to_string_lossy().into_owned();
-            if id == own || !id.bytes().all(|byte| byte.is_ascii_digit()) {
-                continue;
-            }
-            let has = |file: &str| {
-                let bytes = fs::read(process.path().join(file)).unwrap_or_default();
-                // Of a bind mount the kernel shows the path within its file system, which is a part of the whole.
-                String::from_utf8_lossy(&bytes).contains(mark.trim_start_matches('/'))
-            };
-            for file in ["cmdline", "mountinfo"] {
-                if has(file) {
-                    found.push(format!("{file} of process {id}"));
-                }
-            }
-        }
-        found
-    }
-
     /// Returns what of dead workers lies on disk after a worker that has come to its end.
     fn lying(&self) -> Vec<String> {
         let mut found = entries(&self.directory.join("work"));
@@ -224,6 +189,45 @@ impl KillTrial {
         }
         found.into_iter().map(|path| path.display().to_string()).collect()
     }
+}
+
+/// Returns the processes that name a directory, and those that see it in their mounts, once they have had time to go:
+/// what is left of programs that ran in it and are gone.
+///
+/// # Panics
+/// When `/proc` cannot be read.
+pub fn left_running(directory: &Path) -> Vec<String> {
+    let start = Instant::now();
+    loop {
+        let found = running_now(directory);
+        if found.is_empty() || start.elapsed() > AFTERMATH {
+            return found;
+        }
+        std::thread::sleep(GLANCE);
+    }
+}
+
+fn running_now(directory: &Path) -> Vec<String> {
+    let mark = format!("{}/", directory.display());
+    let own = std::process::id().to_string();
+    let mut found = Vec::new();
+    for process in fs::read_dir("/proc").expect("/proc can be read").flatten() {
+        let id = process.file_name().to_string_lossy().into_owned();
+        if id == own || !id.bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
+        let has = |file: &str| {
+            let bytes = fs::read(process.path().join(file)).unwrap_or_default();
+            // Of a bind mount the kernel shows the path within its file system, which is a part of the whole.
+            String::from_utf8_lossy(&bytes).contains(mark.trim_start_matches('/'))
+        };
+        for file in ["cmdline", "mountinfo"] {
+            if has(file) {
+                found.push(format!("{file} of process {id}"));
+            }
+        }
+    }
+    found
 }
 
 /// Returns the lines that a worker prints until it ends.

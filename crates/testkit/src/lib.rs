@@ -20,7 +20,7 @@ pub mod verdict;
 pub use account::{Account, SOMEBODY, SUBORDINATE, SubordinateIds, give_to_somebody};
 pub use draw::{RequirementSet, requirement_sets};
 pub use installed::{TreeListing, differences, install_with_rpm, list_directory, list_overlay};
-pub use kills::{KillReport, KillTrial, STAGES, Stage};
+pub use kills::{KillReport, KillTrial, STAGES, Stage, left_running};
 pub use object_server::{ObjectFault, ObjectRequest, ObjectServer};
 pub use oracle::{DnfAnswer, Oracle, OracleError};
 pub use source_server::{FileReply, RangeSupport, ReceivedRequest, Reply, SourceServer};

@@ -58,7 +58,7 @@ impl Pipeline<'_> {
                 cpus: self.config.cpus,
                 memory_bytes: self.config.memory_bytes.or_else(memory_for_builds).unwrap_or(u64::MAX),
                 retries: self.config.retries,
-                memory_retry: None,
+                memory_retry: self.config.memory_retry,
                 stop_on_failure: self.config.stop_on_failure,
                 verbose: false,
             },

@@ -52,6 +52,23 @@ fn a_memory_bomb_is_ended_whatever_it_makes_of_it() {
 }
 
 #[test]
+fn what_runs_out_of_memory_is_tried_once_more_with_more_where_that_is_configured() {
+    if !has_cgroups("memory-retry") {
+        return;
+    }
+    let Some(tree) = Tree::new("memory-retry") else { return };
+    let limits = "[packages.big]\nmemory-limit-mib = 128\n[packages.bigger]\nmemory-limit-mib = 128\n";
+    tree.configure(&format!("{OFFLINE}[build]\nmemory-retry = 3\n{limits}"));
+    let holds = |mebibytes: u32| format!("head -c {mebibytes}M /dev/zero | tail -c {mebibytes}M > /dev/null");
+    tree.spec(&Spec::data("big").build(&holds(200)));
+    tree.spec(&Spec::data("bigger").build(&holds(1000)));
+    let ended = tree.millwright(&["build"]);
+    ended.exits(1).says(&["1 built, 1 failed", "more than its 384 MiB of memory"]);
+    ended.says_once("warning: big: it used more than its 128 MiB of memory in %build; trying once more");
+    ended.says_once("warning: bigger: it used more than its 128 MiB of memory in %build; trying once more");
+}
+
+#[test]
 fn what_lies_in_memory_file_systems_counts() {
     if !has_cgroups("what_lies_in_memory_file_systems_counts") {
         return;

@@ -89,8 +89,15 @@ fn a_killed_run_leaves_nothing_and_the_next_completes_it() {
     // Neither the workers' nor the sandboxes' supervisors got a signal; they end because it is gone.
     tree.assert_nothing_runs();
     assert_eq!(tree.records().keys().collect::<Vec<_>>(), ["fast"]);
+    // A crash may also tear what was being written.
+    let journal = tree.path("build/journal.ndjson");
+    let mut torn = std::fs::read(&journal).unwrap();
+    torn.extend_from_slice(b"{\"entry\":\"ended\",\"package\":\"slo");
+    std::fs::write(&journal, torn).unwrap();
     mend(&tree);
-    tree.millwright(&["build"]).exits(0).says(&["2 built, 1 up to date"]);
+    let next = tree.millwright(&["build"]);
+    next.exits(0).says(&["2 built, 1 up to date", "the last run was interrupted while it built slow"]);
+    assert!(!journal.exists(), "a run that came to its end needs no journal");
     tree.millwright(&["build"]).exits(0).says(&["nothing to do"]);
 }
 
@@ -120,6 +127,21 @@ fn a_build_whose_sandbox_is_killed_is_tried_again() {
 }
 
 #[test]
+fn a_host_that_fails_whatever_it_is_given_ends_the_run_and_not_the_packages() {
+    let Some(tree) = Tree::new("failing-host") else { return };
+    for name in ["one", "two", "three", "four", "five"] {
+        tree.spec(&Spec::data(name));
+    }
+    // Where directories of jobs should be is a file: no worker can be started.
+    tree.file("build/work/jobs", "");
+    let ended = tree.start_millwright(&["build"]).wait();
+    ended.exits(3).says(&["this host fails whatever it is given", "build/work/jobs", "millwright doctor"]);
+    ended.says(&["not started"]).never_says(&["5 failed"]);
+    std::fs::remove_file(tree.path("build/work/jobs")).unwrap();
+    tree.millwright(&["build"]).exits(0).says(&["5 built"]);
+}
+
+#[test]
 fn an_interrupted_run_finishes_what_runs_and_the_next_goes_on() {
     let Some(tree) = tree_with_a_waiting_build("interrupted") else { return };
     let (mut run, job) = start_until_it_waits(&tree);
@@ -137,9 +159,9 @@ fn an_interrupted_run_finishes_what_runs_and_the_next_goes_on() {
 fn a_second_interrupt_ends_running_builds_too() {
     let Some(tree) = tree_with_a_waiting_build("interrupted-twice") else { return };
     let (mut run, _) = start_until_it_waits(&tree);
-    run.signal(Signal::SIGINT);
+    run.signal(Signal::SIGTERM);
     run.wait_for_text("interrupt again to end it too");
-    run.signal(Signal::SIGINT);
+    run.signal(Signal::SIGTERM);
     let ended = run.wait();
     assert_ne!(ended.status.code(), Some(0));
     tree.assert_nothing_runs();
@@ -156,11 +178,17 @@ fn a_run_killed_at_any_moment_publishes_nothing_by_halves() {
         tree.spec(&Spec::data(name));
     }
     for step in 1..=8 {
-        let run = tree.start_millwright(&["build"]);
+        let before = tree.records();
+        let run = tree.start_millwright(&["build", "--json"]);
         std::thread::sleep(Duration::from_millis(step * 120));
         run.signal(Signal::SIGKILL);
-        run.wait();
+        let ended = run.wait();
         tree.assert_nothing_runs();
+        for (name, record) in &before {
+            // What was accepted stays, and is not built again.
+            assert_eq!(tree.records().get(name), Some(record));
+            ended.never_says(&[&format!("\"package-started\",\"package\":\"{name}\"")]);
+        }
         for (path, content) in tree.published() {
             // A file may be there before its record is; then nobody vouches for it, but it is whole.
             assert!(path.ends_with(".rpm") || path.contains("/.tmp"), "{path}");

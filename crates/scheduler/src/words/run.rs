@@ -6,7 +6,7 @@ use report::ExitStatus;
 
 use super::duration;
 use crate::plan::{PlanDocument, PlannedAction, PlannedPackage};
-use crate::run::RunSummary;
+use crate::run::{Halt, RunSummary};
 
 /// Returns what a run did, the root causes first, each once.
 ///
@@ -15,12 +15,25 @@ pub fn summary_text(plan: &PlanDocument, summary: &RunSummary, seconds: f64) -> 
     let mut lines = Vec::new();
     if !summary.failed.is_empty() {
         lines.push(format!("{} failed:", summary.failed.len()));
-        for (package, message) in &summary.failed {
-            let waiting = summary.blocked.iter().filter(|(_, by)| by.contains(package)).count();
-            let consequence =
-                if waiting == 0 { String::new() } else { format!("; {waiting} more wait for it") };
+        for RootFailure { package, message, blocks } in root_failures(summary) {
+            let consequence = if blocks.is_empty() {
+                String::new()
+            } else {
+                format!("; {} more wait for it", blocks.len())
+            };
             lines.push(format!("  {package}: {}{consequence}", message.lines().next().unwrap_or_default()));
         }
+    }
+    if let Some(Halt { packages, message, .. }) = &summary.halt {
+        let names: Vec<&str> = packages.iter().map(String::as_str).collect();
+        lines.push(format!(
+            "stopped because this host fails whatever it is given: {}, one after the other; the last with: {message}",
+            names.join(", ")
+        ));
+        lines.push(
+            "  help: `millwright doctor` says what the host lacks; then run the same command again"
+                .to_owned(),
+        );
     }
     if !summary.not_started.is_empty() {
         lines.push(format!(
@@ -47,6 +60,30 @@ pub fn summary_text(plan: &PlanDocument, summary: &RunSummary, seconds: f64) -> 
     lines.join("\n")
 }
 
+/// A package that failed, with all that could not be tried because of it.
+struct RootFailure<'a> {
+    package: &'a str,
+    message: &'a str,
+    blocks: Vec<&'a str>,
+}
+
+/// Returns what failed, what prevents most first; each blocked package counts once, with the first of its causes.
+fn root_failures(summary: &RunSummary) -> Vec<RootFailure<'_>> {
+    let count = |package: &str| summary.blocked.values().filter(|by| by.contains(package)).count();
+    let mut failed: Vec<(usize, &String, &String)> =
+        summary.failed.iter().map(|(package, message)| (count(package), package, message)).collect();
+    failed.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    let mut told: BTreeSet<&str> = BTreeSet::new();
+    let mut roots = Vec::new();
+    for (_, package, message) in failed {
+        let blocked = summary.blocked.iter().filter(|(_, by)| by.contains(package));
+        let blocks: Vec<&str> =
+            blocked.map(|(name, _)| name.as_str()).filter(|name| told.insert(name)).collect();
+        roots.push(RootFailure { package, message, blocks });
+    }
+    roots
+}
+
 /// Returns how many packages were up to date and stayed so: a cascade may have reached some.
 fn untouched(plan: &PlanDocument, summary: &RunSummary) -> usize {
     let touched = |name: &String| {
@@ -61,7 +98,9 @@ fn untouched(plan: &PlanDocument, summary: &RunSummary) -> usize {
 
 /// Returns the exit status of a run over a plan.
 pub fn run_status(plan: &PlanDocument, summary: &RunSummary) -> ExitStatus {
-    if summary.is_complete() && plan.blocked().next().is_none() {
+    if summary.halt.is_some() {
+        ExitStatus::Environment
+    } else if summary.is_complete() && plan.blocked().next().is_none() {
         ExitStatus::Done
     } else {
         ExitStatus::GoalsFailed
@@ -88,6 +127,31 @@ mod tests {
             summary_text(&plan, &summary, 61.0),
             "1 failed:\n  onig: %build failed; 2 more wait for it\n1 built, 1 identical, 1 up to date, 1 failed, 3 blocked in 61 s"
         );
+    }
+
+    #[test]
+    fn what_blocks_most_comes_first_and_each_blocked_package_counts_once() {
+        let mut summary = RunSummary::default();
+        for name in ["apr", "zlib"] {
+            summary.failed.insert(name.into(), "boom".into());
+        }
+        let both = BTreeSet::from(["apr".to_owned(), "zlib".to_owned()]);
+        summary.blocked.insert("httpd".into(), both);
+        summary.blocked.insert("curl".into(), BTreeSet::from(["zlib".to_owned()]));
+        let plan = plan_of(&Scene::new(&["apr:", "zlib:"]), &Rounds::default());
+        let text = summary_text(&plan, &summary, 1.0);
+        assert!(text.starts_with("2 failed:\n  zlib: boom; 2 more wait for it\n  apr: boom\n"), "{text}");
+    }
+
+    #[test]
+    fn a_host_that_fails_is_told_with_advice_and_is_no_failure_of_packages() {
+        let packages = ["a", "b", "c"].map(str::to_owned);
+        let halt = Halt { host: "h".into(), packages: packages.into(), message: "no space".into() };
+        let summary = RunSummary { halt: Some(halt), ..RunSummary::default() };
+        let plan = plan_of(&Scene::new(&["a:"]), &Rounds::default());
+        let text = summary_text(&plan, &summary, 1.0);
+        assert!(text.contains("a, b, c, one after the other; the last with: no space\n  help: "), "{text}");
+        assert_eq!(run_status(&plan, &summary), ExitStatus::Environment);
     }
 
     #[test]
