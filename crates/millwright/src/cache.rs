@@ -17,7 +17,8 @@ use config::{Config, Directories};
 use report::{ExitStatus, Failure};
 use serde_json::json;
 
-use crate::arguments::{CacheCommand, Common};
+use crate::arguments::Common;
+use crate::cache_arguments::CacheCommand;
 use crate::results::local_directory;
 
 /// Version of the documents that `--json` prints.

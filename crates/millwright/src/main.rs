@@ -3,6 +3,7 @@
 mod archive;
 mod arguments;
 mod cache;
+mod cache_arguments;
 mod clean;
 mod debug;
 mod debug_arguments;
