@@ -11,7 +11,7 @@ use rpm_model::{
 };
 
 use crate::engine::SpecInput;
-use crate::failure::{FailureKind, TriggerPlace};
+use crate::failure::{FailureKind, TriggerFault, TriggerPlace};
 use crate::file_sections::file_sections;
 use crate::query::{self, Record};
 use crate::text;
@@ -72,11 +72,13 @@ pub(crate) fn spec_data(input: &SpecInput, answers: &Answers<'_>) -> Result<Spec
 /// Returns the triggers, which must be well-formed.
 fn triggers(answer: &[u8]) -> Result<SpecTriggers, FailureKind> {
     let triggers = query::triggers(answer)?;
-    let malformed = |name: &str, value: &str, error: TriggerSyntaxError| FailureKind::Trigger {
-        name: name.to_owned(),
-        value: value.to_owned(),
-        place: TriggerPlace::Value { line: error.line, column: error.column },
-        message: error.to_string(),
+    let malformed = |name: &str, value: &str, error: TriggerSyntaxError| {
+        FailureKind::Trigger(Box::new(TriggerFault {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            place: TriggerPlace::Value { line: error.line, column: error.column },
+            message: error.to_string(),
+        }))
     };
     parse_triggers(&triggers.packages)
         .map_err(|error| malformed(PACKAGES_MACRO, &triggers.packages, error))?;
@@ -338,10 +340,8 @@ mod tests {
         for (triggers, name, column) in
             [("\x1dlua > x\x1e\x1e", PACKAGES_MACRO, 7), ("\x1d\x1e/a\x1e", FILES_MACRO, 1)]
         {
-            let Err(FailureKind::Trigger { name: told, place, .. }) = read(triggers) else {
-                panic!("{triggers}")
-            };
-            assert_eq!((told.as_str(), place), (name, TriggerPlace::Value { line: 1, column }));
+            let Err(FailureKind::Trigger(fault)) = read(triggers) else { panic!("{triggers}") };
+            assert_eq!((fault.name.as_str(), fault.place), (name, TriggerPlace::Value { line: 1, column }));
         }
     }
 

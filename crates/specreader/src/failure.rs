@@ -53,16 +53,7 @@ pub enum FailureKind {
         message: String,
     },
     /// A trigger macro is malformed.
-    Trigger {
-        /// The macro.
-        name: String,
-        /// Its expanded value.
-        value: String,
-        /// Where.
-        place: TriggerPlace,
-        /// What is wrong, and what is accepted.
-        message: String,
-    },
+    Trigger(Box<TriggerFault>),
     /// The spec file cannot be read.
     Unreadable {
         /// The system's words.
@@ -73,6 +64,19 @@ pub enum FailureKind {
         /// How, for example "signal 11".
         how: String,
     },
+}
+
+/// What is wrong with a trigger macro.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TriggerFault {
+    /// The macro.
+    pub name: String,
+    /// Its expanded value.
+    pub value: String,
+    /// Where.
+    pub place: TriggerPlace,
+    /// What is wrong, and what is accepted.
+    pub message: String,
 }
 
 /// Where something is wrong with a trigger macro; lines and columns are counted from 1.
@@ -115,26 +119,26 @@ impl TriggerPlace {
 impl FailureKind {
     /// Returns the failure with its place in the spec, as far as this text of it shows one.
     pub(crate) fn located(self, spec: &str) -> Self {
-        let Self::Trigger { name, value, place: TriggerPlace::Value { line, column }, message } = self else {
-            return self;
-        };
-        let place = match locate_definition(spec, &name, &value, line, column) {
-            Some(DefinitionPlace { line, column: Some(column) }) => TriggerPlace::Spec { line, column },
-            Some(DefinitionPlace { line, column: None }) => TriggerPlace::Definition { line, column },
-            None => TriggerPlace::Value { line, column },
-        };
-        Self::Trigger { name, value, place, message }
+        let Self::Trigger(mut fault) = self else { return self };
+        if let TriggerPlace::Value { line, column } = fault.place {
+            match locate_definition(spec, &fault.name, &fault.value, line, column) {
+                Some(DefinitionPlace { line, column: Some(column) }) => {
+                    fault.place = TriggerPlace::Spec { line, column };
+                }
+                Some(DefinitionPlace { line, column: None }) => {
+                    fault.place = TriggerPlace::Definition { line, column };
+                }
+                None => {}
+            }
+        }
+        Self::Trigger(fault)
     }
 
     /// Returns whether the same spec fails in the same way again, so that the failure may be remembered.
     pub fn is_lasting(&self) -> bool {
         matches!(
             self,
-            Self::Rejected
-                | Self::BadName
-                | Self::NotUtf8 { .. }
-                | Self::Malformed { .. }
-                | Self::Trigger { .. }
+            Self::Rejected | Self::BadName | Self::NotUtf8 { .. } | Self::Malformed { .. } | Self::Trigger(_)
         )
     }
 }
@@ -154,17 +158,24 @@ impl fmt::Display for FailureKind {
             }
             Self::NotUtf8 { field } => write!(f, "{field} is not UTF-8"),
             Self::Malformed { field, message } => write!(f, "{field}: {message}"),
-            Self::Trigger { name, value, place, message } => match place {
-                TriggerPlace::Spec { column, .. } => write!(f, "column {column}: `%{name}`: {message}"),
-                TriggerPlace::Definition { column, .. } => {
-                    write!(f, "`%{name}`, which expands to `{value}`, column {column}: {message}")
-                }
-                TriggerPlace::Value { line, column } => {
-                    write!(f, "`%{name}`, which expands to `{value}`, line {line} column {column}: {message}")
-                }
-            },
+            Self::Trigger(fault) => fault.fmt(f),
             Self::Unreadable { message } => write!(f, "cannot be read: {message}"),
             Self::Crashed { how } => write!(f, "rpm died while parsing: {how}"),
+        }
+    }
+}
+
+impl fmt::Display for TriggerFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, value, place, message } = self;
+        match place {
+            TriggerPlace::Spec { column, .. } => write!(f, "column {column}: `%{name}`: {message}"),
+            TriggerPlace::Definition { column, .. } => {
+                write!(f, "`%{name}`, which expands to `{value}`, column {column}: {message}")
+            }
+            TriggerPlace::Value { line, column } => {
+                write!(f, "`%{name}`, which expands to `{value}`, line {line} column {column}: {message}")
+            }
         }
     }
 }
@@ -198,8 +209,8 @@ impl SpecFailure {
     /// Returns the failure in one line: file, place, rpm's first message.
     pub fn summary(&self) -> String {
         let mut place = self.spec_path.display().to_string();
-        if let FailureKind::Trigger { place: in_macro, .. } = &self.kind
-            && let Some(line) = in_macro.spec_line()
+        if let FailureKind::Trigger(fault) = &self.kind
+            && let Some(line) = fault.place.spec_line()
         {
             place = format!("{place}:{line}");
         }
@@ -214,7 +225,7 @@ impl SpecFailure {
 impl From<SpecFailure> for BadSpec {
     fn from(failure: SpecFailure) -> Self {
         let line = match &failure.kind {
-            FailureKind::Trigger { place, .. } => place.spec_line(),
+            FailureKind::Trigger(fault) => fault.place.spec_line(),
             _ => failure.diagnostics.iter().find(|d| d.file.is_none()).and_then(|d| d.line),
         };
         let mut words: Vec<String> = Vec::new();
@@ -245,12 +256,12 @@ mod tests {
         let failure = |value: &str, column| SpecFailure {
             name: "x".to_owned(),
             spec_path: PathBuf::from("SPECS/x/x.spec"),
-            kind: FailureKind::Trigger {
+            kind: FailureKind::Trigger(Box::new(TriggerFault {
                 name: "_mkpkg_depends".to_owned(),
                 value: value.to_owned(),
                 place: TriggerPlace::Value { line: 1, column },
                 message: "expected a level".to_owned(),
-            }
+            }))
             .located(spec),
             diagnostics: Vec::new(),
         };

@@ -74,7 +74,7 @@ impl<'a> Job<'a> {
 pub(crate) fn failure(input: &SpecInput, kind: FailureKind) -> SpecFailure {
     let kind = match kind {
         // The one failure that does not come with rpm's own word of the place.
-        kind @ FailureKind::Trigger { .. } => {
+        kind @ FailureKind::Trigger(_) => {
             kind.located(&String::from_utf8_lossy(&fs::read(&input.path).unwrap_or_default()))
         }
         kind => kind,

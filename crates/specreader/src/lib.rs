@@ -42,7 +42,7 @@ pub use engine::{
     SourceHeaders, SpecEngine, SpecInput,
 };
 pub use expand::{ExpandError, ExpandedSpec, Expansion, expand};
-pub use failure::{Diagnostic, FailureKind, SpecFailure};
+pub use failure::{Diagnostic, FailureKind, SpecFailure, TriggerFault, TriggerPlace};
 pub use host::HostEngine;
 pub use release::ReleaseMacros;
 pub use worker::WorkerEngine;

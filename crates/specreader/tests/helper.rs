@@ -199,7 +199,7 @@ fn triggers_are_what_their_macros_expand_to() {
         site.spec("none", spec("Requires: none")),
         site.spec("plain", spec("%global _mkpkg_depends lua>last")),
         site.spec("macros", spec(lines)),
-        site.spec("talks", spec("%{echo:hello}\nBuildArch: noarch\n%define _mkpkg_depends lua")),
+        site.spec("talks", spec("%{warn:hello}\nBuildArch: noarch\n%define _mkpkg_depends lua")),
         site.spec(
             "branches",
             spec("%if 0\n%global _mkpkg_depends a\n%else\n%global _mkpkg_depends b\n%endif"),

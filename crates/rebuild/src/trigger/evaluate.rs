@@ -25,7 +25,7 @@ pub struct TriggerFacts {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// A rebuild is necessary, and why.
-    Fires(BuildReason),
+    Fires(Box<BuildReason>),
     /// Nothing changed that it watches.
     Quiet,
     /// It cannot be told.
@@ -147,7 +147,7 @@ pub(crate) fn trigger_reasons(
     state: &dyn PublishedState,
 ) -> impl Iterator<Item = BuildReason> {
     evaluate(record, facts, state).into_iter().filter_map(|evaluated| match evaluated.verdict {
-        Verdict::Fires(reason) => Some(reason),
+        Verdict::Fires(reason) => Some(*reason),
         Verdict::Quiet | Verdict::Unknown(_) => None,
     })
 }
@@ -200,12 +200,12 @@ fn package_verdict(trigger: &Trigger, record: &BuildRecord, state: &dyn Publishe
     if !fires {
         return Verdict::Quiet;
     }
-    Verdict::Fires(BuildReason::TriggerFired {
+    Verdict::Fires(Box::new(BuildReason::TriggerFired {
         trigger: trigger.to_string(),
         recorded: recorded.map(|seen| seen.nevra),
         present: present.nevra,
         compared,
-    })
+    }))
 }
 
 fn file_verdicts(
@@ -228,12 +228,12 @@ fn file_verdicts(
     let changed = paths.into_iter().filter(|path| recorded.get(*path) != present.get(*path));
     let fires: Vec<Verdict> = changed
         .map(|path| {
-            Verdict::Fires(BuildReason::TriggerFileChanged {
+            Verdict::Fires(Box::new(BuildReason::TriggerFileChanged {
                 pattern: pattern.to_owned(),
                 file: path.clone(),
                 recorded: recorded.get(path).cloned(),
                 present: present.get(path).cloned(),
-            })
+            }))
         })
         .collect();
     if fires.is_empty() { vec![Verdict::Quiet] } else { fires }

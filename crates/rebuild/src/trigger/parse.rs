@@ -93,7 +93,7 @@ pub fn parse_triggers(text: &str) -> Result<Vec<Trigger>, TriggerSyntaxError> {
             Some(mark) if quote == Some(mark) => {
                 quote = None;
                 cursor.advance();
-                cursor.expect_separation(|c| is_separator(c))?;
+                cursor.expect_separation(is_separator)?;
             }
             Some(_) => {
                 triggers.push(trigger(&mut cursor)?);
