@@ -35,9 +35,25 @@ pub(super) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Empties the environment of this process.
+unsafe extern "C" {
+    /// The environment of this process: an array that ends with a null pointer.
+    static environ: *const *mut libc::c_char;
+}
+
+/// Empties the environment of this process, and overwrites what was in it: `/proc/PID/environ` shows the memory in
+/// which a process was given its environment, whoever else has forgotten it.
 pub(super) fn clear_environment() -> io::Result<()> {
-    // SAFETY: the process has one thread, so nobody else reads the environment.
+    // SAFETY: the process has one thread, so nobody else reads or changes the environment. The array, when there is
+    // one, ends with a null pointer; each string ends with a zero and is this process's own memory, which it may
+    // write (`setenv(3)` and the kernel both give it such).
+    unsafe {
+        let mut place = environ;
+        while !place.is_null() && !(*place).is_null() {
+            ptr::write_bytes(*place, 0, libc::strlen(*place));
+            place = place.add(1);
+        }
+    }
+    // SAFETY: as above.
     let result = unsafe { libc::clearenv() };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
