@@ -208,8 +208,7 @@ has_effect = $(HONOURED) TARGET_ARCH MILLWRIGHT SHELL MAKEFLAGS MAKEFILES GNUMAK
 unknown := $(filter-out $(has_effect) $(NOTED),$(typed))
 noted := $(foreach name,$(filter $(NOTED),$(typed)) $(exported),$(if $(call asks,$(name)),$(name)))
 elsewhere := $(foreach name,$(PARTLY),$(if $(and $(call asks,$(name)),$(if $(filter $(used_by_$(name)),$(MAKECMDGOALS)),,y)),$(name)))
-here := $(shell uname -m)
-refused := $(if $(filter-out $(here),$(TARGET_ARCH)),TARGET_ARCH)
+refused := $(if $(TARGET_ARCH),$(if $(filter-out $(shell uname -m),$(TARGET_ARCH)),TARGET_ARCH))
 
 # Introspection shows values and needs no notes.
 ifneq ($(filter-out $(INTROSPECTION) printvar-%,$(MAKECMDGOALS)),)
