@@ -74,12 +74,8 @@ note_HYDRATED_BUILD := packages count as built with the records that `make hydra
 plain_HYDRATED_BUILD := n
 note_REBUILD_DEP_CHAINS := it has no effect in the Azure toolkit either
 plain_REBUILD_DEP_CHAINS := y
-note_QUICK_REBUILD := there is nothing to make quicker; content decides what is built
-plain_QUICK_REBUILD := n
 note_QUICK_REBUILD_TOOLCHAIN := the toolchain is made from packages, which takes minutes and happens when their lists change
 plain_QUICK_REBUILD_TOOLCHAIN := n
-note_QUICK_REBUILD_PACKAGES := $(note_QUICK_REBUILD)
-plain_QUICK_REBUILD_PACKAGES := n
 note_CACHE_DIR := `make hydrate-cached-rpms CACHED_PACKAGES_ARCHIVE=FILE` restores packages of other repositories
 note_IMAGE_CACHE_SUMMARY := $(answer_images)
 note_INITRD_CACHE_SUMMARY := $(answer_images)
