@@ -74,12 +74,8 @@ note_HYDRATED_BUILD := packages count as built with the records that `make hydra
 plain_HYDRATED_BUILD := n
 note_REBUILD_DEP_CHAINS := it has no effect in the Azure toolkit either
 plain_REBUILD_DEP_CHAINS := y
-note_QUICK_REBUILD := there is nothing to make quicker; content decides what is built
-plain_QUICK_REBUILD := n
 note_QUICK_REBUILD_TOOLCHAIN := the toolchain is made from packages, which takes minutes and happens when their lists change
 plain_QUICK_REBUILD_TOOLCHAIN := n
-note_QUICK_REBUILD_PACKAGES := $(note_QUICK_REBUILD)
-plain_QUICK_REBUILD_PACKAGES := n
 note_CACHE_DIR := `make hydrate-cached-rpms CACHED_PACKAGES_ARCHIVE=FILE` restores packages of other repositories
 note_IMAGE_CACHE_SUMMARY := $(answer_images)
 note_INITRD_CACHE_SUMMARY := $(answer_images)
@@ -208,8 +204,7 @@ has_effect = $(HONOURED) TARGET_ARCH MILLWRIGHT SHELL MAKEFLAGS MAKEFILES GNUMAK
 unknown := $(filter-out $(has_effect) $(NOTED),$(typed))
 noted := $(foreach name,$(filter $(NOTED),$(typed)) $(exported),$(if $(call asks,$(name)),$(name)))
 elsewhere := $(foreach name,$(PARTLY),$(if $(and $(call asks,$(name)),$(if $(filter $(used_by_$(name)),$(MAKECMDGOALS)),,y)),$(name)))
-here := $(shell uname -m)
-refused := $(if $(filter-out $(here),$(TARGET_ARCH)),TARGET_ARCH)
+refused := $(if $(TARGET_ARCH),$(if $(filter-out $(shell uname -m),$(TARGET_ARCH)),TARGET_ARCH))
 
 # Introspection shows values and needs no notes.
 ifneq ($(filter-out $(INTROSPECTION) printvar-%,$(MAKECMDGOALS)),)

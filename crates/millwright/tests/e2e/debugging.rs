@@ -27,7 +27,7 @@ fn failing(tree: &Tree) {
 }
 
 /// Builds the failing package so that its root is kept, and returns the tree and the kept directory.
-fn kept(test: &str) -> Option<(Tree, PathBuf)> {
+pub(crate) fn kept(test: &str) -> Option<(Tree, PathBuf)> {
     let tree = Tree::new(test)?;
     tree.configure(&format!("{OFFLINE}[build]\nclean = \"on-success\"\n"));
     failing(&tree);
@@ -40,7 +40,7 @@ fn kept(test: &str) -> Option<(Tree, PathBuf)> {
 
 /// Runs `millwright` and asserts that nothing of it runs on; kept roots may stay.
 #[track_caller]
-fn run(tree: &Tree, arguments: &[&str]) -> Ended {
+pub(crate) fn run(tree: &Tree, arguments: &[&str]) -> Ended {
     let ended = tree.start_millwright(arguments).wait();
     tree.assert_nothing_runs();
     ended

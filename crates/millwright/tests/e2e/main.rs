@@ -47,6 +47,7 @@ mod results;
 mod rounds;
 mod run;
 mod spec;
+mod terminal;
 mod tree;
 mod triggers;
 mod tuning;

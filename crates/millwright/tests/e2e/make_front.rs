@@ -9,14 +9,21 @@ use crate::run::{Ended, start};
 use crate::spec::Spec;
 use crate::tree::{OFFLINE, Tree, files_below, program_path, workspace};
 
-/// Returns a make with `program` in the place of millwright, and nothing in its environment that it looks at.
-fn make_command(program: &str, arguments: &[&str]) -> Command {
+/// Returns a make with nothing in its environment that it looks at.
+fn plain_make(arguments: &[&str]) -> Command {
     let mut command = Command::new("make");
-    command.arg("--silent").arg(format!("MILLWRIGHT={program}")).args(arguments);
+    command.arg("--silent").args(arguments);
     command.env_clear();
     command.envs(
         std::env::vars_os().filter(|(name, _)| ["PATH", "HOME", "TMPDIR"].iter().any(|kept| name == kept)),
     );
+    command
+}
+
+/// Returns the same with `program` in the place of millwright.
+fn make_command(program: &str, arguments: &[&str]) -> Command {
+    let mut command = plain_make(arguments);
+    command.arg(format!("MILLWRIGHT={program}"));
     command
 }
 
@@ -189,6 +196,8 @@ fn values_become_arguments_whatever_is_in_them() {
         (&["PACKAGE_BUILD_LIST=it's $$HOME `id` \"x\""], &["--build-list=it's $HOME `id` \"x\""]),
         (&["RELEASE_MAJOR_ID=3.0", "RELEASE_MINOR_ID=.7"], &["--release-version=3.0.7"]),
         (&["RELEASE_MAJOR_ID=3.0", "RELEASE_VERSION=4"], &["--release-version=4"]),
+        (&["QUICK_REBUILD=n"], &[]),
+        (&["QUICK_REBUILD=y", "MAX_CASCADING_REBUILDS=2"], &["--max-cascading-rebuilds=2"]),
         (&["LOG_LEVEL=info"], &[]),
         (&["LOG_LEVEL=error"], &["--quiet"]),
     ] {
@@ -230,7 +239,7 @@ fn nothing_that_is_set_goes_unnoticed() {
         "note: TOOLCHAIN_ARCHIVE has no effect on build-packages: only hydrate-toolchain compress-toolchain look at it\n"
     );
     // What asks for what is so anyway, and what is empty.
-    for silent in ["REBUILD_TOOLS=n", "CONFIG_FILE=", "LOG_COLOR=auto", "QUICK_REBUILD= n "] {
+    for silent in ["REBUILD_TOOLS=n", "CONFIG_FILE=", "LOG_COLOR=auto", "DELTA_FETCH= n "] {
         assert_eq!(notes(&[silent]), "", "{silent}");
     }
     // The environment counts, but for names that anybody may use.
@@ -292,6 +301,14 @@ fn what_is_shown_holds_and_costs_nothing() {
     for name in words(scratch.path(), "HONOURED") {
         assert!(help.contains(&name), "{name} is not in `make help`");
     }
+    // Where nothing was compiled, what only the configuration knows is not known, and nothing is compiled for it.
+    let uncompiled = |arguments: &[&str]| {
+        let mut command = plain_make(arguments);
+        command.arg("--directory").arg(tree.path().join("toolkit"));
+        start(&mut command, &scratch.path().join("make")).wait()
+    };
+    uncompiled(&["printvar-DIST_TAG"]).exits(2).says(&["`make go-tools`"]);
+    assert_eq!(uncompiled(&["printvar-DIST_TAG", "DIST_TAG=.x"]).exits(0).stdout, ".x\n");
     assert_eq!(files_below(tree.path()), before, "nothing was made");
 }
 
