@@ -209,8 +209,11 @@ refused := $(if $(TARGET_ARCH),$(if $(filter-out $(shell uname -m),$(TARGET_ARCH
 # Introspection shows values and needs no notes.
 ifneq ($(filter-out $(INTROSPECTION) printvar-%,$(MAKECMDGOALS)),)
 note = printf '%s\n' $(call quote,note: $(1));
+# Where nothing else offers packages, what one of these needs of the tree would be missing.
+hiding := $(and $(strip $(SRPM_PACK_LIST)),$(filter build-packages plan,$(MAKECMDGOALS)),$(if $(strip $(PACKAGE_BUILD_LIST)$(REPO_LIST)$(DAILY_BUILD_REPO)),,y))
 notes := $(foreach name,$(noted),$(call note,$(name) has no effect: $(note_$(name)))) \
 	$(foreach name,$(elsewhere),$(call note,$(name) has no effect on $(MAKECMDGOALS): only $(used_by_$(name)) look at it)) \
+	$(if $(hiding),$(call note,SRPM_PACK_LIST hides all other specs and what they provide; PACKAGE_BUILD_LIST builds packages with what they need)) \
 	$(if $(unknown),awk -f $(call quote,$(dir $(MAKEFILE))nearest.awk) -v unknown=$(call quote,$(unknown)) -v known=$(call quote,$(HONOURED) $(NOTED) TARGET_ARCH);)
 notes := $(strip $(notes))
 ifneq ($(notes),)

@@ -141,7 +141,7 @@ pub enum BootstrapError {
         source: buildroot::SandboxError,
     },
     /// A worker archive that is cut short, or not a worker archive.
-    #[error("`{}` is no complete worker archive: {problem}", path.display())]
+    #[error("`{}` is no complete archive: {problem}", path.display())]
     Archive {
         /// The archive.
         path: PathBuf,
