@@ -94,6 +94,8 @@ pub struct Config {
     pub layer_budget: Option<u64>,
     /// How many layers of dependants a rebuild brings along.
     pub cascade_layers: CascadeLayers,
+    /// How many reports of runs are kept.
+    pub reports_kept: usize,
     /// Which packages build roots may use.
     pub rules: PackageRules,
     /// A file of macros that every build reads.
@@ -264,6 +266,7 @@ impl RawConfig {
                 .map(|text| size("cache.layer-budget", &text))
                 .transpose()?,
             cascade_layers: self.policy.max_cascading_rebuilds.unwrap_or_default(),
+            reports_kept: self.reports.keep.unwrap_or(20),
             rules: PackageRules {
                 pins: self.policy.pins.unwrap_or_default(),
                 excludes: self.policy.excludes.unwrap_or_default(),

@@ -25,7 +25,7 @@ mod ticker;
 mod usage;
 
 pub use event::{Event, PackageEnd, RunOutcome, Stage};
-pub use failure::{ExitStatus, Failure, conclude};
+pub use failure::{ExitStatus, Failure, conclude, guarded};
 pub use live::TerminalReporter;
 pub use output::{GRAPHVIZ_NODES, graphviz_svg, print, write_file};
 pub use planned::{Hindrance, PlannedBuild, RunPlan};

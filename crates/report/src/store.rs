@@ -13,7 +13,7 @@ use rpm_model::ContentDigest;
 use serde_json::json;
 
 use crate::recorder::read_events;
-use crate::run_report::RunReport;
+use crate::run_report::{PackageState, RunReport};
 
 /// The link to the last report.
 const LATEST: &str = "latest";
@@ -23,7 +23,7 @@ const LATEST: &str = "latest";
 pub struct Extras {
     /// `build_state.csv`.
     pub state_csv: Option<PathBuf>,
-    /// SPDX documents of what was built: the package, and the file.
+    /// SPDX documents: the package, and the file. Those of packages that the run built are linked.
     pub spdx: Vec<(String, PathBuf)>,
 }
 
@@ -145,7 +145,11 @@ fn write_into(place: &Path, report: &RunReport, events: &Path, extras: &Extras) 
         add("build_state.csv", "the state of each package in the Azure Linux toolkit's columns");
     }
     let mut index = Vec::new();
-    for (package, document) in &extras.spdx {
+    let built = |name: &str| {
+        let package = report.packages.iter().find(|package| package.package == name);
+        package.is_some_and(|package| matches!(package.state, PackageState::Built | PackageState::Identical))
+    };
+    for (package, document) in extras.spdx.iter().filter(|(package, _)| built(package)) {
         let name = document.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
         let relative = format!("spdx/{name}.spdx.json");
         fs::create_dir_all(place.join("spdx"))?;
