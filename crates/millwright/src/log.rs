@@ -259,10 +259,11 @@ fn follow(
     lines: Option<usize>,
     watch: &mut Watch,
 ) -> Result<ExitStatus, Failure> {
+    let mut printed = Printed { file: None, place: 0, lines, stale: None };
     if watch.state == State::NotStarted {
         eprint_line(&format!("{package} is not being built yet; waiting for it"));
+        printed.stale = known.log_of(config, package).and_then(|path| Identity::of(&path));
     }
-    let mut printed = Printed { file: None, place: 0, lines };
     loop {
         // In this order: what was written before the end is printed before the end.
         let goes_on = watch.run_goes_on();
@@ -270,30 +271,58 @@ fn follow(
         if watch.state != State::NotStarted
             && let Some(path) = known.log_of(config, package)
         {
-            printed.more_of(&path)?;
+            printed.more_of(&path, watch.state == State::Ended)?;
         }
         if watch.state == State::Ended || !goes_on {
             break;
         }
         std::thread::sleep(GLANCE);
     }
+    if watch.state != State::Ended {
+        eprint_line(&format!("the run has ended, and the build of {package} with it"));
+        return Ok(ExitStatus::GoalsFailed);
+    }
     Ok(if watch.failed { ExitStatus::GoalsFailed } else { ExitStatus::Done })
+}
+
+/// Which file it is, and how long.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    length: u64,
+}
+
+impl Identity {
+    fn of(path: &Path) -> Option<Self> {
+        fs::metadata(path).ok().map(|metadata| Self::from(&metadata))
+    }
+
+    fn from(metadata: &fs::Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino(), length: metadata.len() }
+    }
 }
 
 /// How far a growing log is printed.
 struct Printed {
     file: Option<(u64, u64)>,
     place: u64,
+    /// The log of the build before, which is not shown.
+    stale: Option<Identity>,
     /// The last lines alone are shown of what is there at first.
     lines: Option<usize>,
 }
 
 impl Printed {
-    fn more_of(&mut self, path: &Path) -> Result<(), Failure> {
+    fn more_of(&mut self, path: &Path, has_ended: bool) -> Result<(), Failure> {
         let failed = |error: std::io::Error| cannot_read(path, &error);
         let Ok(mut file) = File::open(path) else { return Ok(()) };
         let metadata = file.metadata().map_err(failed)?;
         let identity = Some((metadata.dev(), metadata.ino()));
+        if self.stale.is_some_and(|stale| stale == Identity::from(&metadata)) && !has_ended {
+            return Ok(());
+        }
+        self.stale = None;
         // Another attempt begins another file; a log that was cut short is written anew.
         if self.file != identity || metadata.len() < self.place {
             (self.file, self.place) = (identity, 0);

@@ -75,7 +75,7 @@ impl ReportStore {
         // What it guarded has its own name now.
         let _ = making.keep();
         self.point_latest_to(&directory)?;
-        let removed = self.remove_old()?;
+        let removed = self.remove_old(&directory)?;
         Ok(Some(Written { directory, removed }))
     }
 
@@ -96,20 +96,21 @@ impl ReportStore {
         fs::rename(&making, self.directory.join(LATEST))
     }
 
-    /// Removes the oldest reports beyond those that are kept, and what a killed run was just making.
-    fn remove_old(&self) -> io::Result<Vec<PathBuf>> {
+    /// Removes the oldest reports beyond those that are kept, and what a killed run was just making. The newest stays
+    /// whatever the host's clock says.
+    fn remove_old(&self, newest: &Path) -> io::Result<Vec<PathBuf>> {
         let mut reports = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with(".making-") {
                 fs::remove_dir_all(entry.path())?;
-            } else if is_run_name(&name) && entry.file_type()?.is_dir() {
+            } else if is_run_name(&name) && entry.path() != newest && entry.file_type()?.is_dir() {
                 reports.push(entry.path());
             }
         }
         reports.sort();
-        let removed: Vec<PathBuf> = reports.drain(..reports.len().saturating_sub(self.keep)).collect();
+        let removed: Vec<PathBuf> = reports.drain(..(reports.len() + 1).saturating_sub(self.keep)).collect();
         for report in &removed {
             fs::remove_dir_all(report)?;
         }

@@ -9,7 +9,7 @@ use super::timeline::{SECTIONS, timeline};
 use super::{PackageReport, PackageState, RunReport};
 use crate::event::RunOutcome;
 use crate::lines::reasons_text;
-use crate::text::duration;
+use crate::text::{clock, duration};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -73,7 +73,7 @@ fn head(report: &RunReport) -> Markup {
     html! {
         h1 { span class=(class) { (outcome_words(report)) } }
         p class="command" { code { (report.command) } }
-        p { (utc(report.started_at)) ", " (duration(report.seconds)) " with " (report.workers)
+        p { (utc(report.started_at)) ", " (took(report.seconds)) " with " (report.workers)
             @if report.workers == 1 { " worker" } @else { " workers" } }
         @if let Some(message) = &report.message { pre class="bad" { (message) } }
         ul class="counts" {
@@ -153,7 +153,7 @@ fn picture(report: &RunReport) -> Markup {
             p class="legend" {
                 @for (name, class) in SECTIONS { span { span class={"box " (class)} {} (name) } }
                 span { span class="box s6" {} "other" }
-                span { span class="box brokenbox" {} "failed" }
+                span { span class="box brokenbox" {} "failed or interrupted" }
             }
             div class="wide" { (timeline(report)) }
             p class="faint" { "A row for each build that ran at the same time; minutes and seconds since the first build began." }
@@ -162,20 +162,20 @@ fn picture(report: &RunReport) -> Markup {
 }
 
 fn paths(report: &RunReport) -> Markup {
-    let took = |name: &String| {
+    let of = |name: &String| {
         let package = report.packages.iter().find(|package| package.package == *name);
         package
             .filter(|package| package.span.is_some())
-            .map_or(String::new(), |package| duration(package.seconds()))
+            .map_or(String::new(), |package| took(package.seconds()))
     };
     html! {
         @if !report.longest_path.is_empty() {
             h2 { "Critical path" }
-            p { "The longest chain of builds took " (duration(report.longest_path_seconds)) ":" }
+            p { "The longest chain of builds took " (took(report.longest_path_seconds)) ":" }
             p { @for (number, name) in report.longest_path.iter().enumerate() {
-                @if number > 0 { " → " } b { (name) } " " (took(name)) } }
+                @if number > 0 { " → " } b { (name) } " " (of(name)) } }
             @if report.planned_path != report.longest_path && !report.planned_path.is_empty() {
-                p class="faint" { "Planned, with an expected " (duration(report.planned_path_seconds)) ": "
+                p class="faint" { "Planned, with an expected " (took(report.planned_path_seconds)) ": "
                     (report.planned_path.join(" → ")) }
             }
         }
@@ -236,7 +236,7 @@ fn why(package: &PackageReport) -> String {
 
 fn seconds_cell(seconds: Option<f64>, guessed: bool) -> Markup {
     html! { @match seconds {
-        Some(seconds) => { td class="number" data-value=(format!("{seconds:.3}")) { @if guessed { "~" } (duration(seconds)) } }
+        Some(seconds) => { td class="number" data-value=(format!("{seconds:.3}")) { @if guessed { "~" } (took(seconds)) } }
         None => { td {} }
     } }
 }
@@ -270,7 +270,7 @@ fn most(report: &RunReport) -> Markup {
                 div {
                     h2 { "Slowest" }
                     table { @for package in slow { tr {
-                        td { (package.package) } td class="number" { (duration(package.seconds())) }
+                        td { (package.package) } td class="number" { (took(package.seconds())) }
                         (bar_cell(package.seconds() / longest.max(0.001)))
                     } } }
                 }
@@ -313,7 +313,7 @@ fn stages(report: &RunReport) -> Markup {
             h2 { "Stages" }
             div class="wide" { table { @for stage in &report.stages { tr {
                 td { (stage.stage.as_str()) }
-                td class="number" { @match stage.seconds { Some(seconds) => (duration(seconds)), None => "did not end" } }
+                td class="number" { @match stage.seconds { Some(seconds) => (took(seconds)), None => "did not end" } }
                 td { (stage.summary) }
             } } } }
         }
@@ -326,6 +326,15 @@ fn other_files(files: &[(String, String)]) -> Markup {
             h2 { "For programs" }
             ul { @for (name, what) in files { li { a href=(name) { (name) } ": " (what) } } }
         }
+    }
+}
+
+/// Returns seconds as people say them, long ones to the second: `84 s`, `2:26 min`, `1:02:03 h`.
+fn took(seconds: f64) -> String {
+    match seconds {
+        0.0..120.0 => duration(seconds),
+        120.0..3600.0 => format!("{} min", clock(seconds)),
+        _ => format!("{} h", clock(seconds)),
     }
 }
 
