@@ -24,6 +24,8 @@ pub struct RawConfig {
     pub build: RawBuild,
     /// What is kept to save work.
     pub cache: RawCache,
+    /// What is reported of runs.
+    pub reports: RawReports,
     /// When packages are built again.
     pub policy: RawPolicy,
     /// Exceptions for single packages, by spec name.
@@ -183,6 +185,14 @@ pub struct RawCache {
     pub result_budget: Option<String>,
 }
 
+/// `[reports]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RawReports {
+    /// How many reports of runs are kept in `<output>/reports` (default 20).
+    pub keep: Option<usize>,
+}
+
 /// `[policy]`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -311,6 +321,7 @@ impl RawConfig {
         );
         lay_over!(self.cache, upper.cache, layer_budget, results, result_budget);
         lay_over!(self.policy, upper.policy, rebuild, max_cascading_rebuilds, sonames, pins, excludes);
+        lay_over!(self.reports, upper.reports, keep);
         self.packages.extend(upper.packages);
         self.repositories.extend(upper.repositories);
         self.result_stores.extend(upper.result_stores);

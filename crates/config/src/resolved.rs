@@ -103,6 +103,8 @@ pub struct Config {
     pub result_budget: Option<u64>,
     /// Further stores of results, in order.
     pub result_stores: Vec<ResultStore>,
+    /// How many reports of runs are kept.
+    pub reports_kept: usize,
     /// Which packages build roots may use.
     pub rules: PackageRules,
     /// A file of macros that every build reads.
@@ -286,6 +288,7 @@ impl RawConfig {
                 .map(|text| size("cache.result-budget", &text))
                 .transpose()?,
             result_stores: results::resolve(self.result_stores, root)?,
+            reports_kept: self.reports.keep.unwrap_or(20),
             rules: PackageRules {
                 pins: self.policy.pins.unwrap_or_default(),
                 excludes: self.policy.excludes.unwrap_or_default(),

@@ -91,6 +91,7 @@ pub use model::{
     BuildCycle, CycleBreak, DuplicateReason, DuplicateSpec, Edge, EdgeKind, Knowledge, Link, Node, Provider,
     Scope, Unresolvable, UnresolvedReason,
 };
+pub use near::near_names;
 pub use neighbourhood::{SubEdge, SubGraph, SubNode};
 pub use order::{BuildOrder, BuildStep, Obstacle, Prerequisite};
 pub use provider::{

@@ -14,6 +14,11 @@ const CLASSES: usize = 32;
 /// Counts of two names that differ by more than some number show that their edit distance is larger than that.
 type Letters = [u8; CLASSES];
 
+/// Returns the names that look like a mistyped one, best first; at most three.
+pub fn near_names<'a>(names: impl IntoIterator<Item = &'a str>, wanted: &str) -> Vec<String> {
+    Names::new(names).near(wanted)
+}
+
 /// The names that exist, by length, then sorted.
 pub(crate) struct Names<'a>(Vec<(&'a str, Letters)>);
 

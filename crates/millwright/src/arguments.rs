@@ -19,6 +19,7 @@ use crate::mkpkg::{MKPKG_HELP, MkpkgArguments};
 use grapher::QuestionArguments;
 use rpm_model::TuningMode;
 
+use crate::log::{LOG_HELP, LogArguments};
 use crate::test_lists::ChosenTests;
 use crate::why::{WHY_HELP, WhyArguments};
 
@@ -118,6 +119,12 @@ pub(crate) enum Command {
     ///
     /// Sets up real build roots over nothing. Exit code 0 when packages can be built, 3 when not.
     Doctor,
+    /// Show the log of a package's last or running build
+    #[command(after_help = LOG_HELP)]
+    Log(LogArguments),
+    /// End as on a defect of Millwright: what scripts see then
+    #[command(hide = true)]
+    Defect,
     /// Enter the build root of a failed build
     #[command(after_help = SHELL_EXAMPLES)]
     Shell(ShellArguments),
@@ -151,6 +158,11 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Returns whether it is a run that builds, of which there is a report.
+    pub(crate) fn builds(&self) -> bool {
+        matches!(self, Self::Build(goals) | Self::Rebuild(RebuildArguments { goals, .. }) if !goals.dry_run)
+    }
+
     /// Returns whether with `--json` it answers with one document, not with events.
     pub(crate) fn answers_with_a_document(&self) -> bool {
         match self {

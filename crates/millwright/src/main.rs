@@ -8,18 +8,22 @@ mod clean;
 mod debug;
 mod debug_arguments;
 mod doctor;
+mod log;
 mod mass_rebuild;
 mod mkpkg;
 mod pipeline;
+mod reporting;
 mod results;
 mod settings;
 mod test_lists;
 mod verify;
 mod why;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 use arguments::{
     Arguments, CleanPart, Command, Common, FetchLists, Goals, GraphArguments, words as words_of,
@@ -28,7 +32,8 @@ use clap::Parser;
 use config::{Config, RawConfig};
 use grapher::Surroundings;
 use pipeline::{FetchOptions, Pipeline, Specs, no_repository};
-use report::{Event, ExitStatus, Failure, Reporter, conclude};
+use report::{Event, ExitStatus, Failure, Reporter, conclude, guarded};
+use reporting::Reporting;
 use scheduler::{
     BuildDirectoryLock, Finished, LockError, PlanDocument, PlanWords, Planned, Rounds, RunSummary, Stop,
     Style, Wanted, blocked_text, build_in_rounds, duration, failure, plan_text, run_status, simulation_text,
@@ -40,7 +45,8 @@ use test_lists::ChosenTests;
 const CONFIGURATION: &str = "configs/millwright.toml";
 
 fn main() -> ExitCode {
-    conclude(run(&Arguments::parse()))
+    let arguments = Arguments::parse();
+    conclude(guarded(|| run(&arguments)))
 }
 
 fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
@@ -54,6 +60,12 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     }
     if let Command::Doctor = &arguments.command {
         return doctor::run(&config, arguments.common.json);
+    }
+    if let Command::Log(asked) = &arguments.command {
+        return log::run_log(&config, asked);
+    }
+    if let Command::Defect = &arguments.command {
+        defect();
     }
     check_tree(&arguments.command, &config)?;
     if let Command::Cache(command) = &arguments.command {
@@ -87,6 +99,8 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         return verify::run_verify(&config.directories, macros_file, asked, arguments.common.json);
     }
     let only = words_of(arguments.common.pack_list.as_deref());
+    let reporting = Reporting::new(&config);
+    let reporter = if arguments.command.builds() { reporting.recorder(reporter)? } else { reporter };
     let pipeline = Pipeline::new(config, reporter.as_ref())?;
     match &arguments.command {
         Command::Toolchain { refresh } => pipeline.toolchain(*refresh).map(|_| ExitStatus::Done),
@@ -110,7 +124,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         Command::Build(goals) if goals.dry_run => {
             run_plan(&pipeline, &arguments.common, &[], goals, &only, false)
         }
-        Command::Build(goals) => run_build(&pipeline, &arguments.common, &[], goals, &only),
+        Command::Build(goals) => run_build(&pipeline, &arguments.common, &[], goals, &only, &reporting),
         Command::Rebuild(asked) => {
             let goals = mass_rebuild::rebuild_goals(asked, &records, reporter.as_ref())?;
             let Some(goals) = &goals else { return Ok(ExitStatus::Done) };
@@ -122,7 +136,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
             if goals.dry_run {
                 run_plan(&pipeline, &arguments.common, &names, goals, &only, false)
             } else {
-                run_build(&pipeline, &arguments.common, &names, goals, &only)
+                run_build(&pipeline, &arguments.common, &names, goals, &only, &reporting)
             }
         }
         Command::Mkpkg(asked) => mkpkg::run_mkpkg(&pipeline, &arguments.common, asked, &only),
@@ -134,10 +148,21 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         | Command::Cache(_)
         | Command::Clean { .. }
         | Command::Config { .. }
+        | Command::Defect
         | Command::Doctor
         | Command::Sodiff(_)
+        | Command::Log(_)
         | Command::Verify(_) => Ok(ExitStatus::Done),
     }
+}
+
+/// Ends as on a defect.
+#[expect(
+    clippy::panic,
+    reason = "it is what the command is for: scripts can see what exit code 4 looks like"
+)]
+fn defect() -> ! {
+    panic!("this is what a defect looks like")
 }
 
 /// Refuses what cannot work before anything is made or downloaded for it.
@@ -391,13 +416,32 @@ fn run_simulation(
     Ok(run_status(&planned.plan, &RunSummary::default()))
 }
 
-/// Plans and builds, round after round.
+/// Plans and builds, and reports on it.
 fn run_build(
     pipeline: &Pipeline<'_>,
     common: &Common,
     rebuild: &[String],
     goals: &Goals,
     only: &[String],
+    reporting: &Reporting,
+) -> Result<ExitStatus, Failure> {
+    let start = std::time::Instant::now();
+    reporting.begin(pipeline.reporter(), &goals.wanted(), &command_line());
+    let result = build_all(pipeline, common, rebuild, goals, only, &reporting.stopped);
+    if let Some(page) = reporting.finish(pipeline.reporter(), &result, start.elapsed().as_secs_f64()) {
+        tell(common, &format!("report: {}", page.display()))?;
+    }
+    result
+}
+
+/// Plans and builds, round after round. Sets `stopped` where the user ended it.
+fn build_all(
+    pipeline: &Pipeline<'_>,
+    common: &Common,
+    rebuild: &[String],
+    goals: &Goals,
+    only: &[String],
+    stopped: &Cell<bool>,
 ) -> Result<ExitStatus, Failure> {
     let start = std::time::Instant::now();
     pipeline.check_sandbox()?;
@@ -443,6 +487,7 @@ fn run_build(
         |summary| pipeline.is_stopped(stop.flag(), summary),
         pipeline.reporter(),
     )?;
+    stopped.set(stop.flag().load(Ordering::Relaxed));
     pipeline.collect_layers();
     pipeline.collect_results();
     session.write_state(&plan, &summary).map_err(failure)?;

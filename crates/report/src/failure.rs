@@ -96,6 +96,20 @@ pub fn conclude(result: Result<ExitStatus, Failure>) -> ExitCode {
     ExitCode::from(status.code())
 }
 
+/// Runs a binary's work; a panic in it is a defect of Millwright, and becomes a failure that says so.
+///
+/// # Errors
+/// What the work returns, or that it panicked.
+pub fn guarded(work: impl FnOnce() -> Result<ExitStatus, Failure>) -> Result<ExitStatus, Failure> {
+    // Nothing of what the work has half changed is looked at afterwards.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it does not say why");
+        let failure = Failure::new(ExitStatus::Internal, format!("a defect of Millwright: {text}"));
+        Err(failure.hint("what was accepted is safe; run the same command again, and report the lines above"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,19 +16,27 @@ mod live;
 mod output;
 mod planned;
 mod progress;
+mod recorder;
 mod render;
+mod run_report;
+mod store;
 mod text;
 mod ticker;
 mod usage;
 
 pub use event::{Event, PackageEnd, RunOutcome, Stage};
-pub use failure::{ExitStatus, Failure, conclude};
+pub use failure::{ExitStatus, Failure, conclude, guarded};
 pub use live::TerminalReporter;
 pub use output::{GRAPHVIZ_NODES, graphviz_svg, print, write_file};
 pub use planned::{Hindrance, PlannedBuild, RunPlan};
+pub use recorder::{Recorder, read_events};
 pub use render::{
     Appearance, Color, JsonReporter, PlainReporter, QuietReporter, TimedEvent, choose, set_color,
 };
+pub use run_report::{
+    BuildSpan, FailureReport, PackageReport, PackageState, PhaseSpan, RunReport, StageReport,
+};
+pub use store::{Extras, ReportStore, Written, run_name};
 pub use text::{columns, duration, printable, terminal_columns};
 
 /// Takes events; implementations are shared by all threads of a run.

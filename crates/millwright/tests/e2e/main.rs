@@ -41,6 +41,7 @@ mod phases;
 mod plan;
 mod provenance;
 mod rebuilds;
+mod reports;
 mod repository;
 mod reproducible;
 mod results;

@@ -59,6 +59,12 @@ impl Running {
         self.wait_until(text, || read(&stderr).contains(text));
     }
 
+    /// Waits until the program has written this text to standard output.
+    pub(crate) fn wait_for_output(&mut self, text: &str) {
+        let stdout = self.stdout.clone();
+        self.wait_until(text, || read(&stdout).contains(text));
+    }
+
     /// Waits until something is so; fails when the program ends before.
     pub(crate) fn wait_until(&mut self, what: &str, is_so: impl Fn() -> bool) {
         let start = Instant::now();
