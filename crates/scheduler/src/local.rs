@@ -246,14 +246,19 @@ impl LocalBuilder<'_> {
         }
         let place = package.join(&attempt.token.reveal()[..16]);
         fs::create_dir_all(&place).map_err(|error| tell("create", &place, &error))?;
-        let places = ResultPlaces { rpms: &place.join("rpms"), log: &self.log_file(job) };
-        if let Some(reused) = self.results.find(job, places, self.reporter) {
-            return Ok(reused);
-        }
         let (job_file, result_file) = (package.join("job.json"), place.join("result.json"));
         let bytes =
             serde_json::to_vec_pretty(job).map_err(|error| format!("cannot encode the job: {error}"))?;
         fs::write(&job_file, bytes).map_err(|error| tell("write", &job_file, &error))?;
+        // People and `millwright shell` look for it beside the job.
+        let shown = package.join("result.json");
+        let places = ResultPlaces { rpms: &place.join("rpms"), log: &self.log_file(job) };
+        if let Some(reused) = self.results.find(job, places, self.reporter) {
+            let bytes = serde_json::to_vec_pretty(&reused)
+                .map_err(|error| format!("cannot encode the result: {error}"))?;
+            fs::write(&shown, bytes).map_err(|error| tell("write", &shown, &error))?;
+            return Ok(reused);
+        }
         let mut child = self
             .command(job, &job_file, &result_file, &place)
             .spawn()
@@ -264,8 +269,6 @@ impl LocalBuilder<'_> {
         let status = child.wait().map_err(|error| format!("cannot wait for pkgworker: {error}"))?;
         let bytes = fs::read(&result_file)
             .map_err(|_| format!("pkgworker ended with {status} and no result: {complaints}"))?;
-        // People and `millwright shell` look for it beside the job.
-        let shown = package.join("result.json");
         fs::rename(&result_file, &shown).map_err(|error| tell("rename", &result_file, &error))?;
         let result: ResultDocument = serde_json::from_slice(&bytes)
             .map_err(|error| format!("the worker's result is unreadable: {error}"))?;
