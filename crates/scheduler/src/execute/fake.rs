@@ -586,35 +586,6 @@ impl World {
         self.on_disk.append(&mut self.pending);
     }
 
-    fn check_replay(&self) {
-        if self.dead_until.is_none() {
-            let replayed = Book::replay(&self.journal());
-            assert_eq!(&replayed, self.machine.book(), "seed {}: the journal says otherwise", self.seed);
-        }
-    }
-
-    /// Every job has ended: accepted, or failed, or prevented by one that failed.
-    fn check_end(&mut self) {
-        self.check_replay();
-        let seed = self.seed;
-        let open: Vec<_> = self.machine.book().open().map(|(package, _)| package.to_owned()).collect();
-        assert!(open.is_empty(), "seed {seed}: attempts are open at the end: {open:?}");
-        let machine = std::mem::replace(
-            &mut self.machine,
-            Machine::new(Queue::default(), Self::settings(false), Book::default(), &|_, _| false),
-        );
-        let summary = machine.conclude().unwrap_or_else(|stuck| panic!("seed {seed}: stuck: {stuck:?}"));
-        if self.stopped {
-            return;
-        }
-        assert!(summary.not_started.is_empty(), "seed {seed}: {summary:?}");
-        for package in self.packages.values().filter(|package| self.is_stale(package)) {
-            let name = &package.name;
-            let is_told = summary.failed.contains_key(name) || summary.blocked.contains_key(name);
-            assert!(is_told, "seed {seed}: {name} neither built nor failed nor blocked: {summary:?}");
-        }
-    }
-
     /// Returns whether something happens that does so this often out of a thousand.
     fn chance(&mut self, often: u32) -> bool {
         self.random.u32(0..1000) < often * self.faults.0

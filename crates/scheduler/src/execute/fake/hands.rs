@@ -1,4 +1,4 @@
-//! The world by hand: what tests of single rules do in it, call by call.
+//! The world by hand: what tests of single rules do in it, call by call, and what must be true of it.
 
 use super::*;
 
@@ -80,5 +80,34 @@ impl World {
 
     pub(crate) fn accepted(&self) -> usize {
         self.accepted_jobs.len()
+    }
+
+    pub(super) fn check_replay(&self) {
+        if self.dead_until.is_none() {
+            let replayed = Book::replay(&self.journal());
+            assert_eq!(&replayed, self.machine.book(), "seed {}: the journal says otherwise", self.seed);
+        }
+    }
+
+    /// Every job has ended: accepted, or failed, or prevented by one that failed.
+    pub(super) fn check_end(&mut self) {
+        self.check_replay();
+        let seed = self.seed;
+        let open: Vec<_> = self.machine.book().open().map(|(package, _)| package.to_owned()).collect();
+        assert!(open.is_empty(), "seed {seed}: attempts are open at the end: {open:?}");
+        let machine = std::mem::replace(
+            &mut self.machine,
+            Machine::new(Queue::default(), Self::settings(false), Book::default(), &|_, _| false),
+        );
+        let summary = machine.conclude().unwrap_or_else(|stuck| panic!("seed {seed}: stuck: {stuck:?}"));
+        if self.stopped {
+            return;
+        }
+        assert!(summary.not_started.is_empty(), "seed {seed}: {summary:?}");
+        for package in self.packages.values().filter(|package| self.is_stale(package)) {
+            let name = &package.name;
+            let is_told = summary.failed.contains_key(name) || summary.blocked.contains_key(name);
+            assert!(is_told, "seed {seed}: {name} neither built nor failed nor blocked: {summary:?}");
+        }
     }
 }
