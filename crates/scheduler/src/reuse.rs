@@ -366,7 +366,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
         fs::create_dir_all(directory)?;
     }
     match fs::remove_file(to) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => fs::copy(from, to).map(drop),
     }
 }

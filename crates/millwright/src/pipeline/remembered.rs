@@ -125,8 +125,7 @@ impl Pipeline<'_> {
             .field("configuration", &format!("{:?}", self.config))
             .field("asked", &format!("{asked:?}"));
         // Triggers look at any file beside a spec.
-        let settled =
-            specs.discovery.listings.iter().fold(true, |all, listing| enter(&mut hasher, listing) && all);
+        let settled = specs.discovery.listings.iter().all(|listing| enter(&mut hasher, listing));
         settled.then(|| hasher.finish())
     }
 }

@@ -248,7 +248,7 @@ impl World {
         }
         let ends = process.ends <= self.now;
         // An undead one speaks when it has ended, however silent it was.
-        if !is_heard && !(process.undead && ends) {
+        if !(is_heard || process.undead && ends) {
             return;
         }
         let caller = &process.caller;
