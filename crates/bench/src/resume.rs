@@ -21,8 +21,8 @@ use crate::machine::Machine;
 use crate::tree::{Tree, With, empty_directory, files_below, prepare};
 use crate::{Conclusion, Place};
 
-/// The build; every start is the same.
-const BUILD: [&str; 4] = ["build", "--offline", "--json", "--workers=2"];
+/// The build; every start is the same. Results of earlier builds are not taken from the store: they are to be made.
+const BUILD: [&str; 5] = ["build", "--offline", "--json", "--workers=2", "--result-cache=false"];
 
 /// What became of all starts together.
 #[derive(Debug, Default)]
@@ -136,9 +136,10 @@ impl Trial<'_> {
             }
         }
         let starts = starts(&self.tree, name)?;
-        let needless = starts.iter().filter(|package| before.contains_key(*package)).cloned();
+        let needless = starts.iter().filter(|(package, _)| before.contains_key(*package));
+        let needless = needless.map(|(package, reasons)| format!("{package} ({reasons})"));
         self.tally.needless.extend(needless.map(tell(name)));
-        let open = starts.iter().filter(|package| !now.contains_key(*package)).count();
+        let open = starts.keys().filter(|package| !now.contains_key(*package)).count();
         if was_killed {
             self.tally.interrupted += open;
             self.tally.while_building += u32::from(open > 0);
@@ -197,15 +198,18 @@ fn wait(mut child: Child, tree: &Tree, name: &str) -> Result<std::process::ExitS
     Err(BenchError::Ended { program: "millwright".to_owned(), status, last_lines, log })
 }
 
-/// Returns the packages that a run has started, by its events; the last line may be torn.
-fn starts(tree: &Tree, name: &str) -> Result<BTreeSet<String>, BenchError> {
+/// Returns the packages that a run has started and why, by its events; the last line may be torn.
+fn starts(tree: &Tree, name: &str) -> Result<BTreeMap<String, String>, BenchError> {
     let path = tree.path(&format!("{name}.out"));
     let file = File::open(&path).map_err(BenchError::io("read", &path))?;
     let events = BufReader::new(file).lines().map_while(Result::ok);
     let events = events.filter_map(|line| serde_json::from_str::<Event>(&line).ok());
     Ok(events
         .filter_map(|event| match event {
-            Event::PackageStarted { package, .. } => Some(package),
+            Event::PackageStarted { package, reasons, .. } => {
+                let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+                Some((package, reasons.join("; ")))
+            }
             _ => None,
         })
         .collect())

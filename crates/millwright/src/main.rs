@@ -469,6 +469,7 @@ fn build_all(
     let nothing_to_build = first.plan.to_build().next().is_none();
     if nothing_to_build && first.plan.blocked().next().is_none() {
         pipeline.publish(&session, &first.universe)?;
+        session.forget_interrupted().map_err(failure)?;
         pipeline.remember(&files, &base, &specs, &asked, &first);
         session.tell_due(&first.plan);
         nothing(first.plan.packages.len() - first.plan.deferred().count())?;

@@ -89,8 +89,16 @@ impl Journal {
 
     /// Ends a run that needs no journal any more: nothing of it is open.
     pub fn end(self) -> Result<(), JournalError> {
-        match fs::remove_file(&self.path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(self.error("remove", source)),
+        Self::forget(&self.path)
+    }
+
+    /// Removes the journal of a run that nothing is left of: what it was interrupted in is recorded, or nobody wants
+    /// it any more.
+    pub fn forget(path: &Path) -> Result<(), JournalError> {
+        match fs::remove_file(path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(JournalError { operation: "remove", path: path.to_owned(), source })
+            }
             _ => Ok(()),
         }
     }
