@@ -144,7 +144,7 @@ fn the_program_takes_relative_paths_and_prints_what_it_made() {
     assert!(code == Some(2) && err.contains("must end in .tar.zst"), "{code:?} {err}");
     std::fs::write(scratch.path().join("w.tar.gz"), "no archive").unwrap();
     let (code, _, err) = run(&["import", "w.tar.gz"]);
-    assert!(code == Some(3) && err.contains("no complete worker archive"), "{code:?} {err}");
+    assert!(code == Some(3) && err.contains("is no complete archive"), "{code:?} {err}");
     let (code, _, err) = run(&["toolchain", "--build-dir", "third", "--base", "nowhere"]);
     assert!(code == Some(3) && err.contains("repository `nowhere`"), "{code:?} {err}");
 }

@@ -96,7 +96,8 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     }
     if let Command::Verify(asked) = &arguments.command {
         let macros_file = config.macros_file.as_deref();
-        return verify::run_verify(&config.directories, macros_file, asked, arguments.common.json);
+        let json = arguments.common.json;
+        return verify::run_verify(&config.directories, macros_file, asked, json, reporter.as_ref());
     }
     let only = words_of(arguments.common.pack_list.as_deref());
     let reporting = Reporting::new(&config);

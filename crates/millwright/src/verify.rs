@@ -5,11 +5,12 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use config::Directories;
 use nix::sys::stat::{Mode, umask};
 use provenance::{BuildInfo, InputFile, Located};
-use report::{ExitStatus, Failure};
+use report::{Event, ExitStatus, Failure, Reporter, Stage};
 use repository::{SetDifference, compare_packages, compare_sets};
 use rpm_model::{ContentDigest, JobDocument, Outcome, PackageDifference, ResultDocument};
 use serde::Serialize;
@@ -79,6 +80,7 @@ pub(crate) fn run_verify(
     macros_file: Option<&Path>,
     asked: &VerifyArguments,
     json: bool,
+    reporter: &dyn Reporter,
 ) -> Result<ExitStatus, Failure> {
     let document = std::path::absolute(&asked.document).map_err(environment)?;
     let bytes = fs::read(&document).map_err(|error| {
@@ -104,7 +106,18 @@ pub(crate) fn run_verify(
             verification.missing = missing.into_iter().map(|file| missing_input(file, &found)).collect();
             ExitStatus::Environment
         }
-        Ok(job) => build_and_compare(directories, &info, job, &found, &mut verification)?,
+        Ok(job) => {
+            let stage = Stage::Build;
+            reporter.event(&Event::StageStarted { stage, total: None });
+            let message = format!("{} is built again from what was recorded, without caches", info.package);
+            reporter.event(&Event::Note { message });
+            let start = Instant::now();
+            let status = build_and_compare(directories, &info, job, &found, &mut verification)?;
+            let summary = format!("{}: built again and compared", info.package);
+            let seconds = start.elapsed().as_secs_f64();
+            reporter.event(&Event::StageFinished { stage, summary, seconds });
+            status
+        }
     };
     let text = if json {
         serde_json::to_string(&verification).map_err(|error| Failure::new(ExitStatus::Internal, error))?
