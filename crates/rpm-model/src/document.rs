@@ -412,6 +412,12 @@ pub enum BuildReason {
 const SHOWN_CHANGES: usize = 4;
 
 impl BuildReason {
+    /// Returns whether the user or the packager asks for a build, whatever an earlier one of the same inputs made:
+    /// a trigger watches what the inputs need not show.
+    pub fn demands_a_build(&self) -> bool {
+        matches!(self, Self::Requested | Self::TriggerFired { .. } | Self::TriggerFileChanged { .. })
+    }
+
     /// Returns the spec of the tree whose change is the reason; `None` where the reason is the package's own, the
     /// user's, or comes from outside the tree.
     pub fn caused_by(&self) -> Option<&str> {

@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use report::{Event, PackageEnd};
-use rpm_model::{JobDocument, Outcome, ResultDocument};
+use rpm_model::{BuildReason, JobDocument, Outcome, ResultDocument};
 
 use crate::execute::{
     Action, Answer, AttemptId, Call, Called, Desk, Ending, Executor, Journal, JournalError, Machine,
@@ -80,7 +80,7 @@ pub(crate) struct Driver<'a> {
     prepare: &'a dyn Fn(String, PrepareRequest),
     acceptor: &'a mut dyn Acceptor,
     context: &'a RunContext<'a>,
-    reasons: BTreeMap<String, Vec<rpm_model::BuildReason>>,
+    reasons: BTreeMap<String, Vec<BuildReason>>,
     /// The job of each package in flight.
     jobs: BTreeMap<String, Job>,
     results: BTreeMap<AttemptId, ResultDocument>,
@@ -230,7 +230,9 @@ impl<'a> Driver<'a> {
             Action::Prepare { package, more_memory, cpus } => {
                 self.remains.remove(&package);
                 let generated = self.generated.get(&package).cloned();
-                (self.prepare)(package, PrepareRequest { generated, more_memory, cpus: Some(cpus) });
+                let mut reasons = self.reasons.get(&package).into_iter().flatten();
+                let anew = reasons.any(BuildReason::demands_a_build);
+                (self.prepare)(package, PrepareRequest { generated, more_memory, cpus: Some(cpus), anew });
             }
             Action::Journal(entry) => self.journal.append(&entry)?,
             Action::Submit { attempt, dispatch } => {

@@ -79,6 +79,9 @@ impl Builder for LocalBuilder<'_> {
         let Some(task) = self.tasks.get(package) else {
             return Preparation::Infrastructure(format!("`{package}` has no task"));
         };
+        if request.anew {
+            self.results.build_anew(package);
+        }
         let found = match &request.generated {
             Some(Generated { before, now, rounds }) if *rounds >= MOST_ROUNDS => {
                 let changes = changed_requirements(before, now);

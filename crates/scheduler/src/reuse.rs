@@ -80,9 +80,9 @@ impl ResultReuse {
         Ok(Self { stores, waiting, host: host(), state: Mutex::default() })
     }
 
-    /// Has these packages built whatever the stores have: the user asked for it.
-    pub fn build_anew(&self, packages: impl IntoIterator<Item = String>) {
-        self.state().built_anew = packages.into_iter().collect();
+    /// Has a package built whatever the stores have: that was asked for.
+    pub fn build_anew(&self, package: &str) {
+        self.state().built_anew.insert(package.to_owned());
     }
 
     /// Returns a job's result when a store has it, its files verified and in their places.

@@ -64,6 +64,8 @@ pub struct PrepareRequest {
     pub generated: Option<Generated>,
     /// Whether its memory limit is raised.
     pub more_memory: bool,
+    /// Whether it is built whatever another build of the same inputs has made.
+    pub anew: bool,
     /// Processors that it is promised; `None` leaves it at its even share.
     pub cpus: Option<u32>,
 }

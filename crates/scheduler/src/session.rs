@@ -19,7 +19,7 @@ use grapher::{
 };
 use report::{Event, Reporter};
 use repository::{IndexedPackage, RepodataWriter};
-use rpm_model::{BuildReason, BuildRecord, ContentDigest, JobDocument, PackagesDocument, WorkerManifest};
+use rpm_model::{BuildRecord, ContentDigest, JobDocument, PackagesDocument, WorkerManifest};
 use serde::Serialize;
 
 use crate::accept::RepositoryAcceptor;
@@ -305,10 +305,6 @@ impl Session<'_> {
             results: &self.results,
             reporter: self.reporter,
         };
-        // Who asks for a rebuild wants no result of another build.
-        let asked =
-            plan.reasons().into_iter().filter(|(_, reasons)| reasons.contains(&BuildReason::Requested));
-        self.results.build_anew(asked.map(|(package, _)| package));
         let context = RunContext {
             reasons: plan.reasons(),
             settings: &settings.run,

@@ -216,7 +216,7 @@ fn a_worker_archive_builds_and_one_that_is_cut_short_is_refused() {
         let file = format!("{name}.tar.zst");
         fs::write(tree.path(&file), &whole[..length]).unwrap();
         let ended = run(&tree, &["--worker-tar", &file]);
-        ended.exits(3).says(&[&file, "no complete worker archive", "help: "]);
+        ended.exits(3).says(&[&file, "is no complete archive", "help: "]);
         assert_eq!(ended.stdout, "");
         assert!(files_below(&tree.path("rpms")).is_empty() && job_directories(&tree).is_empty(), "{name}");
     }
