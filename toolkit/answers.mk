@@ -31,7 +31,7 @@ answer_license-check-img := $(answer_license-check)
 answer_sodiff-repo := a package whose soname changed sets off the builds that need it by itself; `millwright plan` names them and why
 answer_sodiff-setup := $(answer_sodiff-repo)
 answer_sodiff-check := $(answer_sodiff-repo)
-answer_build-summary := every build ends with its summary; build_state.csv (PKGBUILD_DIR) and the records (BUILD_DIR/records) keep it
+answer_build-summary := every build ends with its summary; out/reports/latest (OUT_DIR) has it as a page, as data and as build_state.csv
 answer_print-build-summary := $(answer_build-summary)
 answer_built-packages-summary := BUILD_DIR/records holds what was built of what, one document a spec
 answer_fake-built-packages-list := `make rpms-snapshot` lists what the specs make, and claims nothing of it to be built
@@ -153,7 +153,7 @@ note_ENABLE_CPU_PROFILE := records hold the time and memory of each section of a
 plain_ENABLE_CPU_PROFILE := n
 note_ENABLE_MEM_PROFILE := $(note_ENABLE_CPU_PROFILE)
 plain_ENABLE_MEM_PROFILE := n
-note_ENABLE_TRACE := $(note_ENABLE_CPU_PROFILE)
+note_ENABLE_TRACE := every build writes a trace for Perfetto, out/reports/latest/trace.json (OUT_DIR)
 plain_ENABLE_TRACE := n
 note_ARCHIVE_TOOL := no program is started to compress
 
