@@ -235,7 +235,8 @@ fn why(package: &PackageReport) -> String {
         PackageState::Postponed => add(package.postponed_for.as_deref().unwrap_or_default()),
         _ => {}
     }
-    text
+    // A browser may break a line within the arrow that terminals are given.
+    text.replace(" -> ", " \u{2192} ")
 }
 
 fn seconds_cell(seconds: Option<f64>, guessed: bool) -> Markup {
