@@ -35,9 +35,8 @@ use pipeline::{FetchOptions, Pipeline, Specs, no_repository};
 use report::{Event, ExitStatus, Failure, Reporter, conclude, guarded};
 use reporting::Reporting;
 use scheduler::{
-    BuildDirectoryLock, Finished, LockError, PlanDocument, PlanWords, Planned, Rounds, RunSummary, Stop,
-    Style, Wanted, blocked_text, build_in_rounds, duration, failure, plan_text, run_status, simulation_text,
-    summary_text,
+    BuildDirectoryLock, Finished, LockError, PlanDocument, PlanWords, Rounds, RunSummary, Stop, Style,
+    Wanted, blocked_text, duration, failure, plan_text, run_status, simulation_text, summary_text,
 };
 use test_lists::ChosenTests;
 
@@ -481,18 +480,8 @@ fn build_all(
     }
     let stop = Stop::on_signals().map_err(|error| Failure::new(ExitStatus::Environment, error))?;
     let building = std::time::Instant::now();
-    let Finished { plan, summary } = build_in_rounds(
-        first,
-        |planned: &Planned| &planned.plan,
-        plan,
-        |planned| pipeline.build(&session, planned, stop.flag()),
-        |summary| pipeline.is_stopped(stop.flag(), summary),
-        pipeline.reporter(),
-    )?;
+    let Finished { plan, summary } = pipeline.carry_out(&session, first, plan, stop.flag())?;
     stopped.set(stop.flag().load(Ordering::Relaxed));
-    pipeline.collect_layers();
-    pipeline.collect_results();
-    session.write_state(&plan, &summary).map_err(failure)?;
     tell_blocked(common, &plan)?;
     tell(common, &summary_text(&plan, &summary, building.elapsed().as_secs_f64()))?;
     Ok(run_status(&plan, &summary))

@@ -14,7 +14,7 @@ use report::{Event, ExitStatus, Failure};
 use rpm_model::{BuildReason, BuildRecord};
 use scheduler::{
     Finished, PlanDocument, PlanWords, Planned, PlannedAction, RecordStore, Rounds, RunSummary, Session,
-    Stop, Style, Wanted, blocked_text, build_in_rounds, failure, plan_text, run_status, summary_text,
+    Stop, Style, Wanted, blocked_text, failure, plan_text, run_status, summary_text,
 };
 use serde::Serialize;
 
@@ -245,16 +245,7 @@ fn build(
     let reasons = first.plan.reasons();
     let stop = Stop::on_signals().map_err(|error| Failure::new(ExitStatus::Environment, error))?;
     let start = std::time::Instant::now();
-    let Finished { plan, summary } = build_in_rounds(
-        first,
-        |planned: &Planned| &planned.plan,
-        plan,
-        |planned| pipeline.build(&session, planned, stop.flag()),
-        |summary| pipeline.is_stopped(stop.flag(), summary),
-        pipeline.reporter(),
-    )?;
-    pipeline.collect_layers();
-    session.write_state(&plan, &summary).map_err(failure)?;
+    let Finished { plan, summary } = pipeline.carry_out(&session, first, plan, stop.flag())?;
     if settings.verb && !common.json {
         for text in [
             blocked_text(&plan, &Style { width: report::columns(), whole: false }),

@@ -9,8 +9,8 @@ use report::{Failure, Stage};
 use repository::{IndexedPackage, PackageDirectory};
 use rpm_model::PackageOrigin;
 use scheduler::{
-    CacheGroups, Capacity, CompilerCaches, Graphed, Learned, LocalDirectories, PackedTree, Planned, Rounds,
-    RunSettings, RunSummary, Session, SessionSettings, Universe, Wanted, failure,
+    CacheGroups, Capacity, CompilerCaches, Finished, Graphed, Learned, LocalDirectories, PackedTree, Planned,
+    Rounds, RunSettings, RunSummary, Session, SessionSettings, Universe, Wanted, build_in_rounds, failure,
 };
 
 use super::{Base, Pipeline, Specs, environment, usage};
@@ -156,8 +156,30 @@ impl Pipeline<'_> {
         Ok((planned, named))
     }
 
+    /// Carries a plan out, round after round, and puts the caches in order; `plan` makes the plan of a round.
+    pub(crate) fn carry_out(
+        &self,
+        session: &Session<'_>,
+        first: Planned,
+        plan: impl FnMut(&Rounds) -> Result<Planned, Failure>,
+        stop: &AtomicBool,
+    ) -> Result<Finished, Failure> {
+        let finished = build_in_rounds(
+            first,
+            |planned| &planned.plan,
+            plan,
+            |planned| self.build(session, planned, stop),
+            |summary| self.is_stopped(stop, summary),
+            self.reporter,
+        )?;
+        self.collect_layers();
+        self.collect_results();
+        session.write_state(&finished.plan, &finished.summary).map_err(failure)?;
+        Ok(finished)
+    }
+
     /// Builds what the plan says, then publishes; returns what happened.
-    pub(crate) fn build(
+    fn build(
         &self,
         session: &Session<'_>,
         planned: Planned,
@@ -169,7 +191,7 @@ impl Pipeline<'_> {
     }
 
     /// Returns whether a run ends after this round: the user stopped it, or a failure does.
-    pub(crate) fn is_stopped(&self, stop: &AtomicBool, summary: &RunSummary) -> bool {
+    fn is_stopped(&self, stop: &AtomicBool, summary: &RunSummary) -> bool {
         stop.load(Ordering::Relaxed) || (self.config.stop_on_failure && !summary.failed.is_empty())
     }
 
