@@ -1,7 +1,7 @@
 //! What tests share: servers that misbehave on purpose, and the distribution's own tools as oracles.
 //!
-//! What it is: real servers on the loopback interface ([`SourceServer`], [`ObjectServer`]) that tests steer reply by reply; rpm and
-//! dnf in processes that answer questions ([`Oracle`]); random questions for them ([`requirement_sets`]); what rpm
+//! What it is: real servers on the loopback interface ([`SourceServer`], [`ObjectServer`]) that tests steer reply by
+//! reply; rpm and dnf in processes that answer questions ([`Oracle`]); random questions for them ([`requirement_sets`]); what rpm
 //! installs ([`install_with_rpm`]); somebody who is not root ([`Account`]).
 //!
 //! What it is not: nothing here is used by a program; a helper that cannot do its work panics with the
@@ -25,3 +25,8 @@ pub use object_server::{ObjectFault, ObjectRequest, ObjectServer};
 pub use oracle::{DnfAnswer, Oracle, OracleError};
 pub use source_server::{FileReply, RangeSupport, ReceivedRequest, Reply, SourceServer};
 pub use tls::TestAuthority;
+
+/// Locks what a server's threads share; a test that panicked has left it as it should be.
+fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
