@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 
-use report::ExitStatus;
+use report::{ExitStatus, Reporter};
 use testkit::{KillReport, KillTrial, STAGES, Stage};
 
 use crate::error::BenchError;
 use crate::figures::{Figures, Metric};
 use crate::machine::Machine;
 use crate::tree::{Tree, With, prepare};
-use crate::{Conclusion, Place};
+use crate::{Conclusion, Place, note};
 
 /// The package that is built: every section starts a process and waits for it.
 const SPEC: &str = "\
@@ -56,7 +56,7 @@ struct Tally {
 }
 
 /// Runs the benchmark.
-pub(crate) fn run(place: &Place, runs: u32) -> Result<Conclusion, BenchError> {
+pub(crate) fn run(place: &Place, runs: u32, reporter: &dyn Reporter) -> Result<Conclusion, BenchError> {
     prepare(place, With::Toolchain)?;
     let specs = place.scratch.join("specs");
     let directory = specs.join("bench-kills");
@@ -69,7 +69,11 @@ pub(crate) fn run(place: &Place, runs: u32) -> Result<Conclusion, BenchError> {
     let trial = KillTrial::new(&tree.program("pkgworker"), &job, &tree.path("trial"));
     let mut tallies: BTreeMap<Stage, Tally> = BTreeMap::new();
     let mut complaints = Vec::new();
-    for stage in STAGES.into_iter().cycle().take(usize::try_from(runs).unwrap_or(usize::MAX)) {
+    for (number, stage) in (1..=runs).zip(STAGES.into_iter().cycle()) {
+        note(
+            reporter,
+            format!("kill {number} of {runs}: {}, {} complaints so far", stage.name(), complaints.len()),
+        );
         let KillReport { was_running, leftovers, next_failure } = trial.kill(stage);
         let tally = tallies.entry(stage).or_default();
         tally.kills += 1;

@@ -33,7 +33,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use error::BenchError;
-use report::{ExitStatus, Failure, conclude};
+use report::{Event, ExitStatus, Failure, Reporter, conclude};
 
 /// Measure Millwright beside the commands that it replaces
 #[derive(Debug, Parser)]
@@ -214,13 +214,15 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let reporter = report::choose(false, false);
     let reporter = reporter.as_ref();
     match &arguments.benchmark {
-        Benchmark::Worker { common, runs } => at(common, "worker", |place| worker::run(place, *runs)),
-        Benchmark::Kills { common, runs } => at(common, "kills", |place| kills::run(place, *runs)),
+        Benchmark::Worker { common, runs } => {
+            at(common, "worker", |place| worker::run(place, *runs, reporter))
+        }
+        Benchmark::Kills { common, runs } => at(common, "kills", |place| kills::run(place, *runs, reporter)),
         Benchmark::Resume { common, runs, seed, names } => {
-            at(common, "resume", |place| resume::run(place, *runs, *seed, names))
+            at(common, "resume", |place| resume::run(place, *runs, *seed, names, reporter))
         }
         Benchmark::Reproducible { common, names } => {
-            at(common, "reproducible", |place| reproducible::run(place, names))
+            at(common, "reproducible", |place| reproducible::run(place, names, reporter))
         }
         Benchmark::Specs { common, specs } => at(common, "specs", |place| specs::run(place, specs, reporter)),
         Benchmark::Noop { common, noop } => at(common, "noop", |place| noop::run(place, noop, reporter)),
@@ -305,6 +307,11 @@ fn place(common: &Common, name: &str) -> Result<Place, BenchError> {
         figures: directory.join(format!("{name}.json")),
         root,
     })
+}
+
+/// Tells how far a benchmark is.
+fn note(reporter: &dyn Reporter, message: String) {
+    reporter.event(&Event::Note { message });
 }
 
 fn failure(error: BenchError) -> Failure {

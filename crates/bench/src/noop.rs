@@ -21,8 +21,8 @@ use crate::figures::{Figures, Metric};
 use crate::history::History;
 use crate::machine::Machine;
 use crate::measure::{self, Cost};
-use crate::specs::{Prepared, Selection, note, prepare, read_all, watch};
-use crate::{Conclusion, Place};
+use crate::specs::{Prepared, Selection, prepare, read_all, watch};
+use crate::{Conclusion, Place, note};
 
 /// The programs, and the most wall seconds that each may take.
 const PROGRAMS: [(&str, f64); 2] = [("specreader", 0.1), ("srpmpacker", 0.5)];

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use nix::sys::stat::{Mode, umask};
-use report::ExitStatus;
+use report::{ExitStatus, Reporter};
 use repository::compare_sets;
 use rpm_model::ContentDigest;
 
@@ -17,7 +17,7 @@ use crate::figures::{Figures, Metric, table};
 use crate::machine::Machine;
 use crate::measure::{Cost, run as run_command};
 use crate::tree::{Tree, With, files_below, prepare};
-use crate::{Conclusion, Place};
+use crate::{Conclusion, Place, note};
 
 /// What one of the two builds is done under.
 struct Circumstances {
@@ -53,12 +53,18 @@ const CIRCUMSTANCES: [Circumstances; 2] = [
 type Packages = BTreeMap<String, ContentDigest>;
 
 /// Runs the benchmark.
-pub(crate) fn run(place: &Place, names: &[String]) -> Result<Conclusion, BenchError> {
+pub(crate) fn run(
+    place: &Place,
+    names: &[String],
+    reporter: &dyn Reporter,
+) -> Result<Conclusion, BenchError> {
     prepare(place, With::Sources)?;
     let [first, second] = &CIRCUMSTANCES;
     // Both before either is built: the tree may be edited meanwhile.
     let (first_tree, second_tree) = (tree(place, first)?, tree(place, second)?);
+    note(reporter, "the first build".to_owned());
     let (first, first_cost) = build(place, &first_tree, first, names)?;
+    note(reporter, "the second build".to_owned());
     let (second, second_cost) = build(place, &second_tree, second, names)?;
     let complaints = compare_sets(&first, &second);
     let all: BTreeSet<&String> = first.keys().chain(second.keys()).collect();

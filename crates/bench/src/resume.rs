@@ -12,14 +12,14 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use report::{Event, ExitStatus};
+use report::{Event, ExitStatus, Reporter};
 use rpm_model::{BuildRecord, ContentDigest};
 
 use crate::error::BenchError;
 use crate::figures::{Figures, Metric, table};
 use crate::machine::Machine;
 use crate::tree::{Tree, With, empty_directory, files_below, prepare};
-use crate::{Conclusion, Place};
+use crate::{Conclusion, Place, note};
 
 /// The build; every start is the same. Results of earlier builds are not taken from the store: they are to be made.
 const BUILD: [&str; 5] = ["build", "--offline", "--json", "--workers=2", "--result-cache=false"];
@@ -40,10 +40,27 @@ struct Tally {
     left: Vec<String>,
 }
 
+impl Tally {
+    /// Tells how far it is.
+    fn tell(&self, kills: u32, reporter: &dyn Reporter) {
+        let Self { kills: done, completed, lost, damaged, needless, left, .. } = self;
+        let complaints = lost.len() + damaged.len() + needless.len() + left.len();
+        let ends = format!("{completed} builds came to their end, {complaints} complaints");
+        note(reporter, format!("kill {done} of {kills}: {ends}"));
+    }
+}
+
 /// Runs the benchmark.
-pub(crate) fn run(place: &Place, kills: u32, seed: u64, names: &[String]) -> Result<Conclusion, BenchError> {
+pub(crate) fn run(
+    place: &Place,
+    kills: u32,
+    seed: u64,
+    names: &[String],
+    reporter: &dyn Reporter,
+) -> Result<Conclusion, BenchError> {
     prepare(place, With::Sources)?;
     let tree = Tree::new(place, place.scratch.join("tree"), &place.root.join("SPECS"), With::Sources)?;
+    note(reporter, "a build that nothing disturbs".to_owned());
     let started = Instant::now();
     let first = start(&tree, names, "undisturbed")?;
     let end = wait(first, &tree, "undisturbed")?;
@@ -52,6 +69,7 @@ pub(crate) fn run(place: &Place, kills: u32, seed: u64, names: &[String]) -> Res
         expected: packages(&tree)?,
         tree,
         names,
+        reporter,
         length,
         random: fastrand::Rng::with_seed(seed),
         tally: Tally::default(),
@@ -68,6 +86,7 @@ pub(crate) fn run(place: &Place, kills: u32, seed: u64, names: &[String]) -> Res
 struct Trial<'a> {
     tree: Tree,
     names: &'a [String],
+    reporter: &'a dyn Reporter,
     /// What an undisturbed build publishes.
     expected: BTreeMap<String, ContentDigest>,
     /// How long that takes.
@@ -87,7 +106,7 @@ impl Trial<'_> {
             let name = format!("start-{}", self.tally.kills);
             let mut run = start(&self.tree, self.names, &name)?;
             // Many moments soon after the start, where a run reads what the last one left, and some late ones.
-            let moment = self.length.mul_f64(self.random.f64().powi(2));
+            let moment = self.length.mul_f64(self.random.f64().powi(4));
             let mut ended = None;
             if self.tally.kills < kills {
                 let start = Instant::now();
@@ -108,6 +127,7 @@ impl Trial<'_> {
                 return self.compare(status);
             }
             self.tally.kills += 1;
+            self.tally.tell(kills, self.reporter);
         }
     }
 

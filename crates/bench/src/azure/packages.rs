@@ -11,8 +11,8 @@ use rpm_model::{ContentDigest, PackagesDocument};
 
 use crate::azure::ARCH;
 use crate::error::BenchError;
-use crate::specs::{Selection, note, prepare, read_all};
-use crate::{Conclusion, Place};
+use crate::specs::{Selection, prepare, read_all};
+use crate::{Conclusion, Place, note};
 
 /// What to read.
 #[derive(Clone, Debug, Args)]

@@ -25,8 +25,7 @@ use crate::error::BenchError;
 use crate::figures::{Figures, Metric};
 use crate::machine::Machine;
 use crate::measure;
-use crate::specs::note;
-use crate::{Conclusion, Place};
+use crate::{Conclusion, Place, note};
 
 /// The made-up trees' sizes, in specs.
 const SIZES: [usize; 4] = [1_000, 3_000, 10_000, 30_000];

@@ -18,7 +18,8 @@ use crate::azure::{ARCH, DIST_TAG};
 use crate::error::BenchError;
 use crate::figures::Metric;
 use crate::measure::{self, Cost};
-use crate::specs::{Prepared, note};
+use crate::note;
+use crate::specs::Prepared;
 
 /// What Millwright chooses for content of this size.
 const PAYLOAD: &str = "w3T0.zstdio";

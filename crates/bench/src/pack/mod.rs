@@ -29,8 +29,8 @@ use crate::error::BenchError;
 use crate::figures::{Figures, Metric, table};
 use crate::machine::Machine;
 use crate::measure;
-use crate::specs::{Prepared, Selection, note, prepare, read_all, reading::with_engine};
-use crate::{Conclusion, Place};
+use crate::specs::{Prepared, Selection, prepare, read_all, reading::with_engine};
+use crate::{Conclusion, Place, note};
 
 /// The compression that is timed; what Millwright chooses for SRPMs of ordinary size.
 const TIMED: &str = "w3.zstdio";

@@ -23,8 +23,7 @@ use crate::error::BenchError;
 use crate::figures::{Figures, Metric};
 use crate::machine::Machine;
 use crate::measure::own_cpu;
-use crate::specs::note;
-use crate::{Conclusion, Place};
+use crate::{Conclusion, Place, note};
 
 /// Milliseconds to open a repository of 60,000 packages that did not change.
 const OPEN: f64 = 100.0;

@@ -29,8 +29,7 @@ use crate::figures::{Figures, Metric};
 use crate::graph::{drawing, with_toolchain};
 use crate::machine::Machine;
 use crate::measure;
-use crate::specs::note;
-use crate::{Conclusion, Place};
+use crate::{Conclusion, Place, note};
 
 /// Builds at the same time.
 const WORKERS: [usize; 4] = [2, 16, 64, 256];

@@ -25,8 +25,7 @@ use crate::azure::ARCH;
 use crate::error::BenchError;
 use crate::figures::{Figures, Metric, Spread, table};
 use crate::machine::Machine;
-use crate::specs::note;
-use crate::{Conclusion, Place, measure};
+use crate::{Conclusion, Place, measure, note};
 
 /// How many packages are known.
 const SIZES: [usize; 4] = [1_000, 3_000, 10_000, 30_000];

@@ -16,8 +16,7 @@ use testkit::{DnfAnswer, Oracle, RequirementSet, requirement_sets, verdict};
 use super::{known_packages, synthetic};
 use crate::azure::ARCH;
 use crate::error::BenchError;
-use crate::specs::note;
-use crate::{Conclusion, Place};
+use crate::{Conclusion, Place, note};
 
 /// How many other choices of ours and of the graph are shown.
 const SHOWN: usize = 10;

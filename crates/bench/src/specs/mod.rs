@@ -27,7 +27,7 @@ use crate::figures::{Figures, Metric, table};
 use crate::machine::Machine;
 use crate::measure::{self, Cost};
 use crate::tree::{self, With};
-use crate::{Conclusion, Place};
+use crate::{Conclusion, Place, note};
 use peer::{AZURE, COMBINED, Peer};
 use reading::{ReadArguments, Summary, with_engine};
 
@@ -144,10 +144,6 @@ pub(crate) fn prepare(
     let packages = worker.manifest.core.packages().len();
     note(reporter, format!("{packages} packages in the worker, {} release macros", text.lines().count()));
     Ok(Prepared { tree, specs, worker, release_macros })
-}
-
-pub(crate) fn note(reporter: &dyn Reporter, message: String) {
-    reporter.event(&Event::Note { message });
 }
 
 /// Returns the release macros of the specs, which are read for that without any.

@@ -17,14 +17,14 @@ mod peer;
 
 use std::collections::BTreeMap;
 
-use report::ExitStatus;
+use report::{ExitStatus, Reporter};
 
 use crate::error::BenchError;
 use crate::figures::{Figures, Metric, table};
 use crate::machine::Machine;
 use crate::measure::Cost;
 use crate::tree::{Tree, With, copy, prepare};
-use crate::{Conclusion, Place};
+use crate::{Conclusion, Place, note};
 use bubblewrap::Bubblewrap;
 use ours::{Ours, OursCost};
 use peer::{Peer, PeerCost};
@@ -91,7 +91,7 @@ struct Samples {
 }
 
 /// Runs the benchmark.
-pub(crate) fn run(place: &Place, runs: u32) -> Result<Conclusion, BenchError> {
+pub(crate) fn run(place: &Place, runs: u32, reporter: &dyn Reporter) -> Result<Conclusion, BenchError> {
     prepare(place, With::Sources)?;
     let specs = place.scratch.join("specs");
     copy(&place.root.join("crates/bench/specs"), &specs)?;
@@ -108,6 +108,7 @@ pub(crate) fn run(place: &Place, runs: u32) -> Result<Conclusion, BenchError> {
     let mut samples = [Samples::default(), Samples::default(), Samples::default()];
     // The first round fills what all keep: page cache, dnf's metadata.
     for round in 0..=runs {
+        note(reporter, format!("round {round} of {runs}; round 0 fills what all keep"));
         for ((package, ours), samples) in PACKAGES.iter().zip(&ours).zip(&mut samples) {
             if round % package.rarity != 0 {
                 continue;
@@ -135,6 +136,7 @@ pub(crate) fn run(place: &Place, runs: u32) -> Result<Conclusion, BenchError> {
             }
         }
     }
+    note(reporter, "the layer store".to_owned());
     let layers = layers::rows(place, &tree, &ours[1].job)?;
     let acceptance = acceptance::rows(&tree, &ours[1])?;
     conclude(

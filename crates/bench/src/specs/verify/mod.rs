@@ -15,12 +15,13 @@ use std::path::PathBuf;
 use report::{ExitStatus, Reporter};
 use specreader::{ParsedSpec, ReadOptions, ReleaseMacros, SpecFailure, SpecInput};
 
+use super::Prepared;
 use super::peer::Peer;
 use super::reading::with_engine;
-use super::{Prepared, note};
 use crate::Conclusion;
 use crate::azure;
 use crate::error::BenchError;
+use crate::note;
 use facts::{Difference, Facts};
 use oracle::{Account, Answer};
 
