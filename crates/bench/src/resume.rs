@@ -105,8 +105,7 @@ impl Trial<'_> {
         loop {
             let name = format!("start-{}", self.tally.kills);
             let mut run = start(&self.tree, self.names, &name)?;
-            // Many moments soon after the start, where a run reads what the last one left, and some late ones.
-            let moment = self.length.mul_f64(self.random.f64().powi(4));
+            let moment = self.moment();
             let mut ended = None;
             if self.tally.kills < kills {
                 let start = Instant::now();
@@ -129,6 +128,13 @@ impl Trial<'_> {
             self.tally.kills += 1;
             self.tally.tell(kills, self.reporter);
         }
+    }
+
+    /// Returns how long a run goes on before it is killed: as with accidents, any moment is as likely as another. Most
+    /// come one soon after the other, some let the longest builds come to their end.
+    fn moment(&mut self) -> Duration {
+        let mean = if self.random.f64() < 0.8 { 1.0 / 20.0 } else { 1.0 / 5.0 };
+        self.length.mul_f64(-mean * (1.0 - self.random.f64()).ln())
     }
 
     /// Looks at everything after a run has ended.
