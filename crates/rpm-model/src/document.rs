@@ -385,6 +385,9 @@ pub enum BuildReason {
         recorded: Option<ContentDigest>,
         /// Its present content, if it is there.
         present: Option<ContentDigest>,
+        /// The spec whose change it is; `None` where it came from outside the tree or nobody knows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
     },
     /// A shared library that it is linked to comes from a package that changed as the soname policy says.
     SonameChanged {
@@ -409,6 +412,9 @@ pub enum BuildReason {
 }
 
 /// More changed inputs than this are counted instead of named.
+        /// The spec whose change it is; `None` where it came from outside the tree or nobody knows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
 const SHOWN_CHANGES: usize = 4;
 
 impl BuildReason {
@@ -424,7 +430,9 @@ impl BuildReason {
         match self {
             Self::RequirementLost { by, .. }
             | Self::StaticInputChanged { by, .. }
-            | Self::BuildRequirementChanged { by, .. } => by.as_deref(),
+            | Self::BuildRequirementChanged { by, .. }
+            | Self::TriggerFired { by, .. }
+            | Self::SonameChanged { by, .. } => by.as_deref(),
             _ => None,
         }
     }
@@ -470,7 +478,7 @@ impl fmt::Display for BuildReason {
                     identity(present)
                 )
             }
-            Self::TriggerFired { trigger, recorded, present, compared } => {
+            Self::TriggerFired { trigger, recorded, present, compared, .. } => {
                 write!(f, "trigger `{trigger}` fires: ")?;
                 if let Some((then, now)) = compared {
                     write!(f, "{then} -> {now}, ")?;
@@ -490,7 +498,7 @@ impl fmt::Display for BuildReason {
                     (Some(_), None) => f.write_str("is gone"),
                 }
             }
-            Self::SonameChanged { package, soname, recorded, present, policy } => {
+            Self::SonameChanged { package, soname, recorded, present, policy, .. } => {
                 write!(
                     f,
                     "{package} is linked to `{soname}`, whose package changed (soname policy {policy}): "

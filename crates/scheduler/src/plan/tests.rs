@@ -5,7 +5,7 @@ use crate::rounds::Rounds;
 use crate::testing::{indexed, package_task, record_of};
 use crate::universe::Universe;
 use grapher::{Cause, OwnCause, TreeReport, UnresolvedReason};
-use rpm_model::{BuildRecord, BuildrootLock, ContentDigest, Dependency, PackageOrigin};
+use rpm_model::{BuildRecord, BuildrootLock, ContentDigest, Dependency, PackageOrigin, SeenPackage};
 use std::path::Path;
 
 use crate::demand::Capacity;
@@ -230,6 +230,12 @@ fn what_could_follow_is_told_by_layers_and_within_the_limit() {
 }
 
 #[test]
+    // Watched, under whatever name, and in nobody's build root.
+    scene.max_layers = Some(1);
+    let low = indexed("low", "1-1", PackageOrigin::Tree, &[]);
+    let seen = SeenPackage { nevra: low.header.nevra, sha256: low.sha256, provided: None };
+    scene.records.get_mut("other").unwrap().triggers.packages.insert("light".to_owned(), Some(seen));
+    assert_eq!(possible(&scene), ("mid 1 low, other 1 low".to_owned(), 6.0));
 fn what_is_due_beyond_the_limit_is_deferred_from_where_the_change_began() {
     let mut scene = Scene::new(&["low:", "mid: low"]);
     for name in ["low", "mid"] {

@@ -210,6 +210,7 @@ fn cascade_lines(plan: &PlanDocument, style: &Style) -> Vec<String> {
             let through = match possible.through {
                 Touch::Requirement => "requires what it provides",
                 Touch::BuildRoot => "was built with it",
+                Touch::Trigger => "watches it",
             };
             format!("{} (layer {}, after {}: {through})", possible.package, possible.layer, possible.by)
         };
