@@ -470,6 +470,7 @@ fn build_all(
     if nothing_to_build && first.plan.blocked().next().is_none() {
         pipeline.publish(&session, &first.universe)?;
         session.forget_interrupted().map_err(failure)?;
+    session.settings.run.find_unused = goals.find_unused;
         pipeline.remember(&files, &base, &specs, &asked, &first);
         session.tell_due(&first.plan);
         nothing(first.plan.packages.len() - first.plan.deferred().count())?;

@@ -288,6 +288,15 @@ impl ResultDocument {
     pub const SCHEMA: u32 = 2;
 }
 
+/// A build requirement that a build opened nothing of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct UnusedRequirement {
+    /// The requirement, as the spec has it.
+    pub requirement: String,
+    /// The packages that were in the root because of it alone or that provide it, sorted.
+    pub packages: Vec<String>,
+}
+
 /// When a package whose own inputs did not change is built again.
 ///
 /// Ordered: each policy counts everything that the ones before it count.

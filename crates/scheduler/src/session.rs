@@ -393,6 +393,7 @@ impl Session<'_> {
             learned: &self.learned,
             clean: settings.clean,
             reporter: self.reporter,
+            find_unused: settings.run.find_unused,
         }
     }
 
