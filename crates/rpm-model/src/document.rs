@@ -320,6 +320,8 @@ pub enum RebuildPolicy {
 pub enum BuildReason {
     /// No record of a build exists.
     NeverBuilt,
+    /// The record of the last build is damaged or of another version, so nothing is known of that build.
+    RecordUnreadable,
     /// The user named it in the rebuild list.
     Requested,
     /// The SRPM's content (spec, sources, macros, defines) differs.
@@ -383,6 +385,9 @@ pub enum BuildReason {
         present: Nevra,
         /// The two versions compared, then and now, as far as the trigger looks at them.
         compared: Option<(String, String)>,
+        /// The spec whose change it is; `None` where it came from outside the tree or nobody knows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
     },
     /// A file that the spec's `%_mkpkg_depends_files` watches changed.
     TriggerFileChanged {
@@ -394,9 +399,6 @@ pub enum BuildReason {
         recorded: Option<ContentDigest>,
         /// Its present content, if it is there.
         present: Option<ContentDigest>,
-        /// The spec whose change it is; `None` where it came from outside the tree or nobody knows.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        by: Option<String>,
     },
     /// A shared library that it is linked to comes from a package that changed as the soname policy says.
     SonameChanged {
@@ -410,6 +412,9 @@ pub enum BuildReason {
         present: Nevra,
         /// The policy: `newer` or a level of versions.
         policy: String,
+        /// The spec whose change it is; `None` where it came from outside the tree or nobody knows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
     },
     /// The worker generation differs (policy `exact`).
     WorkerChanged {
@@ -421,9 +426,6 @@ pub enum BuildReason {
 }
 
 /// More changed inputs than this are counted instead of named.
-        /// The spec whose change it is; `None` where it came from outside the tree or nobody knows.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        by: Option<String>,
 const SHOWN_CHANGES: usize = 4;
 
 impl BuildReason {
@@ -431,6 +433,11 @@ impl BuildReason {
     /// a trigger watches what the inputs need not show.
     pub fn demands_a_build(&self) -> bool {
         matches!(self, Self::Requested | Self::TriggerFired { .. } | Self::TriggerFileChanged { .. })
+    }
+
+    /// Returns whether nothing is known of an earlier build.
+    pub fn is_first_build(&self) -> bool {
+        matches!(self, Self::NeverBuilt | Self::RecordUnreadable)
     }
 
     /// Returns the spec of the tree whose change is the reason; `None` where the reason is the package's own, the
@@ -454,6 +461,7 @@ impl fmt::Display for BuildReason {
         let identity = |nevra: &Option<Nevra>| nevra.as_ref().map_or("absent".to_owned(), Nevra::to_string);
         match self {
             Self::NeverBuilt => f.write_str("never built"),
+            Self::RecordUnreadable => f.write_str("the record of its last build cannot be read"),
             Self::Requested => f.write_str("its rebuild was asked for"),
             Self::InputsChanged { recorded, present, changed } if changed.is_empty() => {
                 write!(f, "spec, sources or macros changed ({} -> {})", short(recorded), short(present))

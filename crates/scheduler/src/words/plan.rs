@@ -127,7 +127,7 @@ fn hindrance_lines(plan: &PlanDocument, style: &Style) -> Vec<String> {
 /// Says which builds may show what is waited for.
 fn first_builds(plan: &PlanDocument, style: &Style) -> String {
     let never_built = |package: &&PlannedPackage| match &package.action {
-        PlannedAction::Build { reasons, .. } => reasons.contains(&rpm_model::BuildReason::NeverBuilt),
+        PlannedAction::Build { reasons, .. } => reasons.iter().any(rpm_model::BuildReason::is_first_build),
         _ => false,
     };
     let names: Vec<&str> =
