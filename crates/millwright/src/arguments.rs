@@ -267,6 +267,9 @@ pub(crate) struct Goals {
     /// Show what would be done and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Watch what builds open, and report the build requirements of which that is nothing (see `unused --help`)
+    #[arg(long)]
+    pub(crate) find_unused: bool,
 }
 
 /// Whose `%check` runs.

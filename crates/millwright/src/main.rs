@@ -35,8 +35,9 @@ use pipeline::{FetchOptions, Pipeline, Specs, no_repository};
 use report::{Event, ExitStatus, Failure, Reporter, conclude, guarded};
 use reporting::Reporting;
 use scheduler::{
-    BuildDirectoryLock, Finished, LockError, PlanDocument, PlanWords, Rounds, RunSummary, Stop, Style,
-    Wanted, blocked_text, duration, failure, plan_text, run_status, simulation_text, summary_text,
+    BuildDirectoryLock, Finished, LockError, PlanDocument, PlanWords, Planned, Rounds, RunSummary, Session,
+    Stop, Style, Wanted, blocked_text, duration, failure, plan_text, run_status, simulation_text,
+    summary_text,
 };
 use test_lists::ChosenTests;
 
@@ -369,24 +370,35 @@ fn run_plan(
     only: &[String],
     all: bool,
 ) -> Result<ExitStatus, Failure> {
+    let asked = (goals, rebuild, only);
+    with_plan(pipeline, asked, |session, Planned { plan, .. }| {
+        if common.json {
+            let json =
+                serde_json::to_string(&plan).map_err(|error| Failure::new(ExitStatus::Internal, error))?;
+            report::print(&json)?;
+        }
+        let file = session.settings.artifacts.join("plan.json");
+        let words = PlanWords { style: Style { whole: all, ..style() }, file: &file };
+        tell(common, &plan_text(&plan, &words))?;
+        Ok(run_status(&plan, &RunSummary::default()))
+    })
+}
+
+/// Makes a plan that is not carried out, for what was asked: goals, what is built again, and the specs that count.
+fn with_plan(
+    pipeline: &Pipeline<'_>,
+    (goals, rebuild, only): (&Goals, &[String], &[String]),
+    then: impl FnOnce(&Session<'_>, Planned) -> Result<ExitStatus, Failure>,
+) -> Result<ExitStatus, Failure> {
     let base = pipeline.base(false)?;
     let specs = pipeline.specs(&base, only)?;
     let tests = chosen_tests(goals, &specs)?;
     let limits = |spec: &str| tests.over(spec, pipeline.limits(spec));
     let mut session = pipeline.session(&base, &specs, &limits)?;
     session.settings.run_check |= !tests.rerun.is_empty();
-    // The report of the run has it, whoever else wants to see it.
-    session.settings.run.verbose = true;
-    let plan =
-        pipeline.plan(&session, &base, &specs, &wanted(goals, rebuild), &Rounds::default(), true)?.plan;
-    if common.json {
-        let json = serde_json::to_string(&plan).map_err(|error| Failure::new(ExitStatus::Internal, error))?;
-        report::print(&json)?;
-    }
-    let file = session.settings.artifacts.join("plan.json");
-    let words = PlanWords { style: Style { whole: all, ..style() }, file: &file };
-    tell(common, &plan_text(&plan, &words))?;
-    Ok(run_status(&plan, &RunSummary::default()))
+    let planned =
+        pipeline.plan(&session, &base, &specs, &wanted(goals, rebuild), &Rounds::default(), true)?;
+    then(&session, planned)
 }
 
 /// Plays what would be built.
@@ -397,23 +409,18 @@ fn run_simulation(
     only: &[String],
     all: bool,
 ) -> Result<ExitStatus, Failure> {
-    let base = pipeline.base(false)?;
-    let specs = pipeline.specs(&base, only)?;
-    let tests = chosen_tests(goals, &specs)?;
-    let limits = |spec: &str| tests.over(spec, pipeline.limits(spec));
-    let mut session = pipeline.session(&base, &specs, &limits)?;
-    session.settings.run_check |= !tests.rerun.is_empty();
-    let planned = pipeline.plan(&session, &base, &specs, &wanted(goals, &[]), &Rounds::default(), true)?;
-    let (machine, workers) = pipeline.machine_to_play();
-    let played = session.simulate(&planned, &machine, workers).map_err(scheduler::failure)?;
-    if common.json {
-        let json =
-            serde_json::to_string(&played).map_err(|error| Failure::new(ExitStatus::Internal, error))?;
-        report::print(&json)?;
-    }
-    let file = session.settings.artifacts.join("simulation.json");
-    tell(common, &simulation_text(&played, &Style { whole: all, ..style() }, &file))?;
-    Ok(run_status(&planned.plan, &RunSummary::default()))
+    with_plan(pipeline, (goals, &[], only), |session, planned| {
+        let (machine, workers) = pipeline.machine_to_play();
+        let played = session.simulate(&planned, &machine, workers).map_err(scheduler::failure)?;
+        if common.json {
+            let json =
+                serde_json::to_string(&played).map_err(|error| Failure::new(ExitStatus::Internal, error))?;
+            report::print(&json)?;
+        }
+        let file = session.settings.artifacts.join("simulation.json");
+        tell(common, &simulation_text(&played, &Style { whole: all, ..style() }, &file))?;
+        Ok(run_status(&planned.plan, &RunSummary::default()))
+    })
 }
 
 /// Plans and builds, and reports on it.
@@ -463,6 +470,7 @@ fn build_all(
     session.settings.run_check |= !tests.rerun.is_empty();
     // The report of the run has it, whoever else wants to see it.
     session.settings.run.verbose = true;
+    session.settings.run.find_unused = goals.find_unused;
     let wanted = wanted(goals, rebuild);
     let plan = |rounds: &Rounds| pipeline.plan(&session, &base, &specs, &wanted, rounds, false);
     let first = plan(&Rounds::default())?;

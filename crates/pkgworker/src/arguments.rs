@@ -144,6 +144,9 @@ pub(crate) struct Arguments {
     /// Run rpmbuild's own helper scripts, whatever the job document says
     #[arg(long)]
     pub(crate) untuned: bool,
+    /// Watch which files of its root the build opens, and tell which build requirements nothing is opened of
+    #[arg(long, requires = "job")]
+    pub(crate) find_unused: bool,
     /// What the log keeps of a build's output, in MiB; of more, head and tail (default: 100)
     #[arg(long, value_name = "MIB", conflicts_with = "job")]
     pub(crate) log_limit_mib: Option<u64>,

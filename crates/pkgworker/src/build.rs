@@ -20,7 +20,7 @@ use crate::caches::cache_uses;
 use crate::check::{CheckLog, check_report, write_check};
 use crate::collect::collect;
 use crate::command::{HOST_ARCH, Purpose, sandbox_spec};
-use crate::disk::{Allowance, Passed, watch};
+use crate::disk::{Allowance, Passed, is_full, watch};
 use crate::error::{IoContext, WorkerError};
 use crate::generated;
 use crate::kept::KeptRoot;
@@ -66,6 +66,8 @@ pub(crate) struct Ran {
     flooded: bool,
     /// The limit of its directory for which it was killed.
     passed: Option<Passed>,
+    /// Whether the disk under its directory or its log was full when it ended.
+    host_disk_full: bool,
     /// The memory limit that was set.
     memory_limit: Option<u64>,
 }
@@ -314,7 +316,9 @@ pub(crate) fn run(
     let Followed { phases, check, flooded, written } = followed;
     written.context("write", host.log)?;
     let phases = phase_usage(started, &phases, outcome.last_probe, finished);
-    Ok(Ran { outcome, phases, check, flooded, passed, memory_limit: spec.limits.memory_bytes })
+    let host_disk_full = is_full(&[host.directory, host.log]);
+    let memory_limit = spec.limits.memory_bytes;
+    Ok(Ran { outcome, phases, check, flooded, passed, host_disk_full, memory_limit })
 }
 
 /// Turns the sandbox's end into the job's outcome.
@@ -407,6 +411,7 @@ pub(crate) fn limits_of(ran: &Ran) -> LimitReport {
         id_mapping: ran.outcome.id_mapping.to_string(),
         unenforced: ran.outcome.unenforced.iter().map(ToString::to_string).collect(),
         memory_limit_bytes: ran.memory_limit,
+        host_disk_full: ran.host_disk_full,
     }
 }
 

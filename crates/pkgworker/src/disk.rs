@@ -95,6 +95,17 @@ fn given_away(paths: &[&Path]) -> Held {
     sum
 }
 
+/// A file system with less room is full: what did not fit may have been removed again by the time that anybody looks.
+const FULL: u64 = 16 << 20;
+
+/// Returns whether a file system of these paths has no room for more.
+pub(crate) fn is_full(paths: &[&Path]) -> bool {
+    paths.iter().filter_map(|path| nix::sys::statvfs::statvfs(*path).ok()).any(|system| {
+        let no_files = system.files() > 0 && system.files_available() == 0;
+        no_files || system.blocks_available().saturating_mul(system.fragment_size()) < FULL
+    })
+}
+
 /// Returns what these files and directories hold; stops counting beyond `enough`. What comes and goes
 /// meanwhile may be missed.
 fn usage(paths: &[&Path], enough: Allowance) -> Held {

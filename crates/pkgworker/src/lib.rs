@@ -48,4 +48,4 @@ pub use kept::{KeptRoot, find_kept};
 pub use memory::memory_for_builds;
 pub use rerun::{Rerun, RerunHost, rerun};
 pub use section::{Section, SectionError};
-pub use unused::{UnusedAnswer, UnusedReport, UnusedRequirement, unused};
+pub use unused::{UnusedAnswer, UnusedReport, build_and_find_unused};

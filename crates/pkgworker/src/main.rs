@@ -10,7 +10,9 @@ use std::process::ExitCode;
 use arguments::{Arguments, Resolver};
 use buildroot::{LayerStore, Sandbox, SetuidPolicy};
 use clap::Parser;
-use pkgworker::{Host, MOST_ROUNDS, WorkerError, build, changed_requirements};
+use pkgworker::{
+    Host, MOST_ROUNDS, UnusedAnswer, WorkerError, build, build_and_find_unused, changed_requirements,
+};
 use report::{Event, ExitStatus, Failure, Reporter, conclude};
 use rpm_model::{FailureClass, JobDocument, Outcome, ResultDocument, TuningMode};
 
@@ -59,7 +61,13 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         stop_before: None,
         on_phase: &on_phase,
     };
-    let mut result = build(&job, &host).map_err(environment)?;
+    let mut result = if arguments.find_unused {
+        let (result, answer) = build_and_find_unused(&job, &host).map_err(environment)?;
+        tell_unused(&job.package, answer, reporter.as_deref());
+        result
+    } else {
+        build(&job, &host).map_err(environment)?
+    };
     if let Some(resolver) = &mut resolver {
         result = build_what_is_generated(&mut job, &host, resolver, result)?;
     }
@@ -113,6 +121,26 @@ fn build_what_is_generated(
         result = build(job, host).map_err(environment)?;
     }
     Ok(result)
+}
+
+/// Tells what a build that was watched opened nothing of; of one that did not end well that says nothing.
+fn tell_unused(package: &str, answer: UnusedAnswer, reporter: Option<&dyn Reporter>) {
+    let package = package.to_owned();
+    let event = match answer {
+        UnusedAnswer::Report(report) => Event::PackageUnused {
+            package,
+            requirements: report.requirements,
+            opened_files: report.opened_files,
+            unused: report.unused,
+        },
+        UnusedAnswer::Unavailable { message } => {
+            Event::Warning { message: format!("{package}: opened files cannot be recorded here: {message}") }
+        }
+        UnusedAnswer::BuildFailed(_) => return,
+    };
+    if let Some(reporter) = reporter {
+        reporter.event(&event);
+    }
 }
 
 /// Returns whether the package or the host is to blame.

@@ -1,6 +1,6 @@
 //! Which build requirements a build had no use for, as far as opened files tell.
 //!
-//! The build runs once more while the kernel reports every file of the root that is opened or executed. A
+//! The build runs while the kernel reports every file of the root that is opened or executed. A
 //! build requirement counts as used when one of these files belongs to a package that provides it, or to a
 //! package that only it pulled in. The kernel tells where a symbolic link led, not the link; so a link counts as
 //! opened when what it leads to was (`/usr/bin/gcc` is a link of another package than the compiler). What this cannot see: files that are only looked at (`stat`, `access`, a
@@ -12,7 +12,10 @@ use std::path::Path;
 
 use buildroot::OpenedFiles;
 use repository::{IndexedPackage, ProviderIndex, read_contents, read_package, read_source_header};
-use rpm_model::{ContentDigest, Dependency, JobDocument, Outcome, Requirement};
+use rpm_model::{
+    ContentDigest, Dependency, JobDocument, Outcome, Requirement, ResultDocument, TuningMode,
+    UnusedRequirement,
+};
 use serde::Serialize;
 
 use crate::build::{Host, build_recorded};
@@ -31,15 +34,6 @@ pub struct UnusedReport {
     pub unused: Vec<UnusedRequirement>,
     /// How many files of the root were opened.
     pub opened_files: usize,
-}
-
-/// A build requirement that nothing was opened of.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct UnusedRequirement {
-    /// The requirement, as the spec has it.
-    pub requirement: String,
-    /// The packages that were in the root because of it alone or that provide it, sorted.
-    pub packages: Vec<String>,
 }
 
 /// How the question ended.
@@ -61,12 +55,23 @@ impl UnusedReport {
     pub const SCHEMA: u32 = 1;
 }
 
-/// Builds a job while watching its root, and returns what nothing was opened of.
-pub fn unused(job: &JobDocument, host: &Host<'_>) -> Result<UnusedAnswer, WorkerError> {
-    let (result, opened) = build_recorded(job, host)?;
-    if result.outcome != Outcome::Succeeded {
-        return Ok(UnusedAnswer::BuildFailed(result.outcome));
-    }
+/// Builds a job while watching its root, and returns its result and what nothing was opened of. Without stand-ins for
+/// rpmbuild's scripts, which would spare it from opening what these call.
+pub fn build_and_find_unused(
+    job: &JobDocument,
+    host: &Host<'_>,
+) -> Result<(ResultDocument, UnusedAnswer), WorkerError> {
+    let job = JobDocument { tuning: TuningMode::Off, ..job.clone() };
+    let (result, opened) = build_recorded(&job, host)?;
+    let answer = match &result.outcome {
+        Outcome::Succeeded => answer(&job, opened)?,
+        outcome => UnusedAnswer::BuildFailed(outcome.clone()),
+    };
+    Ok((result, answer))
+}
+
+/// Returns what the opened files say about a build that went well.
+fn answer(job: &JobDocument, opened: OpenedFiles) -> Result<UnusedAnswer, WorkerError> {
     let paths = match opened {
         OpenedFiles::Recorded { paths } => paths,
         OpenedFiles::Unavailable { message } => return Ok(UnusedAnswer::Unavailable { message }),

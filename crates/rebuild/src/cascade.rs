@@ -33,6 +33,8 @@ pub struct Sensitivity<'a> {
     pub requirements: Vec<&'a Requirement>,
     /// Packages of its build root that could change.
     pub packages: BTreeSet<&'a str>,
+    /// Packages that its triggers watch, by their names and by what they are watched as.
+    pub watched: BTreeSet<&'a str>,
 }
 
 /// Returns what could make a package due under a policy.
@@ -55,9 +57,14 @@ pub fn sensitivity<'a>(
                 RebuildPolicy::Local | RebuildPolicy::Relevant => false,
             }
     });
+    let watched = record.triggers.packages.iter().flat_map(|(name, seen)| {
+        let seen = seen.as_ref().map(|seen| seen.nevra.name.as_str());
+        seen.into_iter().chain([name.as_str()])
+    });
     Sensitivity {
         requirements: requirements.collect(),
         packages: packages.map(|package| package.nevra.name.as_str()).collect(),
+        watched: watched.collect(),
     }
 }
 

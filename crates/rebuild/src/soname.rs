@@ -183,6 +183,7 @@ pub(crate) fn soname_reasons(
                 recorded: recorded.nevra.clone(),
                 present: present.nevra.clone(),
                 policy: policy.to_string(),
+                by: state.spec_of(&present.nevra.name).map(str::to_owned),
             }));
         }
     }

@@ -14,7 +14,7 @@ use rebuild::select::Selection;
 use rebuild::sodiff::SonameDifference;
 use rebuild::soname::Soname;
 use rebuild::trigger::{parse_file_triggers, parse_triggers};
-use rpm_model::Dependency;
+use rpm_model::{BuildReason, Dependency};
 
 /// One finding about mkpkg.
 struct Row {
@@ -521,6 +521,31 @@ fn every_row_is_as_it_says() {
             if std::panic::catch_unwind(check).is_err() {
                 panic!("{table}: {name}\n  documented: {documented}\n  code: {does}\n  ours: {ours}");
             }
+        }
+    }
+}
+
+/// Who caused a reason, and so in which layer of a cascade it is: a trigger or a library is one package further than
+/// the spec that published what changed, and as far as the beginning where that is of no spec of the tree.
+#[test]
+fn what_fires_says_whose_change_it_is() {
+    let layer_of = |spec: &str| if spec == "deep" { 3 } else { 0 };
+    let check = |reasons: Vec<BuildReason>, by: Option<&str>, layer: u32| {
+        let causes: Vec<_> = reasons.iter().map(BuildReason::caused_by).collect();
+        assert_eq!((causes, rebuild::layer(&reasons, &layer_of)), (vec![by], layer), "{reasons:?}");
+    };
+    let watched = || Bench::default().recorded("dep", "1-1").present("dep", "2-1");
+    let linked = || Bench::default().library("libz.so.1()(64bit)", "1-1", "2-1");
+    for (spec, layer) in [(None, 0), (Some("maker"), 1), (Some("deep"), 4)] {
+        let made = |bench: Bench, package: &str| match spec {
+            Some(spec) => bench.of_spec(package, spec),
+            None => bench,
+        };
+        for trigger in ["dep", "dep > major", "dep >= 1.5"] {
+            check(made(watched(), "dep").reasons(trigger), spec, layer);
+        }
+        for policy in ["newer", "major"] {
+            check(made(linked(), "library").soname_reasons(policy), spec, layer);
         }
     }
 }

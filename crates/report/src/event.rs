@@ -1,6 +1,9 @@
 //! What can happen in a run.
 
-use rpm_model::{BuildReason, CacheUse, ChangedPackage, CheckReport, FailureClass, PhaseUsage, UsageSource};
+use rpm_model::{
+    BuildReason, CacheUse, ChangedPackage, CheckReport, FailureClass, PhaseUsage, UnusedRequirement,
+    UsageSource,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::planned::RunPlan;
@@ -184,6 +187,17 @@ pub enum Event {
         check: CheckReport,
         /// What compiler caches did.
         caches: Vec<CacheUse>,
+    },
+    /// Which build requirements a build that was watched opened nothing of; told before its end.
+    PackageUnused {
+        /// The spec's name.
+        package: String,
+        /// How many build requirements it has.
+        requirements: usize,
+        /// How many files of its root it opened.
+        opened_files: usize,
+        /// Those that nothing was opened of, sorted.
+        unused: Vec<UnusedRequirement>,
     },
     /// A package's result was taken from a store of results: nothing is built.
     PackageReused {

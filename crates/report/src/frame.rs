@@ -113,6 +113,7 @@ fn totals(progress: &Progress, now: f64, width: usize, palette: Palette) -> Vec<
     piece(counts.blocked, "blocked", &|text| palette.notable(text));
     piece(counts.built, "built", &|text| palette.good(text));
     piece(counts.identical, "identical", &|text| palette.good(text));
+    piece(counts.reused, "reused", &|text| palette.good(text));
     piece(counts.postponed, "postponed", &|text| palette.notable(text));
     piece(progress.running().count(), "running", &plain);
     piece(progress.queued(), "queued", &plain);
@@ -278,12 +279,14 @@ mod tests {
             decisive_lines: Vec::new(),
             log: String::new(),
         };
+        progress.take(&Event::PackageReused { package: "package-005".into(), store: "shared".into() }, 40.0);
         for (number, end) in [
             PackageEnd::Built,
             PackageEnd::Identical,
             failed,
             PackageEnd::Blocked { by: Vec::new() },
             PackageEnd::Postponed { why: String::new() },
+            PackageEnd::Built,
         ]
         .into_iter()
         .enumerate()
@@ -294,8 +297,8 @@ mod tests {
         let totals = text.split_once("      build").unwrap().1;
         assert_eq!(
             totals,
-            "  5 of 9 done  1 FAILED  1 blocked  1 built  1 identical
-             1 postponed  4 running  ~100 s left"
+            "  6 of 9 done  1 FAILED  1 blocked  1 built  1 identical  1 reused
+             1 postponed  3 running  ~100 s left"
         );
         let lines = frame(&progress, 61.0, Size { columns: 80, rows: 24 }, Palette(true));
         let plain: Vec<String> =

@@ -35,6 +35,7 @@ pub use render::{
 };
 pub use run_report::{
     BuildSpan, FailureReport, PackageReport, PackageState, PhaseSpan, RunReport, StageReport,
+    UnusedRequirements,
 };
 pub use store::{Extras, ReportStore, Written, run_name};
 pub use text::{columns, duration, printable, terminal_columns};

@@ -110,6 +110,15 @@ fn words_of(event: &Event) -> Vec<String> {
         Event::PackageUsage { package, phases, source, check, caches } => {
             usage_lines(package, phases, *source, check, caches)
         }
+        Event::PackageUnused { unused, .. } if unused.is_empty() => Vec::new(),
+        Event::PackageUnused { package, requirements, unused, .. } => {
+            let names: Vec<&str> = unused.iter().map(|one| one.requirement.as_str()).collect();
+            let (number, names) = (names.len(), names.join(", "));
+            vec![format!(
+                "{:>11}  {package}: it opened nothing of {number} of its {requirements} build requirements: {names}",
+                "unused"
+            )]
+        }
         Event::PackageReused { package, store } => {
             vec![format!("{:>11}  {package}: the result is taken from `{store}`", "reuse")]
         }

@@ -4,7 +4,7 @@
 //! the time and asks no clock, so everything that is drawn can be tested. What it is not: a history; what the
 //! report of a run needs is kept elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rpm_model::BuildReason;
 
@@ -42,6 +42,8 @@ pub(crate) struct Expected {
 pub(crate) struct Counts {
     pub(crate) built: usize,
     pub(crate) identical: usize,
+    /// Neither built nor compared by a build: taken from a store of results.
+    pub(crate) reused: usize,
     pub(crate) failed: usize,
     pub(crate) blocked: usize,
     pub(crate) postponed: usize,
@@ -57,6 +59,8 @@ pub(crate) struct Progress {
     open: BTreeMap<String, PlannedBuild>,
     workers: usize,
     pub(crate) counts: Counts,
+    /// What runs and takes its result from a store.
+    reused: BTreeSet<String>,
     pub(crate) done: usize,
     pub(crate) total: usize,
     /// Whether builds have been started and their round has not ended.
@@ -92,6 +96,9 @@ impl Progress {
                     running.phase.clone_from(phase);
                 }
             }
+            Event::PackageReused { package, .. } => {
+                self.reused.insert(package.clone());
+            }
             Event::PackageFinished { package, end, done, total, .. } => {
                 for place in &mut self.places {
                     if place.as_ref().is_some_and(|running| running.package == *package) {
@@ -101,7 +108,9 @@ impl Progress {
                 self.open.remove(package);
                 (self.done, self.total) = (*done, *total);
                 let counts = &mut self.counts;
+                let reused = self.reused.remove(package);
                 *match end {
+                    PackageEnd::Built | PackageEnd::Identical if reused => &mut counts.reused,
                     PackageEnd::Built => &mut counts.built,
                     PackageEnd::Identical => &mut counts.identical,
                     PackageEnd::Failed { .. } => &mut counts.failed,
@@ -113,7 +122,7 @@ impl Progress {
             Event::RunStarted { .. }
             | Event::RoundStarted { .. }
             | Event::PackageUsage { .. }
-            | Event::PackageReused { .. }
+            | Event::PackageUnused { .. }
             | Event::PackageCompared { .. }
             | Event::Warning { .. }
             | Event::Note { .. } => {}

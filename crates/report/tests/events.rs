@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use report::{Event, Hindrance, PackageEnd, PlannedBuild, RunOutcome, RunPlan, Stage};
-use rpm_model::{CheckReport, CheckVerdict, FailureClass};
+use rpm_model::{CheckReport, CheckVerdict, FailureClass, UnusedRequirement};
 use serde_json::Value;
 
 /// Returns an event of each kind. The match makes the compiler ask for a new one here.
@@ -47,6 +47,12 @@ fn one_of_each() -> Vec<Event> {
             check: CheckReport::of(CheckVerdict::None),
             caches: Vec::new(),
         },
+        Event::PackageUnused {
+            package: text(),
+            requirements: 1,
+            opened_files: 1,
+            unused: vec![UnusedRequirement { requirement: text(), packages: Vec::new() }],
+        },
         Event::PackageReused { package: text(), store: text() },
         Event::PackageCompared { package: text(), changes: Vec::new(), spared: 1 },
         finished(PackageEnd::Built),
@@ -69,6 +75,7 @@ fn one_of_each() -> Vec<Event> {
             | Event::PackageStarted { .. }
             | Event::PackagePhase { .. }
             | Event::PackageUsage { .. }
+            | Event::PackageUnused { .. }
             | Event::PackageReused { .. }
             | Event::PackageCompared { .. }
             | Event::PackageFinished { .. }

@@ -288,6 +288,15 @@ impl ResultDocument {
     pub const SCHEMA: u32 = 2;
 }
 
+/// A build requirement that a build opened nothing of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct UnusedRequirement {
+    /// The requirement, as the spec has it.
+    pub requirement: String,
+    /// The packages that were in the root because of it alone or that provide it, sorted.
+    pub packages: Vec<String>,
+}
+
 /// When a package whose own inputs did not change is built again.
 ///
 /// Ordered: each policy counts everything that the ones before it count.
@@ -311,6 +320,8 @@ pub enum RebuildPolicy {
 pub enum BuildReason {
     /// No record of a build exists.
     NeverBuilt,
+    /// The record of the last build is damaged or of another version, so nothing is known of that build.
+    RecordUnreadable,
     /// The user named it in the rebuild list.
     Requested,
     /// The SRPM's content (spec, sources, macros, defines) differs.
@@ -374,6 +385,9 @@ pub enum BuildReason {
         present: Nevra,
         /// The two versions compared, then and now, as far as the trigger looks at them.
         compared: Option<(String, String)>,
+        /// The spec whose change it is; `None` where it came from outside the tree or nobody knows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
     },
     /// A file that the spec's `%_mkpkg_depends_files` watches changed.
     TriggerFileChanged {
@@ -398,6 +412,9 @@ pub enum BuildReason {
         present: Nevra,
         /// The policy: `newer` or a level of versions.
         policy: String,
+        /// The spec whose change it is; `None` where it came from outside the tree or nobody knows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
     },
     /// The worker generation differs (policy `exact`).
     WorkerChanged {
@@ -418,13 +435,20 @@ impl BuildReason {
         matches!(self, Self::Requested | Self::TriggerFired { .. } | Self::TriggerFileChanged { .. })
     }
 
+    /// Returns whether nothing is known of an earlier build.
+    pub fn is_first_build(&self) -> bool {
+        matches!(self, Self::NeverBuilt | Self::RecordUnreadable)
+    }
+
     /// Returns the spec of the tree whose change is the reason; `None` where the reason is the package's own, the
     /// user's, or comes from outside the tree.
     pub fn caused_by(&self) -> Option<&str> {
         match self {
             Self::RequirementLost { by, .. }
             | Self::StaticInputChanged { by, .. }
-            | Self::BuildRequirementChanged { by, .. } => by.as_deref(),
+            | Self::BuildRequirementChanged { by, .. }
+            | Self::TriggerFired { by, .. }
+            | Self::SonameChanged { by, .. } => by.as_deref(),
             _ => None,
         }
     }
@@ -437,6 +461,7 @@ impl fmt::Display for BuildReason {
         let identity = |nevra: &Option<Nevra>| nevra.as_ref().map_or("absent".to_owned(), Nevra::to_string);
         match self {
             Self::NeverBuilt => f.write_str("never built"),
+            Self::RecordUnreadable => f.write_str("the record of its last build cannot be read"),
             Self::Requested => f.write_str("its rebuild was asked for"),
             Self::InputsChanged { recorded, present, changed } if changed.is_empty() => {
                 write!(f, "spec, sources or macros changed ({} -> {})", short(recorded), short(present))
@@ -470,7 +495,7 @@ impl fmt::Display for BuildReason {
                     identity(present)
                 )
             }
-            Self::TriggerFired { trigger, recorded, present, compared } => {
+            Self::TriggerFired { trigger, recorded, present, compared, .. } => {
                 write!(f, "trigger `{trigger}` fires: ")?;
                 if let Some((then, now)) = compared {
                     write!(f, "{then} -> {now}, ")?;
@@ -490,7 +515,7 @@ impl fmt::Display for BuildReason {
                     (Some(_), None) => f.write_str("is gone"),
                 }
             }
-            Self::SonameChanged { package, soname, recorded, present, policy } => {
+            Self::SonameChanged { package, soname, recorded, present, policy, .. } => {
                 write!(
                     f,
                     "{package} is linked to `{soname}`, whose package changed (soname policy {policy}): "

@@ -45,4 +45,8 @@ pub struct LimitReport {
     pub unenforced: Vec<String>,
     /// The memory limit in bytes that was set, also where none was asked for.
     pub memory_limit_bytes: Option<u64>,
+    /// Whether the host's disk was full when the build ended; one that ran out of space otherwise has reached a limit
+    /// of its own.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub host_disk_full: bool,
 }

@@ -220,6 +220,7 @@ impl Arguments {
                 memory_retry: None,
                 stop_on_failure: self.stop_on_failure,
                 verbose: self.verbose || self.json,
+                find_unused: false,
             },
             max_layers: self.max_cascading_rebuilds.most(),
         })

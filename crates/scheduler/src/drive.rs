@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use report::{Event, PackageEnd};
-use rpm_model::{BuildReason, JobDocument, Outcome, ResultDocument};
+use rpm_model::{BuildReason, FailureClass, JobDocument, Outcome, ResultDocument};
 
 use crate::execute::{
     Action, Answer, AttemptId, Call, Called, Desk, Ending, Executor, Journal, JournalError, Machine,
@@ -305,6 +305,9 @@ impl<'a> Driver<'a> {
                 self.generated.insert(result.package.clone(), generated);
                 return Ending::Generated;
             }
+            Outcome::Failed { class: FailureClass::NoSpace, message, .. } if result.limits.host_disk_full => {
+                Ending::DiskFull(message.clone())
+            }
             Outcome::Failed { class, message, .. } => {
                 Ending::Failed { class: *class, message: message.clone() }
             }
@@ -326,16 +329,12 @@ impl<'a> Driver<'a> {
         ending
     }
 
-    fn accept(
-        &mut self,
-        package: &str,
-        attempt: &AttemptId,
-    ) -> Result<Taken, (rpm_model::FailureClass, String)> {
+    fn accept(&mut self, package: &str, attempt: &AttemptId) -> Result<Taken, (FailureClass, String)> {
         let reasons = self.reasons.get(package).cloned().unwrap_or_default();
         let result = self.results.remove(attempt);
         let job: Option<&JobDocument> = self.jobs.get(package).map(|job| &job.document);
         let (Some(result), Some(job)) = (result, job) else {
-            let class = rpm_model::FailureClass::InfrastructureFailure;
+            let class = FailureClass::InfrastructureFailure;
             return Err((class, "it is not there".to_owned()));
         };
         match self.acceptor.accept(package, &reasons, job, &result) {

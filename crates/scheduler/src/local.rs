@@ -70,6 +70,8 @@ pub struct LocalBuilder<'a> {
     pub results: &'a ResultReuse,
     /// When build roots are removed.
     pub clean: CleanPolicy,
+    /// Whether each build is watched, so that it is told which of its requirements it opens nothing of.
+    pub find_unused: bool,
     /// Told of sections that start.
     pub reporter: &'a dyn Reporter,
 }
@@ -79,7 +81,8 @@ impl Builder for LocalBuilder<'_> {
         let Some(task) = self.tasks.get(package) else {
             return Preparation::Infrastructure(format!("`{package}` has no task"));
         };
-        if request.anew {
+        // Only a build shows what it opens.
+        if request.anew || self.find_unused {
             self.results.build_anew(package);
         }
         let found = match &request.generated {
@@ -297,6 +300,9 @@ impl LocalBuilder<'_> {
             .arg(self.log_file(job))
             .arg("--clean")
             .arg(self.clean.as_str());
+        if self.find_unused {
+            command.arg("--find-unused");
+        }
         // A group of its own: Ctrl-C reaches this process, which decides what becomes of its workers.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

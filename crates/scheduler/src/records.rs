@@ -1,6 +1,6 @@
 //! Build records on disk: one `<package>.json` per spec, replaced whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -36,19 +36,9 @@ impl RecordStore {
     /// Returns all records by package. A record that this code cannot read, from another version or cut
     /// short, counts as absent: the package is then built again, which costs time and harms nothing.
     pub fn read_all(&self) -> Result<BTreeMap<String, BuildRecord>, RecordError> {
-        let fail = |path: &Path, source| RecordError::Io { operation: "read", path: path.to_owned(), source };
         let mut records = BTreeMap::new();
-        let entries = match std::fs::read_dir(&self.directory) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(records),
-            Err(error) => return Err(fail(&self.directory, error)),
-        };
-        for entry in entries {
-            let path = entry.map_err(|source| fail(&self.directory, source))?.path();
-            if path.extension().is_none_or(|extension| extension != "json") {
-                continue;
-            }
-            let bytes = std::fs::read(&path).map_err(|source| fail(&path, source))?;
+        for path in self.files()? {
+            let bytes = std::fs::read(&path).map_err(|source| fail("read", &path, source))?;
             match serde_json::from_slice::<BuildRecord>(&bytes) {
                 Ok(record) if record.schema == BuildRecord::SCHEMA => {
                     records.insert(record.package.clone(), record);
@@ -59,10 +49,39 @@ impl RecordStore {
         Ok(records)
     }
 
+    /// Returns the packages that have a record which [`RecordStore::read_all`], whose answer this is, left out.
+    pub fn unreadable(&self, read: &BTreeMap<String, BuildRecord>) -> Result<BTreeSet<String>, RecordError> {
+        let named = self.files()?.into_iter().filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()));
+        Ok(named.filter(|name| !read.contains_key(name)).collect())
+    }
+
+    /// Returns the path of a package's record.
+    pub fn path(&self, package: &str) -> PathBuf {
+        self.directory.join(format!("{package}.json"))
+    }
+
+    /// Returns the files of records; none where there is no directory.
+    fn files(&self) -> Result<Vec<PathBuf>, RecordError> {
+        let fail = |source| fail("read", &self.directory, source);
+        let entries = match std::fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(fail(error)),
+        };
+        let mut files = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(fail)?.path();
+            if path.extension().is_some_and(|extension| extension == "json") {
+                files.push(path);
+            }
+        }
+        Ok(files)
+    }
+
     /// Replaces a package's record; after a crash either the old or the new one is there, whole.
     pub fn write(&self, record: &BuildRecord) -> Result<(), RecordError> {
-        let path = self.directory.join(format!("{}.json", record.package));
-        let fail = |source| RecordError::Io { operation: "write", path: path.clone(), source };
+        let path = self.path(&record.package);
+        let fail = |source| fail("write", &path, source);
         std::fs::create_dir_all(&self.directory).map_err(fail)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.directory).map_err(fail)?;
         serde_json::to_writer(&mut file, record).map_err(|error| fail(error.into()))?;
@@ -70,6 +89,10 @@ impl RecordStore {
         file.persist(&path).map_err(|error| fail(error.error))?;
         Ok(())
     }
+}
+
+fn fail(operation: &'static str, path: &Path, source: io::Error) -> RecordError {
+    RecordError::Io { operation, path: path.to_owned(), source }
 }
 
 #[cfg(test)]
@@ -119,7 +142,9 @@ mod tests {
         let records = store.read_all().unwrap();
         assert_eq!(records.keys().collect::<Vec<_>>(), ["jq", "zlib"]);
         assert_eq!(records["jq"], record("jq"));
+        assert_eq!(store.unreadable(&records).unwrap(), BTreeSet::from(["torn".to_owned()]));
     }
+
     #[test]
     fn records_of_older_versions_are_read() {
         let mut value = serde_json::to_value(record("zlib")).unwrap();

@@ -84,7 +84,7 @@ pub fn build_in_rounds<P, E>(
 /// Returns whether a round built something for the first time.
 fn learns(plan: &PlanDocument, summary: &RunSummary) -> bool {
     let first = |action: &PlannedAction| match action {
-        PlannedAction::Build { reasons, .. } => reasons.contains(&BuildReason::NeverBuilt),
+        PlannedAction::Build { reasons, .. } => reasons.iter().any(BuildReason::is_first_build),
         _ => false,
     };
     let mut packages = plan.packages.iter().filter(|package| first(&package.action));

@@ -128,6 +128,8 @@ pub struct RunSettings {
     pub stop_on_failure: bool,
     /// Whether it is told what each build used and found.
     pub verbose: bool,
+    /// Whether builds are watched, so that it is told which of their requirements they open nothing of.
+    pub find_unused: bool,
 }
 
 impl RunSettings {
@@ -349,6 +351,7 @@ mod tests {
             memory_retry: None,
             stop_on_failure: false,
             verbose: false,
+            find_unused: false,
         }
     }
 

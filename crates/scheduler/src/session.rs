@@ -253,6 +253,7 @@ impl Session<'_> {
             tasks: &tasks,
             unpacked: &packed.failures,
             records: &records,
+            unreadable: &RecordStore::new(&self.settings.records).unreadable(&records)?,
             state: &universe.state(),
             worker: &self.worker.generation(),
             requested: &requested,
@@ -392,6 +393,7 @@ impl Session<'_> {
             results: &self.results,
             learned: &self.learned,
             clean: settings.clean,
+            find_unused: settings.run.find_unused,
             reporter: self.reporter,
         }
     }

@@ -5,6 +5,7 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use grapher::{GoalError, GoalErrors, GoalRequest, RootCause};
 use rebuild::{PresentFacts, build_reasons};
@@ -12,6 +13,7 @@ use rpm_model::{BuildReason, BuildRecord, BuildrootLock, Nevra, RebuildPolicy};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{PlanCause, PlannedAction, PossibleRebuild};
+use crate::records::RecordStore;
 use crate::session::{Graphed, Planned, Session, SessionError};
 use crate::task::PackageTask;
 
@@ -38,6 +40,9 @@ pub struct WhyPackage {
     pub package: String,
     /// Its last accepted build, if there was one.
     pub last: Option<LastBuild>,
+    /// The file that should tell of its last build and cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable_record: Option<PathBuf>,
     /// What is done about it now.
     pub now: Verdict,
     /// What was compared; `None` where there is no record or no source package to compare.
@@ -166,8 +171,10 @@ impl Session<'_> {
     /// Answers for these names, each with its spec.
     ///
     /// # Errors
-    /// Returns that the file of macros cannot be read.
+    /// Returns that the file of macros or the directory of records cannot be read.
     pub fn why(&self, planned: &Planned, names: &[(String, String)]) -> Result<WhyDocument, SessionError> {
+        let store = RecordStore::new(&self.settings.records);
+        let unreadable = store.unreadable(&planned.records)?;
         let packages = names
             .iter()
             .map(|(asked, spec)| {
@@ -180,6 +187,7 @@ impl Session<'_> {
                     asked: asked.clone(),
                     package: spec.clone(),
                     last: record.map(|record| last_build(planned, record)),
+                    unreadable_record: unreadable.contains(spec).then(|| store.path(spec)),
                     now: verdict(planned, spec),
                     compared,
                 })

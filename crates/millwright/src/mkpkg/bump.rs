@@ -78,6 +78,7 @@ fn is_own(reason: &BuildReason) -> bool {
     matches!(
         reason,
         BuildReason::NeverBuilt
+            | BuildReason::RecordUnreadable
             | BuildReason::InputsChanged { .. }
             | BuildReason::OutputMissing { .. }
             | BuildReason::CheckNotRun

@@ -8,11 +8,11 @@ use std::sync::atomic::AtomicBool;
 
 use buildroot::{End, SandboxIo};
 use pkgworker::{
-    Difference, Entrance, Host, KeptRoot, Rerun, RerunHost, Section, UnusedAnswer, build, difference, enter,
-    find_kept, rerun, unused,
+    Difference, Entrance, Host, KeptRoot, Rerun, RerunHost, Section, UnusedAnswer, build,
+    build_and_find_unused, difference, enter, find_kept, rerun,
 };
 use report::{Event, ExitStatus, Failure};
-use rpm_model::{CleanPolicy, FailureClass, JobDocument, Outcome, ResultDocument, TuningMode};
+use rpm_model::{CleanPolicy, FailureClass, JobDocument, Outcome, ResultDocument};
 
 use super::{Pipeline, environment};
 
@@ -115,13 +115,10 @@ impl Pipeline<'_> {
             stop_before: None,
             on_phase: &on_phase,
         };
-        // A compiler cache would spare the build from opening what it compiles with, stand-ins for rpmbuild's scripts
-        // what these call.
-        let answer = unused(
-            &JobDocument { ccache: None, sccache: None, tuning: TuningMode::Off, ..job.clone() },
-            &host,
-        )
-        .map_err(environment);
+        // A compiler cache would spare the build from opening what it compiles with.
+        let job = JobDocument { ccache: None, sccache: None, ..job.clone() };
+        let built = build_and_find_unused(&job, &host);
+        let answer = built.map(|(_, answer)| answer).map_err(environment);
         match fs::remove_dir_all(&output) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(environment(error)),
             _ => answer,

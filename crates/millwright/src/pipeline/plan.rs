@@ -61,6 +61,7 @@ impl Pipeline<'_> {
                 memory_retry: self.config.memory_retry,
                 stop_on_failure: self.config.stop_on_failure,
                 verbose: false,
+                find_unused: false,
             },
             max_layers: self.config.cascade_layers.most(),
         };

@@ -182,7 +182,24 @@ fn build_requirements_that_nothing_was_opened_of_are_told() {
     tree.spec(&Spec::library("greet", "1", 7));
     tree.spec(&Spec::library("spare", "1", 8));
     tree.spec(&Spec::program("hello", "greet").needs("spare-devel"));
-    tree.millwright(&["build"]).exits(0).says(&["3 built"]);
+    // Asked of every build of a run: told as they end, and in its report.
+    let ended = tree.millwright(&["build", "--find-unused"]);
+    ended
+        .exits(0)
+        .says(&["3 built", "unused  hello: it opened nothing of 1 of its 3 build requirements: spare-devel"]);
+    let summary: serde_json::Value =
+        serde_json::from_str(&tree.read("out/reports/latest/summary.json")).unwrap();
+    let of = |package: &str| {
+        let mut packages = summary["packages"].as_array().unwrap().iter();
+        packages.find(|report| report["package"] == package).unwrap()["unused"].clone()
+    };
+    assert_eq!(of("hello")["unused"][0]["requirement"], "spare-devel", "{summary}");
+    assert_eq!((&of("greet")["requirements"], &of("greet")["unused"]), (&1.into(), &serde_json::json!([])));
+    let page = tree.read("out/reports/latest/index.html");
+    assert!(
+        page.contains("Unused build requirements") && page.contains("<code>spare-devel</code>"),
+        "{page}"
+    );
     let before = tree.published();
     let ended = tree.millwright(&["unused", "hello"]);
     ended

@@ -40,18 +40,23 @@ fn a_build_beyond_its_own_disk_limit_is_ended() {
 #[test]
 fn a_full_disk_under_the_builds_is_named() {
     let Some(tree) = Tree::new("full-work") else { return };
-    tree.spec(&Spec::data("bad").build("head -c 16M /dev/zero > big"));
-    tree.spec(&Spec::data("good"));
+    tree.spec(&Spec::data("a-good"));
+    for bad in ["bad-1", "bad-2", "bad-3"] {
+        tree.spec(&Spec::data(bad).build("head -c 16M /dev/zero > big"));
+    }
+    tree.spec(&Spec::data("late"));
     let ended = build_with_tiny(&tree, "build/worker/chroot", "2m");
-    ended.exits(1).says(&[
+    // The third in a row says that it is the host: nothing more is tried on it.
+    ended.exits(3).says(&[
         "[no-space]",
         "%build failed",
         "No space left on device",
         "free space",
-        "1 built, 1 failed",
+        "stopped because this host fails whatever it is given: bad-1, bad-2, bad-3",
+        "1 built, 2 failed, 2 not started",
     ]);
     tree.assert_clean();
-    assert_eq!(tree.records().keys().collect::<Vec<_>>(), ["good"]);
+    assert_eq!(tree.records().keys().collect::<Vec<_>>(), ["a-good"]);
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod checks;
 mod clock;
 mod debugging;
 mod disk;
+mod failures;
 mod fetch;
 mod generated;
 mod graph;

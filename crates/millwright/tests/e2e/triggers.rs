@@ -44,8 +44,14 @@ fn a_level_is_quiet_below_itself_and_an_unknown_trigger_hides_nothing() {
         .says(&["trigger `light` fires: moon-5.4.6", "trigger `nowhere` is unknown"]);
     tree.spec(&moon("5.5.0").tag("Provides: light = 2.1"));
     let plan = tree.millwright(&["plan"]);
-    plan.exits(0).says(&["1 to build"]);
-    let ended = builds(&tree, &["moon", "user", "watcher"]);
+    plan.exits(0).says(&["1 to build", "at most 2 more follow", "watcher (layer 1, after moon: watches it)"]);
+    // Who watches follows as any dependant does: within the limit, and with who caused it.
+    tree.millwright(&["build", "--max-cascading-rebuilds=0"]).exits(0).says(&["1 built", "user, watcher;"]);
+    tree.millwright(&["why", "watcher"]).exits(0).says(&[
+        "will be built: trigger `light` fires: moon-5.4.7",
+        "moon caused watcher; it was built itself: moon.spec changed",
+    ]);
+    let ended = builds(&tree, &["user", "watcher"]);
     // What a trigger watches need not show in what a build is made of: no earlier result will do.
     ended.never_says(&["the result is taken from"]);
     ended.says(&["trigger `moon > minor` fires: 5.4 -> 5.5, moon-5.4.6", "trigger `nowhere` is unknown"]);

@@ -203,6 +203,7 @@ fn package_verdict(trigger: &Trigger, record: &BuildRecord, state: &dyn Publishe
     Verdict::Fires(Box::new(BuildReason::TriggerFired {
         trigger: trigger.to_string(),
         recorded: recorded.map(|seen| seen.nevra),
+        by: state.spec_of(&present.nevra.name).map(str::to_owned),
         present: present.nevra,
         compared,
     }))

@@ -22,6 +22,8 @@ pub(crate) struct Bench {
     record: BuildRecord,
     packages: BTreeMap<String, SeenPackage>,
     files: BTreeMap<String, ContentDigest>,
+    /// The specs that published packages are of.
+    specs: BTreeMap<String, String>,
 }
 
 /// Returns line and column of an error.
@@ -85,7 +87,7 @@ impl Default for Bench {
             reused: None,
             changes: Vec::new(),
         };
-        Self { record, packages: BTreeMap::new(), files: BTreeMap::new() }
+        Self { record, packages: BTreeMap::new(), files: BTreeMap::new(), specs: BTreeMap::new() }
     }
 }
 
@@ -121,6 +123,12 @@ impl Bench {
     /// This package exists now.
     pub(crate) fn present(mut self, name: &str, text: &str) -> Self {
         self.packages.insert(name.to_owned(), seen(name, text));
+        self
+    }
+
+    /// A package is published by a spec of the tree.
+    pub(crate) fn of_spec(mut self, package: &str, spec: &str) -> Self {
+        self.specs.insert(package.to_owned(), spec.to_owned());
         self
     }
 
@@ -199,8 +207,7 @@ impl Bench {
 
     /// Returns whether libraries make a rebuild necessary under a policy.
     pub(crate) fn sonames(&self, policy: &str) -> &'static str {
-        let facts = TriggerFacts::default().with_sonames(policy.parse().unwrap());
-        if self.decide(&facts).is_empty() { QUIET } else { FIRES }
+        if self.soname_reasons(policy).is_empty() { QUIET } else { FIRES }
     }
 
     /// Returns who provides the libraries that it is linked to.
@@ -216,6 +223,11 @@ impl Bench {
     /// Returns the record's `.mkp_dep_soname`.
     pub(crate) fn dep_soname(&self) -> String {
         rebuild::export::dep_soname(&self.record)
+    }
+
+    /// Returns the reasons that libraries are under a policy.
+    pub(crate) fn soname_reasons(&self, policy: &str) -> Vec<BuildReason> {
+        self.decide(&TriggerFacts::default().with_sonames(policy.parse().unwrap()))
     }
 
     fn decide(&self, triggers: &TriggerFacts) -> Vec<BuildReason> {
@@ -260,8 +272,8 @@ impl PublishedState for Bench {
         self.packages.get(name).cloned()
     }
 
-    fn spec_of(&self, _name: &str) -> Option<&str> {
-        None
+    fn spec_of(&self, name: &str) -> Option<&str> {
+        self.specs.get(name).map(String::as_str)
     }
 
     fn withdrew(&self, _requirement: &Requirement) -> Option<&str> {

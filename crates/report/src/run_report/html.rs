@@ -6,7 +6,7 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::timeline::{SECTIONS, timeline};
-use super::{PackageReport, PackageState, RunReport};
+use super::{PackageReport, PackageState, RunReport, UnusedRequirements};
 use crate::event::RunOutcome;
 use crate::lines::reasons_text;
 use crate::text::{clock, duration};
@@ -39,6 +39,7 @@ pub(super) fn page(report: &RunReport, files: &[(String, String)]) -> String {
                 (paths(report))
                 (packages(report))
                 (most(report))
+                (unused(report))
                 (untouched(report))
                 (stages(report))
                 (other_files(files))
@@ -61,6 +62,8 @@ fn outcome_words(report: &RunReport) -> &'static str {
 
 fn head(report: &RunReport) -> Markup {
     let class = if report.outcome == RunOutcome::Done { "good" } else { "bad" };
+    let reused = |package: &&PackageReport| package.reused_from.is_some();
+    let taken = report.packages.iter().filter(reused).count();
     let counted = [
         PackageState::Failed,
         PackageState::Interrupted,
@@ -78,10 +81,10 @@ fn head(report: &RunReport) -> Markup {
         @if let Some(message) = &report.message { pre class="bad" { (message) } }
         ul class="counts" {
             @for state in counted {
-                @if let Some(count) = report.counts.get(state.as_str()) {
-                    li class=(state_class(state)) { b { (count) } " " (state.as_str()) }
-                }
+                @let count = report.in_state(state).filter(|package| !reused(package)).count();
+                @if count > 0 { li class=(state_class(state)) { b { (count) } " " (state.as_str()) } }
             }
+            @if taken > 0 { li class="good" { b { (taken) } " reused" } }
             @if !report.up_to_date.is_empty() { li { b { (report.up_to_date.len()) } " up to date" } }
         }
     }
@@ -93,6 +96,11 @@ fn state_class(state: PackageState) -> &'static str {
         PackageState::Blocked | PackageState::Postponed | PackageState::NotStarted => "notable",
         PackageState::Built | PackageState::Identical => "good",
     }
+}
+
+/// What came from a store of results was not built, though it counts like what was.
+fn state_words(package: &PackageReport) -> &'static str {
+    if package.reused_from.is_some() { "reused" } else { package.state.as_str() }
 }
 
 fn failures(report: &RunReport) -> Markup {
@@ -196,7 +204,7 @@ fn packages(report: &RunReport) -> Markup {
                 tbody { @for package in sorted {
                     tr {
                         td { b { (package.package) } }
-                        td class=(state_class(package.state)) { (package.state.as_str()) }
+                        td class=(state_class(package.state)) { (state_words(package)) }
                         td { (why(package)) }
                         (seconds_cell(package.span.as_ref().map(|span| span.seconds), false))
                         (seconds_cell(package.estimate_seconds, package.estimate_guessed))
@@ -285,6 +293,33 @@ fn most(report: &RunReport) -> Markup {
                         td { (package.package) } td class="number" { (mebibytes(bytes)) }
                         (bar_cell(bytes as f64 / largest.max(1) as f64))
                     } } }
+                } }
+            }
+        }
+    }
+}
+
+/// Returns what builds that were watched opened nothing of.
+fn unused(report: &RunReport) -> Markup {
+    let watched: Vec<(&PackageReport, &UnusedRequirements)> =
+        report.packages.iter().filter_map(|package| Some((package, package.unused.as_ref()?))).collect();
+    let found = watched.iter().filter(|(_, unused)| !unused.unused.is_empty());
+    html! {
+        @if !watched.is_empty() {
+            h2 { "Unused build requirements" }
+            p { "Of " (watched.len()) @if watched.len() == 1 { " build that was" } @else { " builds that were" }
+                " watched, " (found.clone().count()) " opened no file of some packages that the spec asks for. "
+                span class="faint" { "A hint, not a proof: try a build without the requirement." } }
+            @if found.clone().next().is_some() {
+                div class="wide" { table {
+                    thead { tr { th { "Package" } th class="number" { "Unused" } th { "BuildRequires, and the packages in the root because of it" } } }
+                    tbody { @for (package, unused) in found {
+                        tr {
+                            td { b { (package.package) } }
+                            td class="number" { (unused.unused.len()) " of " (unused.requirements) }
+                            td { @for one in &unused.unused { div { code { (one.requirement) } " " span class="faint" { (one.packages.join(", ")) } } } }
+                        }
+                    } }
                 } }
             }
         }

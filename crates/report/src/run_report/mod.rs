@@ -11,7 +11,7 @@ mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rpm_model::{BuildReason, ChangedPackage, CheckReport, FailureClass, PhaseUsage};
+use rpm_model::{BuildReason, ChangedPackage, CheckReport, FailureClass, PhaseUsage, UnusedRequirement};
 use serde::Serialize;
 
 use crate::event::{Event, PackageEnd, RunOutcome, Stage};
@@ -79,6 +79,17 @@ pub struct PhaseSpan {
     pub seconds: f64,
 }
 
+/// What a build that was watched opened nothing of. A hint for a packager, not a proof.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UnusedRequirements {
+    /// How many build requirements it has.
+    pub requirements: usize,
+    /// How many files of its root it opened.
+    pub opened_files: usize,
+    /// Those that nothing was opened of, sorted.
+    pub unused: Vec<UnusedRequirement>,
+}
+
 /// A build in time: the last one, where a package was built twice.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BuildSpan {
@@ -131,6 +142,8 @@ pub struct PackageReport {
     pub cpu_seconds: Option<f64>,
     /// What `%check` found, without its cases.
     pub check: Option<CheckReport>,
+    /// What it opened nothing of; `None` where nobody watched (`--find-unused`).
+    pub unused: Option<UnusedRequirements>,
     /// With its cases.
     #[serde(skip)]
     check_with_cases: Option<CheckReport>,
@@ -157,6 +170,7 @@ impl PackageReport {
             peak_memory_bytes: None,
             cpu_seconds: None,
             check: None,
+            unused: None,
             check_with_cases: None,
         }
     }
@@ -339,6 +353,10 @@ impl Maker {
                 report.usage = phases;
                 report.check = Some(check.summary());
                 report.check_with_cases = Some(check);
+            }
+            Event::PackageUnused { package, requirements, opened_files, unused } => {
+                self.package(&package).unused =
+                    Some(UnusedRequirements { requirements, opened_files, unused });
             }
             Event::PackageReused { package, store } => self.package(&package).reused_from = Some(store),
             Event::PackageCompared { package, changes, spared } => {

@@ -6,8 +6,6 @@ for (const table of document.querySelectorAll("table.sortable")) {
     return cell.dataset.value === undefined ? cell.textContent : Number(cell.dataset.value);
   };
   const compare = (a, b) => {
-    // Empty cells stand at the end.
-    if (a === "" || b === "") return (a === "") - (b === "");
     return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b));
   };
   heads.forEach((head, column) => {
@@ -20,7 +18,10 @@ for (const table of document.querySelectorAll("table.sortable")) {
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
       const body = table.tBodies[0];
-      const rows = [...body.rows].sort((a, b) => (down ? -1 : 1) * compare(value(a, column), value(b, column)));
+      // Empty cells stand at the end, whichever way.
+      const isEmpty = (row) => value(row, column) === "";
+      const rows = [...body.rows].sort((a, b) =>
+        isEmpty(a) - isEmpty(b) || (down ? -1 : 1) * compare(value(a, column), value(b, column)));
       body.append(...rows);
     };
     head.addEventListener("click", sort);

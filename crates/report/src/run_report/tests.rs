@@ -72,6 +72,15 @@ fn events() -> Vec<TimedEvent> {
     };
     let phase =
         |package: &str, phase: &str| Event::PackagePhase { package: package.into(), phase: phase.into() };
+    let unused = Event::PackageUnused {
+        package: "zlib".into(),
+        requirements: 3,
+        opened_files: 40,
+        unused: vec![UnusedRequirement {
+            requirement: "chrpath <x>".into(),
+            packages: vec!["chrpath-1-1.x86_64".into()],
+        }],
+    };
     [
         (
             0.0,
@@ -94,6 +103,7 @@ fn events() -> Vec<TimedEvent> {
         (4.0, finished("zlib", PackageEnd::Identical, 3.0)),
         (4.0, started("jq")),
         (5.0, Event::PackageReused { package: "jq".into(), store: "shared".into() }),
+        (4.0, unused),
         (6.0, finished("jq", PackageEnd::Built, 2.0)),
         (6.0, Event::Warning { message: "mind <this>".into() }),
         (6.5, Event::RunFinished { outcome: RunOutcome::GoalsFailed, message: None, seconds: 6.5 }),
@@ -132,6 +142,12 @@ fn events_add_up_to_a_report() {
     assert_eq!(report.packages[2].reused_from.as_deref(), Some("shared"));
     let page = report.html(&[]);
     assert!(page.contains("the result was taken from the store shared"), "{page}");
+    // What nobody built here does not count as built.
+    assert!(page.contains("<b>1</b> reused") && !page.contains("</b> built"), "{page}");
+    assert!(page.contains("1 of 3") && page.contains("chrpath &lt;x&gt;"), "{page}");
+    let summary = serde_json::to_value(&report).unwrap();
+    assert_eq!(summary["packages"][3]["unused"]["unused"][0]["packages"][0], "chrpath-1-1.x86_64");
+    assert_eq!(summary["packages"][2]["unused"], serde_json::Value::Null);
     assert!(page.contains("came out as published, so 2 packages that need it are spared"), "{page}");
 }
 

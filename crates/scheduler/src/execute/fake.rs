@@ -439,6 +439,7 @@ impl World {
         let package = &self.packages[&attempt.package];
         let ending = match package.nature {
             _ if self.random.u32(0..1000) < 60 => Ending::Nothing("the worker was killed".into()),
+            _ if self.random.u32(0..1000) < 30 => Ending::DiskFull("No space left on device".into()),
             Nature::Bad => {
                 Ending::Failed { class: FailureClass::PackageFailure, message: "it does not compile".into() }
             }

@@ -43,6 +43,8 @@ pub struct PlanInput<'a> {
     pub unpacked: &'a BTreeMap<String, String>,
     /// Records of the last builds.
     pub records: &'a BTreeMap<String, BuildRecord>,
+    /// Specs whose records cannot be read.
+    pub unreadable: &'a BTreeSet<String>,
     /// What is published.
     pub state: &'a dyn PublishedState,
     /// The worker generation.
@@ -291,7 +293,12 @@ impl PlanInput<'_> {
         let task = self.tasks.get(name);
         let sources = if task.is_some() { SourcesState::Packed } else { SourcesState::NotLookedAt };
         let (Some(record), Some(task)) = (self.records.get(name), task) else {
-            return PlannedAction::Build { reasons: first_build_reasons(requested), sources };
+            let mut reasons = first_build_reasons(requested);
+            if self.unreadable.contains(name) {
+                reasons.pop();
+                reasons.push(BuildReason::RecordUnreadable);
+            }
+            return PlannedAction::Build { reasons, sources };
         };
         let present = PresentFacts {
             inputs: &task.inputs,

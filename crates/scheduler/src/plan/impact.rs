@@ -21,6 +21,8 @@ pub enum Touch {
     Requirement,
     /// A package of that one was in its build root, and its policy counts it.
     BuildRoot,
+    /// A trigger of its spec watches a package of that one.
+    Trigger,
 }
 
 /// A package that may have to be built because of what a plan builds.
@@ -87,8 +89,13 @@ impl<'a> Touches<'a> {
             let leaves = seen.requirements.iter().flat_map(|requirement| requirement.leaves());
             let required = leaves.filter_map(|leaf| providers.get(leaf.name.as_str())).flatten();
             let held = seen.packages.iter().filter_map(|package| makers.get(package)).flatten();
-            let touched = held.map(|maker| (maker, Touch::BuildRoot));
-            for (maker, touch) in touched.chain(required.map(|maker| (maker, Touch::Requirement))) {
+            let watched = seen.watched.iter();
+            let watched = watched.flat_map(|name| makers.get(name).into_iter().chain(providers.get(name)));
+            let touched = held
+                .map(|maker| (maker, Touch::BuildRoot))
+                .chain(required.map(|maker| (maker, Touch::Requirement)))
+                .chain(watched.flatten().map(|maker| (maker, Touch::Trigger)));
+            for (maker, touch) in touched {
                 if *maker != number {
                     followers[*maker].entry(number).or_insert(touch);
                 }

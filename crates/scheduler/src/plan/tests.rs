@@ -5,7 +5,7 @@ use crate::rounds::Rounds;
 use crate::testing::{indexed, package_task, record_of};
 use crate::universe::Universe;
 use grapher::{Cause, OwnCause, TreeReport, UnresolvedReason};
-use rpm_model::{BuildRecord, BuildrootLock, ContentDigest, Dependency, PackageOrigin};
+use rpm_model::{BuildRecord, BuildrootLock, ContentDigest, Dependency, PackageOrigin, SeenPackage};
 use std::path::Path;
 
 use crate::demand::Capacity;
@@ -21,6 +21,7 @@ pub(crate) struct Scene {
     pub(crate) requested: BTreeSet<String>,
     pub(crate) ignored: BTreeSet<String>,
     pub(crate) unpacked: BTreeMap<String, String>,
+    unreadable: BTreeSet<String>,
     pub(crate) outside: usize,
     pub(crate) max_layers: Option<u32>,
 }
@@ -36,6 +37,7 @@ impl Scene {
             requested: BTreeSet::new(),
             ignored: BTreeSet::new(),
             unpacked: BTreeMap::new(),
+            unreadable: BTreeSet::new(),
             outside: 0,
             max_layers: None,
         }
@@ -131,6 +133,7 @@ pub(crate) fn plan_of(scene: &Scene, rounds: &Rounds) -> PlanDocument {
         tasks: &tasks,
         unpacked: &scene.unpacked,
         records: &scene.records,
+        unreadable: &scene.unreadable,
         state: &universe.state(),
         worker: &ContentDigest::of_bytes(b"worker"),
         requested: &scene.requested,
@@ -227,6 +230,12 @@ fn what_could_follow_is_told_by_layers_and_within_the_limit() {
     assert_eq!(possible(&scene), ("mid 1 low".to_owned(), 4.0));
     scene.max_layers = Some(0);
     assert_eq!(possible(&scene), (String::new(), 2.0));
+    // Watched, under whatever name, and in nobody's build root.
+    scene.max_layers = Some(1);
+    let low = indexed("low", "1-1", PackageOrigin::Tree, &[]);
+    let seen = SeenPackage { nevra: low.header.nevra, sha256: low.sha256, provided: None };
+    scene.records.get_mut("other").unwrap().triggers.packages.insert("light".to_owned(), Some(seen));
+    assert_eq!(possible(&scene), ("mid 1 low, other 1 low".to_owned(), 6.0));
 }
 
 #[test]
@@ -313,6 +322,17 @@ fn a_record_that_cannot_be_compared_is_no_reason_to_believe_it() {
     scene.build("zlib", None);
     scene.unpacked.insert("zlib".into(), "its sources are gone".into());
     check(&scene, &["0 zlib: blocked: `zlib` is not packed: its sources are gone"]);
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_no_first_build_in_words() {
+    let mut scene = Scene::new(&["zlib:", "jq:"]);
+    scene.unreadable.insert("zlib".into());
+    scene.requested.insert("zlib".into());
+    let reasons = plan_of(&scene, &Rounds::default()).reasons();
+    assert_eq!(reasons["zlib"], [BuildReason::Requested, BuildReason::RecordUnreadable]);
+    assert_eq!(reasons["jq"], [BuildReason::NeverBuilt]);
+    assert!(reasons.values().all(|reasons| reasons.iter().any(BuildReason::is_first_build)));
 }
 
 #[test]

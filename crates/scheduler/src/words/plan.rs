@@ -127,7 +127,7 @@ fn hindrance_lines(plan: &PlanDocument, style: &Style) -> Vec<String> {
 /// Says which builds may show what is waited for.
 fn first_builds(plan: &PlanDocument, style: &Style) -> String {
     let never_built = |package: &&PlannedPackage| match &package.action {
-        PlannedAction::Build { reasons, .. } => reasons.contains(&rpm_model::BuildReason::NeverBuilt),
+        PlannedAction::Build { reasons, .. } => reasons.iter().any(rpm_model::BuildReason::is_first_build),
         _ => false,
     };
     let names: Vec<&str> =
@@ -210,6 +210,7 @@ fn cascade_lines(plan: &PlanDocument, style: &Style) -> Vec<String> {
             let through = match possible.through {
                 Touch::Requirement => "requires what it provides",
                 Touch::BuildRoot => "was built with it",
+                Touch::Trigger => "watches it",
             };
             format!("{} (layer {}, after {}: {through})", possible.package, possible.layer, possible.by)
         };

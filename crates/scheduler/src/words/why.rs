@@ -25,9 +25,13 @@ fn package_lines(package: &WhyPackage, style: &Style) -> Vec<String> {
         head.push_str(&format!(", which yields {}", package.asked));
     }
     let mut lines = style.lines("", &head);
-    match &package.last {
-        None => lines.extend(style.lines("  built:     ", "never")),
-        Some(last) => {
+    match (&package.last, &package.unreadable_record) {
+        (None, None) => lines.extend(style.lines("  built:     ", "never")),
+        (None, Some(path)) => {
+            let text = format!("not known: the record `{}` cannot be read", path.display());
+            lines.extend(style.lines("  built:     ", &text));
+        }
+        (Some(last), _) => {
             let text = format!("{} (it took {})", because(&last.reasons), duration(last.seconds));
             lines.extend(style.lines("  built:     ", &text));
             lines.extend(chain_lines(&last.chain, style));
@@ -201,6 +205,7 @@ mod tests {
                 }],
                 seconds: 12.0,
             }),
+            unreadable_record: None,
             now: Verdict::UpToDate { could_follow: None },
             compared: Some(Compared {
                 policy: RebuildPolicy::Relevant,

@@ -51,7 +51,6 @@ impl Machine {
         }
         match ending {
             Ending::Succeeded => {
-                self.hosts.sound(&self.host(&caller.host));
                 self.set_phase(&package, Phase::Taking { requests: vec![request] });
                 self.actions.push_back(Action::Accept { package, attempt: caller.attempt.clone() });
             }
@@ -62,6 +61,10 @@ impl Machine {
                 self.prepare(&package);
             }
             Ending::Failed { class, message } => self.ended_badly(&package, caller, request, class, message),
+            Ending::DiskFull(message) => {
+                self.disk_full(&package, message);
+                self.answer(request, Answer::Accepted);
+            }
             Ending::Nothing(message) => {
                 self.spoilt(&package, VoidReason::Infrastructure { message });
                 self.answer(request, Answer::Accepted);

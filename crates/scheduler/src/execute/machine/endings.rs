@@ -4,6 +4,9 @@ use rpm_model::FailureClass;
 
 use super::{Action, Answer, Entry, Machine, PackageResult, Phase, Taken, Told, VoidReason};
 
+/// The host of the run itself.
+const THIS_HOST: &str = "this host";
+
 impl Machine {
     /// Ends the current attempt without ending the package.
     pub(super) fn void(&mut self, package: &str, reason: VoidReason) {
@@ -15,26 +18,10 @@ impl Machine {
     /// An attempt was spoilt for no fault of the package: it is tried again, as often as is allowed.
     pub(super) fn spoilt(&mut self, package: &str, reason: VoidReason) {
         let state = self.book.state(package).cloned().unwrap_or_default();
-        let begun = state.current.as_ref().and_then(|current| current.begun.clone());
-        let host = self.host(begun.as_ref().map_or("", |begun| &begun.host));
+        let host = self.host_of(package);
         let message = reason.to_string();
         self.void(package, reason);
-        let rules = self.settings.hosts;
-        // What never reached a host says nothing about one.
-        let failing =
-            if host.is_empty() { None } else { self.hosts.failed(&host, package, &rules, self.now) };
-        if let Some(packages) = failing {
-            if self.settings.capabilities.single_host {
-                self.halt(host, packages, message.clone());
-            } else {
-                let minutes = rules.pause.as_secs() / 60;
-                let names: Vec<String> = packages.into_iter().collect();
-                self.actions.push_back(Action::Warn(format!(
-                    "`{host}` failed {}, one after the other; it is given nothing for {minutes} minutes",
-                    names.join(", ")
-                )));
-            }
-        }
+        self.blame(&host, package, &message);
         if self.stopping {
             // Neither failed nor built: its turn comes in the next run.
             self.put_back(package, None);
@@ -50,9 +37,56 @@ impl Machine {
         }
     }
 
+    /// The disk of a package's host was full. Another host may have room. Where there is none a second attempt would find
+    /// the same, but it is the host that fails and not the package, which shows with the next ones.
+    pub(super) fn disk_full(&mut self, package: &str, message: String) {
+        if !self.settings.capabilities.single_host {
+            return self.spoilt(package, VoidReason::Infrastructure { message });
+        }
+        self.no_space_here(package, message);
+    }
+
+    /// There was no space where the run itself keeps what it makes.
+    fn no_space_here(&mut self, package: &str, message: String) {
+        if self.blame(THIS_HOST, package, &message) {
+            // As with any failure of the host, its turn comes in the next run.
+            self.void(package, VoidReason::Infrastructure { message });
+            self.put_back(package, None);
+        } else {
+            self.end(package, PackageResult::Failed { class: FailureClass::NoSpace, message });
+        }
+    }
+
+    /// Puts a failure down to a host; returns whether that ends the run.
+    fn blame(&mut self, host: &str, package: &str, message: &str) -> bool {
+        let rules = self.settings.hosts;
+        // What never reached a host says nothing about one.
+        if host.is_empty() {
+            return false;
+        }
+        let Some(packages) = self.hosts.failed(host, package, &rules, self.now) else { return false };
+        if host == THIS_HOST {
+            self.halt(host.to_owned(), packages, message.to_owned());
+            return true;
+        }
+        let minutes = rules.pause.as_secs() / 60;
+        let names: Vec<String> = packages.into_iter().collect();
+        self.actions.push_back(Action::Warn(format!(
+            "`{host}` failed {}, one after the other; it is given nothing for {minutes} minutes",
+            names.join(", ")
+        )));
+        false
+    }
+
+    /// Returns the host that a package's current attempt has begun on; empty where it has on none.
+    fn host_of(&self, package: &str) -> String {
+        let begun = self.book.current(package).and_then(|current| current.begun.as_ref());
+        self.host(begun.map_or("", |begun| &begun.host))
+    }
+
     /// Returns the host that a failure or success is put down to: where there is only one, that one.
     pub(super) fn host(&self, host: &str) -> String {
-        if self.settings.capabilities.single_host { "this host".to_owned() } else { host.to_owned() }
+        if self.settings.capabilities.single_host { THIS_HOST.to_owned() } else { host.to_owned() }
     }
 
     /// Ends a package whose result was not accepted.
@@ -78,6 +112,10 @@ impl Machine {
         let Some(attempt) = self.book.current(package).map(|current| current.id.clone()) else { return };
         let answer = match taken {
             Ok(taken) => {
+                // Only now: a host whose results are damaged, or on which none can be published, is not sound.
+                let host = self.host_of(package);
+                self.hosts.sound(&host);
+                self.hosts.sound(THIS_HOST);
                 let result = PackageResult::Accepted { attempt };
                 self.write(Entry::Ended { package: package.to_owned(), result });
                 self.flights.remove(package);
@@ -90,6 +128,7 @@ impl Machine {
                     FailureClass::InfrastructureFailure => {
                         self.spoilt(package, VoidReason::Infrastructure { message });
                     }
+                    FailureClass::NoSpace => self.no_space_here(package, message),
                     class => self.end(package, PackageResult::Failed { class, message }),
                 }
                 Answer::Stale

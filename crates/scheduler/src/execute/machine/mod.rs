@@ -110,6 +110,8 @@ pub enum Ending {
         /// One sentence.
         message: String,
     },
+    /// The disk of its host was full: one sentence.
+    DiskFull(String),
     /// It ended without a result.
     Nothing(String),
 }

@@ -185,6 +185,70 @@ fn memory_is_raised_once_where_that_is_configured_and_infrastructure_failures_do
     assert!(actions.iter().any(failed), "{actions:?}");
 }
 
+/// Plays independent packages on this host alone; each is built, and then what is said of it happens. Returns what the
+/// run did.
+fn play_here(packages: &[&str], ending: impl Fn(&str) -> Result<(), Ending>) -> RunSummary {
+    let tasks = packages.iter().map(|name| crate::testing::task(name, &[]));
+    let mut machine = Machine::new(Queue::new(tasks), World::settings(true), Book::default(), &|_, _| false);
+    let mut events =
+        VecDeque::from([MachineEvent::Capacity(Capacity { slots: 1, cpus: 1, memory_bytes: 1 })]);
+    while let Some(event) = events.pop_front() {
+        machine.handle(Duration::ZERO, event);
+        while let Some(action) = machine.next_action() {
+            match action {
+                Action::Prepare { package, .. } => {
+                    let identity = ContentDigest::of_bytes(package.as_bytes());
+                    let (job, token) = (JobDigest::new(identity.clone()), Token::new("t"));
+                    let prepared = Prepared::Ready { job, identity, token };
+                    events.push_back(MachineEvent::Prepared { package, prepared });
+                }
+                Action::Submit { attempt, .. } => {
+                    let Attempt { id, token, package, .. } = attempt;
+                    events.push_back(MachineEvent::Submitted { attempt: id.clone(), answer: Ok(()) });
+                    let instance = "worker".to_owned();
+                    let caller = Caller { attempt: id, token, instance, host: "here".to_owned() };
+                    events.push_back(MachineEvent::Begin { caller: caller.clone(), request: Request(1) });
+                    let ending = match ending(&package) {
+                        Err(ending @ (Ending::DiskFull(_) | Ending::Failed { .. })) => ending,
+                        _ => Ending::Succeeded,
+                    };
+                    events.push_back(MachineEvent::Finish { caller, request: Request(2), ending });
+                }
+                Action::Accept { package, .. } => {
+                    let full = || (FailureClass::NoSpace, "no room".to_owned());
+                    let taken = ending(&package).map(|()| Taken::default()).map_err(|_| full());
+                    events.push_back(MachineEvent::Taken { package, taken });
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(machine.is_over());
+    machine.conclude().unwrap()
+}
+
+/// A full disk fails whatever comes next; a package that passes its own limit says nothing about the host.
+#[test]
+fn a_full_disk_is_the_failure_of_a_host_and_a_passed_limit_is_not() {
+    let names = ["a", "b", "c", "d", "e"];
+    let under_builds = || Err(Ending::DiskFull("No space left on device".into()));
+    let under_the_repository = || Err(Ending::Nothing(String::new()));
+    for full in [&under_builds as &dyn Fn() -> Result<(), Ending>, &under_the_repository] {
+        let summary = play_here(&names, |_| full());
+        let halt = summary.halt.unwrap();
+        assert_eq!(halt.packages.into_iter().collect::<Vec<_>>(), ["a", "b", "c"]);
+        // No second attempt, and what comes after the third is not tried.
+        assert_eq!(summary.failed.into_keys().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(summary.not_started, ["c", "d", "e"]);
+        // One that goes well in between says that there is room.
+        let summary = play_here(&names, |name| if name == "c" { Ok(()) } else { full() });
+        assert_eq!((summary.failed.len(), summary.halt), (4, None));
+    }
+    let passed = || Err(Ending::Failed { class: FailureClass::NoSpace, message: "its limit".into() });
+    let summary = play_here(&names, |_| passed());
+    assert_eq!((summary.failed.len(), summary.halt), (5, None));
+}
+
 #[test]
 fn a_single_host_that_fails_several_packages_in_a_row_ends_the_run() {
     let tasks = ["a", "b", "c", "d", "e"].map(|name| crate::testing::task(name, &[]));
