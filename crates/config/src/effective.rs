@@ -67,6 +67,9 @@ impl RawConfig {
         build.macros_file.clone_from(&resolved.macros_file);
         build.tuning = Some(resolved.tuning);
         self.policy.rebuild = Some(limits.rebuild);
+        let programs = resolved.program_limits("");
+        self.policy.program_timeout = Some(text(programs.timeout));
+        self.policy.program_network = Some(programs.network);
         self
     }
 }

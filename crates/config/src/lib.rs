@@ -7,12 +7,14 @@
 
 mod effective;
 mod layers;
+mod programs;
 mod raw;
 mod repositories;
 mod resolved;
 mod results;
 
 pub use layers::{CascadeLayers, CascadeLayersError};
+pub use programs::ProgramLimits;
 pub use raw::{
     RawBuild, RawCache, RawConfig, RawDirectories, RawDistribution, RawPackage, RawPolicy, RawSources,
     SignatureHandling,

@@ -204,6 +204,10 @@ pub struct RawPolicy {
     pub sonames: Option<String>,
     /// How many layers of dependants a rebuild brings along: `"all"` (default), 0, 1, 2, ...
     pub max_cascading_rebuilds: Option<CascadeLayers>,
+    /// What a command of a spec may take that gives a version, for example `30s` (the default).
+    pub program_timeout: Option<String>,
+    /// Whether commands of specs that give versions see the network (default false).
+    pub program_network: Option<bool>,
     /// Versions of packages that build roots use, for example `openssl = 3.3.0` (default none).
     pub pins: Option<Vec<Dependency>>,
     /// Packages that build roots never use, for example `*-debuginfo` (default none).
@@ -218,6 +222,12 @@ pub struct RawPackage {
     pub rebuild: Option<RebuildPolicy>,
     /// Its own soname policy.
     pub sonames: Option<String>,
+    /// What its own commands that give versions may take.
+    pub program_timeout: Option<String>,
+    /// Whether its own commands that give versions see the network.
+    pub program_network: Option<bool>,
+    /// The git repository that its version comes from, where its spec says `git` and no directory.
+    pub version_repository: Option<PathBuf>,
     /// Its own time limit.
     pub timeout: Option<String>,
     /// Its own disk limit in MiB.
@@ -321,6 +331,7 @@ impl RawConfig {
         );
         lay_over!(self.cache, upper.cache, layer_budget, results, result_budget);
         lay_over!(self.policy, upper.policy, rebuild, max_cascading_rebuilds, sonames, pins, excludes);
+        lay_over!(self.policy, upper.policy, program_timeout, program_network);
         lay_over!(self.reports, upper.reports, keep);
         self.packages.extend(upper.packages);
         self.repositories.extend(upper.repositories);

@@ -9,6 +9,7 @@ use rebuild::soname::SonamePolicy;
 use rpm_model::{BuildLimits, CleanPolicy, JobDocument, PackageRules, RebuildPolicy, TuningMode};
 
 use crate::layers::CascadeLayers;
+use crate::programs::{self, ProgramLimits};
 use crate::raw::{RawConfig, RawPackage, SignatureHandling};
 use crate::repositories::{self, Repository};
 use crate::results::{self, ResultStore};
@@ -113,6 +114,7 @@ pub struct Config {
     pub tuning: TuningMode,
     /// Where packages from outside come from, in order.
     pub repositories: Vec<Repository>,
+    pub(crate) programs: ProgramLimits,
     defaults: PackageLimits,
     packages: BTreeMap<String, RawPackage>,
 }
@@ -251,6 +253,7 @@ impl RawConfig {
                 return Err(value(given, "alone", expected));
             }
         };
+        let programs = programs::resolve(&self.policy, &self.packages)?;
         let defines = defines(self.distribution);
         let release = defines.get("distro_release_version").map_or("", String::as_str);
         Ok(Config {
@@ -296,6 +299,7 @@ impl RawConfig {
             macros_file: self.build.macros_file.map(absolute),
             tuning: self.build.tuning.unwrap_or_default(),
             directories: resolve_directories(self.directories, root)?,
+            programs,
             defaults,
             packages: self.packages,
         })
@@ -303,6 +307,11 @@ impl RawConfig {
 }
 
 impl Config {
+    /// Returns what commands of a spec may do that give versions.
+    pub fn program_limits(&self, package: &str) -> ProgramLimits {
+        self.programs.of(self.packages.get(package), &self.directories.root)
+    }
+
     /// Returns what holds for a package: its own exceptions over the defaults.
     pub fn limits(&self, package: &str) -> PackageLimits {
         let mut limits = self.defaults.clone();

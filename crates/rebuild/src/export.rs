@@ -2,6 +2,7 @@
 //!
 //! What it is not: nothing here is read again; the build record is what decides.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use rpm_model::{BuildRecord, Evr};
@@ -9,15 +10,14 @@ use rpm_model::{BuildRecord, Evr};
 use crate::soname::Soname;
 
 /// Returns `.mkp_dep_vers`: one line `name version` for each name that the spec watches; the version with epoch and
-/// release. A name that nothing had is left out.
+/// release. A name that nothing had, or whose program gave none, is left out.
 pub fn dep_vers(record: &BuildRecord) -> String {
-    let mut text = String::new();
-    for (name, seen) in &record.triggers.packages {
-        if let Some(seen) = seen {
-            let _ = writeln!(text, "{name} {}", seen.version());
-        }
-    }
-    text
+    let packages =
+        record.triggers.packages.iter().filter_map(|(name, seen)| Some((name, seen.as_ref()?.version())));
+    let answers =
+        record.triggers.programs.iter().filter_map(|(name, seen)| Some((name, &seen.as_ref()?.version)));
+    let versions: BTreeMap<&String, &Evr> = packages.chain(answers).collect();
+    versions.into_iter().map(|(name, version)| format!("{name} {version}\n")).collect()
 }
 
 /// Returns `.mkp_dep_soname`: TOML with a table for each shared library that what was built is linked to. Fields

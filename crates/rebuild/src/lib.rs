@@ -18,6 +18,7 @@ pub mod select;
 pub mod sodiff;
 pub mod soname;
 pub mod trigger;
+mod words;
 
 pub use cascade::{Sensitivity, is_compiled_in_by, layer, sensitivity};
 pub use decide::{PresentFacts, PublishedState, build_reasons, first_build_reasons};

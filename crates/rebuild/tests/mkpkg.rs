@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bench;
+mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,21 +15,8 @@ use rebuild::select::Selection;
 use rebuild::sodiff::SonameDifference;
 use rebuild::soname::Soname;
 use rebuild::trigger::{parse_file_triggers, parse_triggers};
+use rows::{PROGRAMS, Row};
 use rpm_model::{BuildReason, Dependency};
-
-/// One finding about mkpkg.
-struct Row {
-    /// Its name.
-    name: &'static str,
-    /// What mkpkg documents; empty where it says nothing.
-    documented: &'static str,
-    /// What its code does.
-    does: &'static str,
-    /// What we do.
-    ours: &'static str,
-    /// Shows that we do.
-    check: fn(),
-}
 
 fn verdict(trigger: &str, recorded: &str, present: &str) -> &'static str {
     Bench::default().recorded("dep", recorded).present("dep", present).verdict(trigger)
@@ -515,7 +503,9 @@ const EDGES: &[Row] = &[
 
 #[test]
 fn every_row_is_as_it_says() {
-    for (table, rows) in [("triggers", TRIGGERS), ("sonames", SONAMES), ("edges", EDGES)] {
+    for (table, rows) in
+        [("triggers", TRIGGERS), ("sonames", SONAMES), ("edges", EDGES), ("programs", PROGRAMS)]
+    {
         for Row { name, documented, does, ours, check } in rows {
             assert!(!does.is_empty() && !ours.is_empty(), "{table}: {name}");
             if std::panic::catch_unwind(check).is_err() {

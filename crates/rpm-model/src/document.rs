@@ -4,7 +4,6 @@
 //! else. A [`ResultDocument`] is what came out; a [`BuildRecord`] is what the tree remembers of a build.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +11,7 @@ use crate::cascade::CascadeFacts;
 use crate::check::CheckReport;
 use crate::dependency::Requirement;
 use crate::difference::ChangedPackage;
+use crate::evr::Evr;
 use crate::hash::ContentDigest;
 use crate::inputs::{InputChange, InputParts};
 use crate::limits::{BuildLimits, LimitReport};
@@ -389,6 +389,17 @@ pub enum BuildReason {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
     },
+    /// A program that the spec's `%_mkpkg_depends_programs` names gives a version that fires a trigger.
+    TriggerAnswerChanged {
+        /// The trigger, `name` or `name operator level-or-version`.
+        trigger: String,
+        /// The command that gives the version.
+        command: String,
+        /// What it gave at the last build; `None` where it gave none.
+        recorded: Option<Evr>,
+        /// What it gives now.
+        present: Evr,
+    },
     /// A file that the spec's `%_mkpkg_depends_files` watches changed.
     TriggerFileChanged {
         /// The pattern that names it.
@@ -425,14 +436,17 @@ pub enum BuildReason {
     },
 }
 
-/// More changed inputs than this are counted instead of named.
-const SHOWN_CHANGES: usize = 4;
-
 impl BuildReason {
     /// Returns whether the user or the packager asks for a build, whatever an earlier one of the same inputs made:
     /// a trigger watches what the inputs need not show.
     pub fn demands_a_build(&self) -> bool {
-        matches!(self, Self::Requested | Self::TriggerFired { .. } | Self::TriggerFileChanged { .. })
+        matches!(
+            self,
+            Self::Requested
+                | Self::TriggerFired { .. }
+                | Self::TriggerAnswerChanged { .. }
+                | Self::TriggerFileChanged { .. }
+        )
     }
 
     /// Returns whether nothing is known of an earlier build.
@@ -450,85 +464,6 @@ impl BuildReason {
             | Self::TriggerFired { by, .. }
             | Self::SonameChanged { by, .. } => by.as_deref(),
             _ => None,
-        }
-    }
-}
-
-impl fmt::Display for BuildReason {
-    /// Writes the reason in a few words, with both sides of each comparison.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let short = |digest: &ContentDigest| digest.as_str()[..12].to_owned();
-        let identity = |nevra: &Option<Nevra>| nevra.as_ref().map_or("absent".to_owned(), Nevra::to_string);
-        match self {
-            Self::NeverBuilt => f.write_str("never built"),
-            Self::RecordUnreadable => f.write_str("the record of its last build cannot be read"),
-            Self::Requested => f.write_str("its rebuild was asked for"),
-            Self::InputsChanged { recorded, present, changed } if changed.is_empty() => {
-                write!(f, "spec, sources or macros changed ({} -> {})", short(recorded), short(present))
-            }
-            Self::InputsChanged { changed, .. } => {
-                let (shown, more) = changed.split_at(changed.len().min(SHOWN_CHANGES));
-                let shown: Vec<String> = shown.iter().map(ToString::to_string).collect();
-                f.write_str(&shown.join(", "))?;
-                if more.is_empty() { Ok(()) } else { write!(f, " and {} more inputs", more.len()) }
-            }
-            Self::CheckNotRun => f.write_str("%check is asked for and was not run"),
-            Self::OutputMissing { path } => write!(f, "`{path}` is missing or is not what was built"),
-            Self::RequirementLost { package, requirement, by } => {
-                write!(f, "{package} requires `{requirement}`, which nothing provides any more")?;
-                // A changed package names its spec or nearly so; of a lost requirement nobody sees whose it was.
-                by.as_ref().map_or(Ok(()), |by| write!(f, " since `{by}` was built"))
-            }
-            Self::StaticInputChanged { package, recorded, present, .. } => {
-                write!(
-                    f,
-                    "{package}, which is compiled in, changed ({} -> {})",
-                    short(recorded),
-                    short(present)
-                )
-            }
-            Self::BuildRequirementChanged { package, recorded, present, .. } => {
-                write!(
-                    f,
-                    "{package} in its build root changed ({} -> {})",
-                    identity(recorded),
-                    identity(present)
-                )
-            }
-            Self::TriggerFired { trigger, recorded, present, compared, .. } => {
-                write!(f, "trigger `{trigger}` fires: ")?;
-                if let Some((then, now)) = compared {
-                    write!(f, "{then} -> {now}, ")?;
-                }
-                match recorded {
-                    Some(recorded) if recorded == present => write!(f, "{present} has other content"),
-                    recorded => write!(f, "{} -> {present}", identity(recorded)),
-                }
-            }
-            Self::TriggerFileChanged { pattern, file, recorded, present } => {
-                write!(f, "`{file}` (trigger `{pattern}`) ")?;
-                match (recorded, present) {
-                    (Some(recorded), Some(present)) => {
-                        write!(f, "changed ({} -> {})", short(recorded), short(present))
-                    }
-                    (None, _) => f.write_str("is new"),
-                    (Some(_), None) => f.write_str("is gone"),
-                }
-            }
-            Self::SonameChanged { package, soname, recorded, present, policy, .. } => {
-                write!(
-                    f,
-                    "{package} is linked to `{soname}`, whose package changed (soname policy {policy}): "
-                )?;
-                if recorded == present {
-                    write!(f, "{present} has other content")
-                } else {
-                    write!(f, "{recorded} -> {present}")
-                }
-            }
-            Self::WorkerChanged { recorded, present } => {
-                write!(f, "the worker changed ({} -> {})", short(recorded), short(present))
-            }
         }
     }
 }

@@ -23,6 +23,7 @@ mod limits;
 mod listed_file;
 mod nevra;
 mod package;
+mod reason;
 mod reused;
 mod rich;
 mod rules;
@@ -59,7 +60,7 @@ pub use package::{
 pub use reused::{HostFacts, ReusedResult, ReusedSettings};
 pub use rich::RichDependency;
 pub use rules::{Ban, PackagePattern, PackagePatternError, PackageRules};
-pub use trigger::{SeenPackage, SeenTriggers, SpecTriggers};
+pub use trigger::{SeenAnswer, SeenPackage, SeenTriggers, SpecTriggers};
 pub use tuning::{TuningMode, TuningReport, UntunedReason, UntunedScript};
 pub use usage::{CacheUse, CompilerCache, PhaseUsage, ResourceUsage, UsageSource};
 pub use worker::{BuildrootLock, LockedPackage, PackageOrigin, WorkerManifest};

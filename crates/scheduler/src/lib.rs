@@ -22,6 +22,7 @@ mod local;
 mod lock;
 mod overlap;
 mod plan;
+mod programs;
 mod provenance;
 mod published;
 mod queue;
@@ -58,6 +59,7 @@ pub use plan::{
     Estimate, Estimates, GuessSource, LocalCause, PathStep, PlaceInGraph, PlanCause, PlanDocument, PlanInput,
     PlannedAction, PlannedImpact, PlannedPackage, PlannedTime, PossibleRebuild, SourcesState, Touch,
 };
+pub use programs::{NoPrograms, ProgramRequest, VersionPrograms};
 pub use provenance::ProvenanceWriter;
 pub use queue::{Queue, Task, TaskState};
 pub use records::{RecordError, RecordStore};

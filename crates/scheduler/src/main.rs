@@ -16,8 +16,9 @@ use report::{Event, ExitStatus, Failure, Reporter, conclude};
 use repository::{IndexedPackage, PackageDirectory, read_source_package};
 use rpm_model::{PackageOrigin, PackagesDocument, WorkerManifest};
 use scheduler::{
-    BuildDirectoryLock, Finished, Learned, PackedSrpm, PackedTree, PlanWords, Planned, ResultReuse, Rounds,
-    RunSummary, Session, Stop, Style, build_in_rounds, plan_text, run_status, summary_text,
+    BuildDirectoryLock, Finished, Learned, NoPrograms, PackedSrpm, PackedTree, PlanWords, Planned,
+    ResultReuse, Rounds, RunSummary, Session, Stop, Style, build_in_rounds, plan_text, run_status,
+    summary_text,
 };
 use serde::de::DeserializeOwned;
 
@@ -41,6 +42,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         document: &document,
         limits: &limits,
         learned: Learned::default(),
+        programs: Box::new(NoPrograms),
         // Asking stores is the business of who has a configuration.
         results: ResultReuse::new(Vec::new(), arguments.work_dir.join("results-to-publish"))
             .map_err(|error| Failure::new(ExitStatus::Usage, error))?,

@@ -29,6 +29,7 @@ use crate::following::Following;
 use crate::generated::Learned;
 use crate::local::LocalBuilder;
 use crate::plan::{Estimates, PlaceInGraph, PlanDocument, PlanInput};
+use crate::programs::VersionPrograms;
 use crate::provenance::ProvenanceWriter;
 use crate::queue::Queue;
 use crate::records::RecordStore;
@@ -93,6 +94,8 @@ pub struct Session<'a> {
     pub limits: &'a dyn Fn(&str) -> PackageLimits,
     /// What builds of this run turned out to need.
     pub learned: Learned,
+    /// Runs the commands of specs that give versions.
+    pub programs: Box<dyn VersionPrograms + 'a>,
     /// Results of other builds, and stores that take those of this run.
     pub results: ResultReuse,
     /// Told of what happens.

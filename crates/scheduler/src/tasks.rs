@@ -9,7 +9,7 @@ use crate::inputs::CommonInputs;
 use crate::root::Roots;
 use crate::session::{PackedTree, Session, SessionError};
 use crate::task::PackageTask;
-use crate::triggers::trigger_facts;
+use crate::triggers::{program_answers, trigger_facts};
 use crate::universe::Universe;
 
 impl Session<'_> {
@@ -39,6 +39,8 @@ impl Session<'_> {
         inputs: &CommonInputs<'_>,
         universe: &Universe,
     ) -> Result<BTreeMap<String, PackageTask>, SessionError> {
+        let specs = self.document.specs.iter().filter(|spec| packed.srpms.contains_key(&spec.name));
+        let answers = program_answers(specs, self.programs.as_ref())?;
         let task = |spec: &rpm_model::SpecData| {
             let srpm = packed.srpms.get(&spec.name)?;
             let limits = (self.limits)(&spec.name);
@@ -57,7 +59,7 @@ impl Session<'_> {
                     .get(&spec.name)
                     .map_or_else(Vec::new, |record| record.generated.clone()),
                 policy: limits.rebuild,
-                triggers: match trigger_facts(spec, &universe.state()) {
+                triggers: match trigger_facts(spec, answers.get(&spec.name), &universe.state()) {
                     Ok(triggers) => triggers.with_sonames(limits.sonames),
                     Err(error) => return Some(Err(error.into())),
                 },

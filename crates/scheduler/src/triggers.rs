@@ -16,6 +16,7 @@ use rebuild::trigger::{
 use rpm_model::{BuildRecord, ContentDigest, SpecData};
 use walkdir::WalkDir;
 
+use crate::programs::{SpecAnswers, VersionPrograms, requests, spec_directory};
 use crate::task::PackageTask;
 
 /// Why the triggers of a spec cannot be looked at.
@@ -43,9 +44,39 @@ pub enum TriggerError {
     },
 }
 
-/// Returns a spec's triggers with what they stand for now; reads the files that they watch.
+/// Returns what the programs answer that the triggers of specs need, by spec; runs them, all at once.
+pub(crate) fn program_answers<'s>(
+    specs: impl Iterator<Item = &'s SpecData>,
+    programs: &dyn VersionPrograms,
+) -> Result<BTreeMap<String, SpecAnswers>, TriggerError> {
+    let mut wanted = BTreeMap::new();
+    for spec in specs.filter(|spec| !spec.triggers.programs.is_empty()) {
+        let requests = requests(spec).map_err(|(name, source)| TriggerError::Syntax {
+            spec: spec.spec_path.clone(),
+            name,
+            source,
+        })?;
+        wanted.insert(spec.name.clone(), requests);
+    }
+    if wanted.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let answers = programs.answers(&wanted.values().flat_map(BTreeMap::values).cloned().collect());
+    let of_spec = |(spec, requests): (String, BTreeMap<String, crate::programs::ProgramRequest>)| {
+        let answered = requests.into_iter().filter_map(|(name, request)| {
+            let answer = answers.get(&request)?.clone();
+            Some((name, (request.command, answer)))
+        });
+        (spec, answered.collect())
+    };
+    Ok(wanted.into_iter().map(of_spec).collect())
+}
+
+/// Returns a spec's triggers with what they stand for now; reads the files that they watch. `answers` is what its
+/// programs said.
 pub(crate) fn trigger_facts(
     spec: &SpecData,
+    answers: Option<&SpecAnswers>,
     state: &dyn PublishedState,
 ) -> Result<TriggerFacts, TriggerError> {
     if spec.triggers.is_empty() {
@@ -54,14 +85,20 @@ pub(crate) fn trigger_facts(
     let syntax = |name| move |source| TriggerError::Syntax { spec: spec.spec_path.clone(), name, source };
     let packages = parse_triggers(&spec.triggers.packages).map_err(syntax(PACKAGES_MACRO))?;
     let patterns = parse_file_triggers(&spec.triggers.files).map_err(syntax(FILES_MACRO))?;
-    let directory = Path::new(&spec.spec_path).parent().filter(|path| !path.as_os_str().is_empty());
     let files = if patterns.is_empty() {
         BTreeMap::new()
     } else {
-        watched_files(directory.unwrap_or(Path::new(".")), &patterns)
-            .map_err(|(path, source)| TriggerError::File { spec: spec.spec_path.clone(), path, source })?
+        watched_files(spec_directory(spec), &patterns).map_err(|(path, source)| TriggerError::File {
+            spec: spec.spec_path.clone(),
+            path,
+            source,
+        })?
     };
-    Ok(TriggerFacts::new(packages, &patterns, &files, state))
+    let facts = TriggerFacts::new(packages, &patterns, &files, state);
+    Ok(match answers {
+        Some(answers) => facts.with_answers(answers.clone()),
+        None => facts,
+    })
 }
 
 /// Returns the files below a directory that a pattern names, with their content. Links to files count as what
@@ -107,6 +144,9 @@ pub(crate) fn refreshed_records(
         unknown.extend(
             absent.map(|(name, _)| format!("{spec}: no package has the name `{name}` or provides it")),
         );
+        unknown.extend(task.triggers.unanswered().map(|(name, command, fault)| {
+            format!("{spec}: the version of `{name}`: `{command}` gave none: {fault}")
+        }));
         refreshed.push(record);
     }
     (refreshed, unknown)

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rebuild::trigger::{
-    FILES_MACRO, PACKAGES_MACRO, TriggerSyntaxError, parse_file_triggers, parse_triggers,
+    FILES_MACRO, PACKAGES_MACRO, PROGRAMS_MACRO, PROGRAMS_MACRO_OF_MKPKG, TriggerSyntaxError,
+    parse_file_triggers, parse_programs, parse_triggers,
 };
 use rpm_model::{
     Dependency, Evr, Nevra, Requirement, RequirementKind, SourceKind, SourceUse, SpecData, SpecPackage,
@@ -71,7 +72,7 @@ pub(crate) fn spec_data(input: &SpecInput, answers: &Answers<'_>) -> Result<Spec
 
 /// Returns the triggers, which must be well-formed.
 fn triggers(answer: &[u8]) -> Result<SpecTriggers, FailureKind> {
-    let triggers = query::triggers(answer)?;
+    let query::TriggerValues { triggers, programs_of_mkpkg } = query::triggers(answer)?;
     let malformed = |name: &str, value: &str, error: TriggerSyntaxError| {
         FailureKind::Trigger(Box::new(TriggerFault {
             name: name.to_owned(),
@@ -83,6 +84,8 @@ fn triggers(answer: &[u8]) -> Result<SpecTriggers, FailureKind> {
     parse_triggers(&triggers.packages)
         .map_err(|error| malformed(PACKAGES_MACRO, &triggers.packages, error))?;
     parse_file_triggers(&triggers.files).map_err(|error| malformed(FILES_MACRO, &triggers.files, error))?;
+    let programs = if programs_of_mkpkg { PROGRAMS_MACRO_OF_MKPKG } else { PROGRAMS_MACRO };
+    parse_programs(&triggers.programs).map_err(|error| malformed(programs, &triggers.programs, error))?;
     Ok(triggers)
 }
 
@@ -331,15 +334,18 @@ mod tests {
     #[test]
     fn triggers_arrive_or_are_refused() {
         let read = |triggers: &str| read_with_triggers(SOURCE, PACKAGES, None, triggers.as_bytes());
-        let data = read("\x1dlua > minor\x1econf/*\x1e").unwrap();
+        let data = read("\x1dlua > minor\x1econf/*\x1e\x1e\x1e\x1e").unwrap();
         assert_eq!(
             (data.triggers.packages.as_str(), data.triggers.files.as_str()),
             ("lua > minor", "conf/*")
         );
-        assert!(read("\x1d\x1e\x1e").unwrap().triggers.is_empty());
-        for (triggers, name, column) in
-            [("\x1dlua > x\x1e\x1e", PACKAGES_MACRO, 7), ("\x1d\x1e/a\x1e", FILES_MACRO, 1)]
-        {
+        assert!(read("\x1d\x1e\x1e\x1e\x1e\x1e").unwrap().triggers.is_empty());
+        for (triggers, name, column) in [
+            ("\x1dlua > x\x1e\x1e\x1e\x1e\x1e", PACKAGES_MACRO, 7),
+            ("\x1d\x1e/a\x1e\x1e\x1e\x1e", FILES_MACRO, 1),
+            ("\x1d\x1e\x1ea = |\x1e\x1e\x1e", PROGRAMS_MACRO, 5),
+            ("\x1d\x1e\x1e\x1ea = |\x1e\x1e", PROGRAMS_MACRO_OF_MKPKG, 5),
+        ] {
             let Err(FailureKind::Trigger(fault)) = read(triggers) else { panic!("{triggers}") };
             assert_eq!((fault.name.as_str(), fault.place), (name, TriggerPlace::Value { line: 1, column }));
         }

@@ -314,10 +314,10 @@ fn questions(job: &Job<'_>) -> impl Iterator<Item = &'static str> {
 /// Returns whether something that all specs see may define trigger macros; a file that cannot be read is told
 /// where it is handed to rpm.
 fn options_name_triggers(options: &ReadOptions) -> bool {
-    let names = |text: &[u8]| memchr::memmem::find(text, query::TRIGGER_MACROS.as_bytes()).is_some();
     let texts = options.defines.iter().flat_map(|(name, body)| [name, body]);
     let mut files = options.macro_files.iter().filter_map(|path| fs::read(path).ok());
-    texts.into_iter().any(|text| names(text.as_bytes())) || files.any(|text| names(&text))
+    texts.into_iter().any(|text| query::names_trigger_macros(text.as_bytes()))
+        || files.any(|text| query::names_trigger_macros(&text))
 }
 
 type Answered<'a> = (Job<'a>, Option<Result<ParsedSpec, SpecFailure>>);

@@ -49,7 +49,7 @@ impl<'a> Job<'a> {
         let check = text::asks_for_check(&String::from_utf8_lossy(&text));
         let reads_files = visible::can_read_files(&text);
         let release = options.release_macros.definitions_for(&text);
-        let triggers = reads_files || memchr::memmem::find(&text, query::TRIGGER_MACROS.as_bytes()).is_some();
+        let triggers = reads_files || query::names_trigger_macros(&text);
         Ok(Self { index, input, spec_dir, check, reads_files, triggers, release })
     }
 

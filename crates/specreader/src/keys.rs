@@ -21,7 +21,7 @@ use crate::texts::TextIndex;
 use crate::visible;
 
 /// Raised when [`SpecData`](rpm_model::SpecData), the way it is read or the way keys are made changes.
-const SCHEMA: u32 = 7;
+const SCHEMA: u32 = 8;
 
 /// No spec is larger; a file that is gets no key, and the engine says what is wrong with it.
 const LARGEST_SPEC: u64 = 16 << 20;

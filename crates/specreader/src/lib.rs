@@ -1,6 +1,7 @@
 //! Specs to package data, exact as rpm sees them under the worker's macros.
 //!
-//! What it is: the seam to whatever parses specs ([`SpecEngine`]), and around it a cache by content, the
+//! What it is: the seam to whatever parses specs ([`SpecEngine`]), the confinement of commands that specs name
+//! ([`Confinement`]), and around it a cache by content, the
 //! expansion of SRPMs into a tree of specs, and the two documents that come out: Azure's `specs.json` and
 //! our `packages.json`.
 //!
@@ -10,6 +11,7 @@ mod assemble;
 mod cache;
 mod command;
 mod complaint;
+mod confined;
 mod document_files;
 mod documents;
 mod engine;
@@ -35,6 +37,7 @@ mod write;
 
 pub use cache::{CachedReader, Look, ReadProgress, Reading};
 pub use command::EngineLimits;
+pub use confined::{Confinement, SpecCommand};
 pub use document_files::{DocumentFiles, DocumentSummary};
 pub use documents::{AzureLayout, packages_document};
 pub use engine::{

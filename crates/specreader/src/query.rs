@@ -61,27 +61,38 @@ pub(crate) const PACKAGES: Query = Query {
 
 /// What is expanded when a spec has been parsed: its trigger macros, each ended by RS, after a GS. Whatever a spec
 /// itself prints comes before.
-pub(crate) const TRIGGERS: &str = "\u{1d}%{?_mkpkg_depends}\u{1e}%{?_mkpkg_depends_files}\u{1e}";
+pub(crate) const TRIGGERS: &str = "\u{1d}%{?_mkpkg_depends}\u{1e}%{?_mkpkg_depends_files}\u{1e}\
+    %{?_mkpkg_depends_programs}\u{1e}%{?_dep_vers_prog}\u{1e}%{?_mkpkg_version_from}\u{1e}";
 
-/// The macros of [`TRIGGERS`] begin like this.
-pub(crate) const TRIGGER_MACROS: &str = "_mkpkg_depends";
+/// Returns whether a text may define or use one of the macros of [`TRIGGERS`].
+pub(crate) fn names_trigger_macros(text: &[u8]) -> bool {
+    ["_mkpkg_", "_dep_vers_prog"].iter().any(|part| memchr::memmem::find(text, part.as_bytes()).is_some())
+}
+
+/// The values of the trigger macros, as far as the answer has them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct TriggerValues {
+    pub(crate) triggers: SpecTriggers,
+    /// Whether it is mkpkg's own macro that names the programs.
+    pub(crate) programs_of_mkpkg: bool,
+}
 
 /// Takes the answer to [`TRIGGERS`] apart; an empty one says that there are none.
-pub(crate) fn triggers(answer: &[u8]) -> Result<SpecTriggers, FailureKind> {
+pub(crate) fn triggers(answer: &[u8]) -> Result<TriggerValues, FailureKind> {
     let malformed = || FailureKind::Malformed {
         field: "the trigger macros".to_owned(),
         message: "a value contains a control character".to_owned(),
     };
-    let not_utf8 = |_| FailureKind::NotUtf8 { field: format!("%{TRIGGER_MACROS}") };
+    let not_utf8 = |_| FailureKind::NotUtf8 { field: "the trigger macros".to_owned() };
     let text = std::str::from_utf8(answer).map_err(not_utf8)?;
-    let Some((_, fields)) = text.rsplit_once(RECORD_END) else { return Ok(SpecTriggers::default()) };
-    let mut fields = fields.split(FIELD_SEPARATOR);
-    match (fields.next(), fields.next(), fields.next(), fields.next()) {
-        (Some(packages), Some(files), Some(_), None) => {
-            Ok(SpecTriggers { packages: packages.trim().to_owned(), files: files.trim().to_owned() })
-        }
-        _ => Err(malformed()),
-    }
+    let Some((_, fields)) = text.rsplit_once(RECORD_END) else { return Ok(TriggerValues::default()) };
+    let fields: Vec<String> = fields.split(FIELD_SEPARATOR).map(|field| field.trim().to_owned()).collect();
+    let [packages, files, programs, programs_of_mkpkg, version_from, _] =
+        <[String; 6]>::try_from(fields).map_err(|_| malformed())?;
+    let of_mkpkg = programs.is_empty() && !programs_of_mkpkg.is_empty();
+    let programs = if of_mkpkg { programs_of_mkpkg } else { programs };
+    let triggers = SpecTriggers { packages, files, programs, version_from };
+    Ok(TriggerValues { triggers, programs_of_mkpkg: of_mkpkg })
 }
 
 /// One record of an answer; fields stand in the order of the query.
@@ -177,10 +188,19 @@ mod tests {
     #[test]
     fn triggers_come_after_all_that_a_spec_prints() {
         let read = |text: &str| triggers(text.as_bytes());
-        let some = SpecTriggers { packages: "lua > minor".to_owned(), files: "a\nb".to_owned() };
-        assert_eq!(read("hello\n\u{1d}old\u{1e}\u{1e}\n\u{1d}lua > minor \u{1e}a\nb\u{1e}\n"), Ok(some));
-        assert_eq!(read("\u{1d}\u{1e}\u{1e}"), Ok(SpecTriggers::default()));
-        assert_eq!(read(""), Ok(SpecTriggers::default()));
+        let triggers_of = |programs: &str| SpecTriggers {
+            packages: "lua > minor".to_owned(),
+            files: "a\nb".to_owned(),
+            programs: programs.to_owned(),
+            version_from: "file V".to_owned(),
+        };
+        let ours = TriggerValues { triggers: triggers_of("c = d"), programs_of_mkpkg: false };
+        let answer = "hello\n\u{1d}old\u{1e}\u{1e}\n\u{1d}lua > minor \u{1e}a\nb\u{1e}c = d\u{1e}x\u{1e}file V\u{1e}\n";
+        assert_eq!(read(answer), Ok(ours));
+        let of_mkpkg = TriggerValues { triggers: triggers_of("x"), programs_of_mkpkg: true };
+        assert_eq!(read(&answer.replace("c = d", " ")), Ok(of_mkpkg));
+        assert_eq!(read("\u{1d}\u{1e}\u{1e}\u{1e}\u{1e}\u{1e}"), Ok(TriggerValues::default()));
+        assert_eq!(read(""), Ok(TriggerValues::default()));
         assert!(matches!(read("\u{1d}a\u{1e}b\u{1e}c\u{1e}"), Err(FailureKind::Malformed { .. })));
         assert!(matches!(triggers(b"\x1d\xe9\x1e\x1e"), Err(FailureKind::NotUtf8 { .. })));
     }

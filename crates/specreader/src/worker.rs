@@ -105,24 +105,32 @@ impl<'a> WorkerEngine<'a> {
         if let Some(prepared) = self.prepared.get() {
             return Ok(prepared);
         }
-        let request = |package: &rpm_model::LockedPackage| LayerRequest {
-            path: PathBuf::from(&package.path),
-            sha256: package.sha256.clone(),
-            size: Some(package.size),
-        };
-        let requests: Vec<LayerRequest> = self.manifest.core.packages().iter().map(request).collect();
-        let root = self.layers.root_plan(&requests, &RootOptions::default())?;
-        // Mounts take absolute paths only; the store may have been opened by a relative one.
-        let absolute = |lower: &PathBuf| {
-            std::path::absolute(lower).map_err(|error| EngineError::io("find", lower, error))
-        };
-        let lowers = root.lowers.iter().map(absolute).collect::<Result<_, _>>()?;
+        let (root, lowers) = worker_root(self.manifest, self.layers)?;
         let scratch = self.layers.temporary_directory()?;
         let runner = WorkerRunner { sandbox: self.sandbox, lowers };
         let commands = CommandEngine::new(runner, scratch.path().to_owned(), self.limits);
         // Two threads may both get here; one result is kept, both are right.
         Ok(self.prepared.get_or_init(|| Prepared { commands, scratch, _root: root }))
     }
+}
+
+/// Returns the root of a worker, which keeps its layers from being collected, and its directories, topmost first.
+pub(crate) fn worker_root(
+    manifest: &WorkerManifest,
+    layers: &LayerStore,
+) -> Result<(RootPlan, Vec<PathBuf>), EngineError> {
+    let request = |package: &rpm_model::LockedPackage| LayerRequest {
+        path: PathBuf::from(&package.path),
+        sha256: package.sha256.clone(),
+        size: Some(package.size),
+    };
+    let requests: Vec<LayerRequest> = manifest.core.packages().iter().map(request).collect();
+    let root = layers.root_plan(&requests, &RootOptions::default())?;
+    // Mounts take absolute paths only; the store may have been opened by a relative one.
+    let absolute =
+        |lower: &PathBuf| std::path::absolute(lower).map_err(|error| EngineError::io("find", lower, error));
+    let lowers = root.lowers.iter().map(absolute).collect::<Result<_, _>>()?;
+    Ok((root, lowers))
 }
 
 impl SpecEngine for WorkerEngine<'_> {

@@ -20,6 +20,7 @@ pub(crate) const MKPKG_HELP: &str = "\
 Triggers are written in the spec (docs/mkpkg.md has the grammar and what each form means):
   %global _mkpkg_depends lua > minor, openssl > 3.0.6, systemd
   %global _mkpkg_depends_files foo.service conf/*
+  %global _mkpkg_depends_programs dovecot = ./dovecot-version --stable; firmware = cat FIRMWARE
 
 Examples:
   mkpkg jq                      build jq, and what it needs, where something asks for it

@@ -10,6 +10,7 @@ mod external;
 mod fetch;
 mod pack;
 mod plan;
+mod programs;
 mod remembered;
 mod specs;
 
@@ -37,6 +38,8 @@ pub(crate) struct Pipeline<'a> {
     layers: LayerStore,
     /// Where Millwright's programs are.
     programs: PathBuf,
+    /// What commands of specs said in this run.
+    answers: programs::Answers,
 }
 
 impl<'a> Pipeline<'a> {
@@ -50,7 +53,7 @@ impl<'a> Pipeline<'a> {
         })?;
         let layers = LayerStore::open(&layer_directory(&config.directories), SetuidPolicy::Strip)
             .map_err(environment)?;
-        Ok(Self { config, reporter, sandbox, layers, programs })
+        Ok(Self { config, reporter, sandbox, layers, programs, answers: programs::Answers::default() })
     }
 
     /// Refuses to build when no build root can be set up, before anything is made for it.

@@ -71,6 +71,7 @@ impl Pipeline<'_> {
             document: &specs.document,
             limits,
             learned: Learned::default(),
+            programs: Box::new(self.programs(base)),
             results: crate::results::open(&self.config)?,
             reporter: self.reporter,
         })

@@ -3,7 +3,8 @@
 //! A plan is a pure function of what it is made of. What that was is kept as one hash: the specs as read, the
 //! source packages as packed, the configuration, the worker and what was asked by content; files that the plan reads
 //! (records, published packages and their metadata, packages from outside, the plan itself, the program) by the stamps
-//! that they had before they were read, as every other memory of content here. Where anything differs, however little,
+//! that they had before they were read, as every other memory of content here. Commands of specs that give versions are
+//! run again, and have to say the same. Where anything differs, however little,
 //! the plan is made; a touched file costs time and changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,13 +14,13 @@ use std::path::{Path, PathBuf};
 use file_index::{Directory, Stamp, read_sealed, write_sealed};
 use report::Failure;
 use rpm_model::{ContentDigest, ContentHasher};
-use scheduler::Planned;
+use scheduler::{Planned, ProgramRequest};
 use serde::{Deserialize, Serialize};
 
 use super::{Base, Pipeline, Specs};
 
 /// Says what the file is, for whoever opens it.
-const KIND: [u8; 8] = *b"mwnoop01";
+const KIND: [u8; 8] = *b"mwnoop02";
 
 /// What a plan with nothing to do was made of.
 #[derive(Serialize, Deserialize)]
@@ -30,6 +31,8 @@ struct Memory {
     packed: BTreeMap<String, ContentDigest>,
     /// How many packages the plan had.
     packages: usize,
+    /// The commands of specs that were run, and what they said.
+    programs: Vec<(ProgramRequest, String)>,
 }
 
 /// The files that a plan reads as they were before it did; `None` where one of them changed just now, for its stamp
@@ -75,6 +78,9 @@ impl Pipeline<'_> {
         let memory = read_sealed(&self.memory_file(), KIND);
         let memory = memory.and_then(|content| serde_json::from_slice::<Memory>(&content).ok());
         let Some(memory) = memory.filter(|memory| memory.key == key) else { return Ok(None) };
+        if !self.programs(base).say_again(&memory.programs) {
+            return Ok(None);
+        }
         let names: BTreeSet<String> = memory.packed.keys().cloned().collect();
         let packed = self.pack(base, specs, &names)?;
         let same = packed.failures.is_empty()
@@ -96,7 +102,8 @@ impl Pipeline<'_> {
         let Some(key) = self.key(before, base, specs, asked).filter(|_| nothing) else { return };
         let packed =
             planned.tasks.iter().map(|(name, task)| (name.clone(), task.srpm_sha256.clone())).collect();
-        let memory = Memory { key, packed, packages: planned.plan.packages.len() };
+        let memory =
+            Memory { key, packed, packages: planned.plan.packages.len(), programs: self.asked_programs() };
         let kept = serde_json::to_vec(&memory)
             .map_err(std::io::Error::from)
             .and_then(|content| write_sealed(&self.memory_file(), KIND, &content));

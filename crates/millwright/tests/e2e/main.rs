@@ -51,5 +51,6 @@ mod run;
 mod spec;
 mod terminal;
 mod tree;
+mod trigger_programs;
 mod triggers;
 mod tuning;

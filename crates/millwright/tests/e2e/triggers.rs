@@ -11,7 +11,7 @@ use crate::tree::Tree;
 /// Runs a build and asserts that it starts these builds and no other; in which order those start that do not need each
 /// other is a matter of how long they took.
 #[track_caller]
-fn builds(tree: &Tree, packages: &[&str]) -> Ended {
+pub(crate) fn builds(tree: &Tree, packages: &[&str]) -> Ended {
     let ended = tree.millwright(&["build", "-j", "1"]);
     ended.exits(0);
     let starts = ended.stderr.lines().filter_map(|line| line.trim_start().strip_prefix("start  "));

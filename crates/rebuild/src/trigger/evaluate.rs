@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use rpm_model::{BuildReason, BuildRecord, BuildrootLock, ContentDigest, Evr, SeenPackage, SeenTriggers};
+use rpm_model::{
+    BuildReason, BuildRecord, BuildrootLock, ContentDigest, Evr, SeenAnswer, SeenPackage, SeenTriggers,
+};
 
 use super::files::FilePattern;
 use super::parse::{Operand, Operator, Trigger};
+use super::program::{ProgramAnswer, ProgramFault, command_text};
 use crate::PublishedState;
 use crate::soname::SonamePolicy;
 
@@ -17,6 +20,8 @@ pub struct TriggerFacts {
     files: BTreeMap<String, BTreeMap<String, ContentDigest>>,
     /// What the names stood for when these facts were gathered, before anything was built.
     before: BTreeMap<String, Option<SeenPackage>>,
+    /// What the programs that give versions answered, by the name whose version they give.
+    answers: BTreeMap<String, (Vec<String>, ProgramAnswer)>,
     /// What a change of shared libraries does.
     pub(crate) sonames: SonamePolicy,
 }
@@ -49,6 +54,13 @@ pub enum UnknownReason {
     },
     /// No file matches, and none did at the last build.
     NoSuchFile,
+    /// The program that gives the version of the name gave none.
+    NoAnswer {
+        /// The command.
+        command: String,
+        /// Why.
+        fault: ProgramFault,
+    },
 }
 
 /// A trigger and what it says.
@@ -66,6 +78,7 @@ impl fmt::Display for UnknownReason {
             Self::NothingOfTheName { name } => write!(f, "no package has the name `{name}` or provides it"),
             Self::OwnPackage { name } => write!(f, "the spec builds `{name}` itself"),
             Self::NotRecorded => f.write_str("the record of the last build does not say what it saw"),
+            Self::NoAnswer { command, fault } => write!(f, "`{command}` gave no version: {fault}"),
             Self::NoSuchFile => f.write_str("no file of the spec's directory matches"),
         }
     }
@@ -91,13 +104,28 @@ impl TriggerFacts {
             )
         };
         let files = patterns.iter().map(matching).collect();
-        Self { packages, files, before, sonames: SonamePolicy::default() }
+        Self { packages, files, before, ..Self::default() }
     }
 
     /// Returns the facts with another soname policy.
     #[must_use]
     pub fn with_sonames(self, sonames: SonamePolicy) -> Self {
         Self { sonames, ..self }
+    }
+
+    /// Returns the facts with what programs answered, by the name whose version they give, with their commands. No
+    /// package is looked for under these names.
+    #[must_use]
+    pub fn with_answers(mut self, answers: BTreeMap<String, (Vec<String>, ProgramAnswer)>) -> Self {
+        self.before.retain(|name, _| !answers.contains_key(name));
+        Self { answers, ..self }
+    }
+
+    /// Returns the answers that are no versions: the name, the command and the fault of each, sorted.
+    pub fn unanswered(&self) -> impl Iterator<Item = (&str, String, &ProgramFault)> {
+        self.answers.iter().filter_map(|(name, (command, answer))| {
+            Some((name.as_str(), command_text(command), answer.as_ref().err()?))
+        })
     }
 
     /// Returns whether the spec has no trigger.
@@ -117,9 +145,14 @@ impl TriggerFacts {
             let in_root = before.clone().filter(|before| contents.contains(&before.sha256));
             (name.clone(), in_root.or_else(|| state.trigger_target(name)))
         };
+        let answered = |(name, (command, answer)): (&String, &(Vec<String>, ProgramAnswer))| {
+            let version = answer.as_ref().ok().cloned();
+            (name.clone(), version.map(|version| SeenAnswer { command: command.clone(), version }))
+        };
         SeenTriggers {
             packages: self.before.iter().map(seen).collect(),
             files: self.files.clone(),
+            programs: self.answers.iter().map(answered).collect(),
             sonames: BTreeMap::new(),
         }
     }
@@ -130,7 +163,10 @@ impl TriggerFacts {
 pub fn evaluate(record: &BuildRecord, facts: &TriggerFacts, state: &dyn PublishedState) -> Vec<Evaluated> {
     let packages = facts.packages.iter().map(|trigger| Evaluated {
         trigger: trigger.to_string(),
-        verdict: package_verdict(trigger, record, state),
+        verdict: match facts.answers.get(&trigger.name) {
+            Some((command, answer)) => answer_verdict(trigger, record, command, answer),
+            None => package_verdict(trigger, record, state),
+        },
     });
     let files = facts.files.iter().flat_map(|(pattern, present)| {
         let verdicts = file_verdicts(pattern, record.triggers.files.get(pattern), present);
@@ -174,29 +210,8 @@ fn package_verdict(trigger: &Trigger, record: &BuildRecord, state: &dyn Publishe
     };
     let identity = |seen: &SeenPackage| (seen.nevra.clone(), seen.sha256.clone());
     let changed = recorded.as_ref().map(identity) != Some(identity(&present));
-    let versions = (recorded.as_ref().map(SeenPackage::version), present.version());
-    let (fires, compared) = match &trigger.condition {
-        None => (changed, None),
-        Some((operator, Operand::Level(level))) => match versions {
-            // What was not there and is there now has risen above every level.
-            (None, _) => {
-                (matches!(operator, Operator::Greater | Operator::GreaterOrEqual | Operator::Unequal), None)
-            }
-            (Some(then), now) => {
-                let (then, now) = (level.part(then), level.part(now));
-                let holds = operator.holds(now.compare(&then));
-                // An operator that equality satisfies would fire for ever without a change.
-                let fires = holds && (changed || !operator.holds(std::cmp::Ordering::Equal));
-                (fires, Some((level.describe(&then), level.describe(&now))))
-            }
-        },
-        Some((operator, Operand::Literal(literal))) => {
-            let holds = |version: &Evr| operator.holds(version.compare(literal));
-            let held = versions.0.is_some_and(holds);
-            let texts = versions.0.map(|then| (then.to_string(), versions.1.to_string()));
-            (!held && holds(versions.1), texts)
-        }
-    };
+    let (fires, compared) =
+        trigger.judge(recorded.as_ref().map(SeenPackage::version), present.version(), changed);
     if !fires {
         return Verdict::Quiet;
     }
@@ -207,6 +222,71 @@ fn package_verdict(trigger: &Trigger, record: &BuildRecord, state: &dyn Publishe
         present: present.nevra,
         compared,
     }))
+}
+
+/// Judges a trigger whose version a program gives; no repository is asked.
+fn answer_verdict(
+    trigger: &Trigger,
+    record: &BuildRecord,
+    command: &[String],
+    answer: &ProgramAnswer,
+) -> Verdict {
+    let command = command_text(command);
+    let present = match answer {
+        Ok(version) => version,
+        Err(fault) => {
+            return Verdict::Unknown(UnknownReason::NoAnswer { command, fault: fault.clone() });
+        }
+    };
+    let Some(recorded) = record.triggers.programs.get(&trigger.name) else {
+        return Verdict::Unknown(UnknownReason::NotRecorded);
+    };
+    let recorded = recorded.as_ref().map(|seen| &seen.version);
+    if !trigger.judge(recorded, present, recorded != Some(present)).0 {
+        return Verdict::Quiet;
+    }
+    Verdict::Fires(Box::new(BuildReason::TriggerAnswerChanged {
+        trigger: trigger.to_string(),
+        command,
+        recorded: recorded.cloned(),
+        present: present.clone(),
+    }))
+}
+
+impl Trigger {
+    /// Returns whether it fires between the version at the last build (`None`: there was nothing) and that of now, and
+    /// the two as far as it looks at them. `changed` says whether what has the version is another one.
+    fn judge(
+        &self,
+        recorded: Option<&Evr>,
+        present: &Evr,
+        changed: bool,
+    ) -> (bool, Option<(String, String)>) {
+        let versions = (recorded, present);
+        match &self.condition {
+            None => (changed, None),
+            Some((operator, Operand::Level(level))) => match versions {
+                // What was not there and is there now has risen above every level.
+                (None, _) => {
+                    let rises = [Operator::Greater, Operator::GreaterOrEqual, Operator::Unequal];
+                    (rises.contains(operator), None)
+                }
+                (Some(then), now) => {
+                    let (then, now) = (level.part(then), level.part(now));
+                    let holds = operator.holds(now.compare(&then));
+                    // An operator that equality satisfies would fire for ever without a change.
+                    let fires = holds && (changed || !operator.holds(std::cmp::Ordering::Equal));
+                    (fires, Some((level.describe(&then), level.describe(&now))))
+                }
+            },
+            Some((operator, Operand::Literal(literal))) => {
+                let holds = |version: &Evr| operator.holds(version.compare(literal));
+                let held = versions.0.is_some_and(holds);
+                let texts = versions.0.map(|then| (then.to_string(), versions.1.to_string()));
+                (!held && holds(versions.1), texts)
+            }
+        }
+    }
 }
 
 fn file_verdicts(

@@ -138,14 +138,14 @@ fn is_operator(c: char) -> bool {
 
 /// A place in a text.
 #[derive(Clone)]
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     text: &'a str,
     at: usize,
     grammar: &'static str,
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(text: &'a str, grammar: &'static str) -> Self {
+    pub(crate) fn new(text: &'a str, grammar: &'static str) -> Self {
         Self { text, at: 0, grammar }
     }
 
@@ -153,19 +153,19 @@ impl<'a> Cursor<'a> {
         &self.text[self.at..]
     }
 
-    pub(super) fn peek(&self) -> Option<char> {
+    pub(crate) fn peek(&self) -> Option<char> {
         self.rest().chars().next()
     }
 
-    pub(super) fn advance(&mut self) {
+    pub(crate) fn advance(&mut self) {
         self.at += self.peek().map_or(0, char::len_utf8);
     }
 
-    pub(super) fn skip(&mut self, skipped: impl Fn(char) -> bool) {
+    pub(crate) fn skip(&mut self, skipped: impl Fn(char) -> bool) {
         self.take(skipped);
     }
 
-    pub(super) fn take(&mut self, taken: impl Fn(char) -> bool) -> &'a str {
+    pub(crate) fn take(&mut self, taken: impl Fn(char) -> bool) -> &'a str {
         let rest = self.rest();
         let taken = &rest[..rest.find(|c| !taken(c)).unwrap_or(rest.len())];
         self.at += taken.len();
@@ -174,7 +174,7 @@ impl<'a> Cursor<'a> {
 
     /// Takes a name; within its parentheses, as in `python3dist(foo)`, everything but blanks and quotes belongs
     /// to it.
-    fn name(&mut self) -> Result<String, TriggerSyntaxError> {
+    pub(super) fn name(&mut self) -> Result<String, TriggerSyntaxError> {
         let start = self.clone();
         let mut depth = 0_usize;
         while let Some(c) = self.peek() {
@@ -227,7 +227,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Returns an error about this place.
-    pub(super) fn error(&self, expected: &'static str) -> TriggerSyntaxError {
+    pub(crate) fn error(&self, expected: &'static str) -> TriggerSyntaxError {
         let before = &self.text[..self.at];
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let mut found: &str = self.rest();

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use rebuild::soname::providers_of_sonames;
 use rebuild::trigger::{
-    Evaluated, TriggerFacts, TriggerSyntaxError, Verdict, evaluate, parse_file_triggers, parse_triggers,
+    Evaluated, ProgramAnswer, ProgramFault, TriggerFacts, TriggerSyntaxError, Verdict, evaluate,
+    parse_file_triggers, parse_triggers,
 };
 use rebuild::{PresentFacts, PublishedState, build_reasons};
 use rpm_model::{
     BuildReason, BuildRecord, BuildrootLock, ContentDigest, LockedPackage, Nevra, PackageArtifact,
-    PackageOrigin, RebuildPolicy, RecordedPackage, Requirement, ResourceUsage, SeenPackage,
+    PackageOrigin, RebuildPolicy, RecordedPackage, Requirement, ResourceUsage, SeenAnswer, SeenPackage,
 };
 
 pub(crate) const FIRES: &str = "fires";
@@ -24,6 +25,7 @@ pub(crate) struct Bench {
     files: BTreeMap<String, ContentDigest>,
     /// The specs that published packages are of.
     specs: BTreeMap<String, String>,
+    answers: BTreeMap<String, (Vec<String>, ProgramAnswer)>,
 }
 
 /// Returns line and column of an error.
@@ -87,7 +89,13 @@ impl Default for Bench {
             reused: None,
             changes: Vec::new(),
         };
-        Self { record, packages: BTreeMap::new(), files: BTreeMap::new(), specs: BTreeMap::new() }
+        Self {
+            record,
+            packages: BTreeMap::new(),
+            files: BTreeMap::new(),
+            specs: BTreeMap::new(),
+            answers: BTreeMap::new(),
+        }
     }
 }
 
@@ -108,6 +116,32 @@ impl Bench {
     pub(crate) fn recorded_files(mut self, pattern: &str, files: &[(&str, &str)]) -> Self {
         let files = files.iter().map(|(path, text)| ((*path).to_owned(), digest(text))).collect();
         self.record.triggers.files.insert(pattern.to_owned(), files);
+        self
+    }
+
+    /// The last build saw that the program for a name gave this version.
+    pub(crate) fn answered(mut self, name: &str, version: &str) -> Self {
+        let seen = SeenAnswer { command: vec!["version".to_owned()], version: version.parse().unwrap() };
+        self.record.triggers.programs.insert(name.to_owned(), Some(seen));
+        self
+    }
+
+    /// The last build saw that the program for a name gave no version.
+    pub(crate) fn answered_nothing(mut self, name: &str) -> Self {
+        self.record.triggers.programs.insert(name.to_owned(), None);
+        self
+    }
+
+    /// The program for a name gives this version now.
+    pub(crate) fn answers(mut self, name: &str, version: &str) -> Self {
+        let answer = Ok(version.parse().unwrap());
+        self.answers.insert(name.to_owned(), (vec!["version".to_owned()], answer));
+        self
+    }
+
+    /// The program for a name gives no version now.
+    pub(crate) fn silent(mut self, name: &str) -> Self {
+        self.answers.insert(name.to_owned(), (vec!["version".to_owned()], Err(ProgramFault::Silent)));
         self
     }
 
@@ -178,6 +212,7 @@ impl Bench {
     fn facts(&self, packages: &str, files: &str) -> TriggerFacts {
         let patterns = parse_file_triggers(files).unwrap();
         TriggerFacts::new(parse_triggers(packages).unwrap(), &patterns, &self.files, self)
+            .with_answers(self.answers.clone())
     }
 
     /// Returns what each trigger says, sorted by the triggers' texts.

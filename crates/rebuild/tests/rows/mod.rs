@@ -1,0 +1,19 @@
+//! Rows of the table of mkpkg that belong together, each group in a file of its own.
+
+mod programs;
+
+pub(crate) use programs::PROGRAMS;
+
+/// One finding about mkpkg.
+pub(crate) struct Row {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// What mkpkg documents; empty where it says nothing.
+    pub(crate) documented: &'static str,
+    /// What its code does.
+    pub(crate) does: &'static str,
+    /// What we do.
+    pub(crate) ours: &'static str,
+    /// Shows that we do.
+    pub(crate) check: fn(),
+}
