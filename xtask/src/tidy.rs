@@ -10,7 +10,7 @@ use crate::workspace_root;
 const MAXIMUM_LINES: usize = 600;
 
 /// The crates from bottom to top; a crate may use only crates that stand before it.
-const ORDER: [&str; 25] = [
+const ORDER: [&str; 26] = [
     "rpm-model",
     "provenance",
     "spec-wire",
@@ -23,6 +23,7 @@ const ORDER: [&str; 25] = [
     "report",
     "testkit",
     "buildroot",
+    "linkage",
     "sources",
     "repository",
     "result-store",

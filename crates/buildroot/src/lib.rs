@@ -37,8 +37,8 @@ pub use capability::{Capability, ProbeError};
 pub use error::LayerError;
 pub use layer::{
     Collected, CollectedLayer, KindStatistics, Layer, LayerCounts, LayerKey, LayerKeyError, LayerMissReason,
-    LayerOutcome, LayerRequest, LayerStore, PackageFault, Scriptlet, ScriptletKind, SetuidPolicy,
-    StoreDirectory, StoreStatistics, TreeFault, UnpackFault,
+    LayerOutcome, LayerRequest, LayerStore, PackageFault, Payload, PayloadFile, Scriptlet, ScriptletKind,
+    SetuidPolicy, StoreDirectory, StoreStatistics, TreeFault, UnpackFault,
 };
 pub use opened::OpenedFiles;
 pub use outcome::{End, IdMapping, LimitKind, Limiter, Outcome, SetupFailure, SetupOperation, Usage};

@@ -20,6 +20,7 @@ mod evr;
 mod hash;
 mod inputs;
 mod limits;
+mod linkage;
 mod listed_file;
 mod nevra;
 mod package;
@@ -51,6 +52,7 @@ pub use evr::{Evr, EvrError};
 pub use hash::{ContentDigest, ContentDigestError, ContentHasher};
 pub use inputs::{InputChange, InputParts};
 pub use limits::{BuildLimits, LimitReport};
+pub use linkage::{FoundLibrary, LibraryPath, LinkageFacts, LostLibrary};
 pub use listed_file::{ListedFile, ListedFileError};
 pub use nevra::{Nevra, NevraError};
 pub use package::{

@@ -35,6 +35,7 @@ mod cpio;
 mod index;
 mod lease;
 mod package;
+mod payload;
 mod record;
 mod scriptlet;
 mod statistics;
@@ -46,6 +47,7 @@ mod vet;
 
 pub use collect::{Collected, CollectedLayer};
 pub use package::PackageFault;
+pub use payload::{Payload, PayloadFile};
 pub use record::{
     Layer, LayerCounts, LayerKey, LayerKeyError, LayerMissReason, LayerOutcome, LayerRequest, SetuidPolicy,
 };

@@ -126,6 +126,42 @@ pub(super) struct PackageContent {
     pub(super) scriptlets: Vec<Scriptlet>,
 }
 
+/// What reading a payload, without unpacking it, needs to know.
+#[derive(Debug)]
+pub(super) struct PayloadFacts {
+    pub(super) compression: Compression,
+    /// As the header lists them, `%ghost` files included.
+    pub(super) paths: Vec<String>,
+    /// Those that rpm found to be ELF files; all where the header does not say.
+    pub(super) elf_files: Vec<String>,
+}
+
+/// Returns what the header says of the payload.
+pub(super) fn parse_payload_facts(headers: &HeaderBytes) -> Result<PayloadFacts, PackageFault> {
+    /// rpm's colours of 32-bit and 64-bit ELF files.
+    const ELF_COLOURS: u32 = 1 | 2;
+    let parse = || {
+        let metadata = PackageMetadata::parse(&mut &headers.bytes[..]).map_err(parse_error)?;
+        if metadata.is_source_package() {
+            return Err(PackageFault::SourcePackage);
+        }
+        let pairs = metadata.get_file_paths_split().map_err(parse_error)?;
+        let paths: Vec<String> =
+            pairs.into_iter().map(|(directory, name)| format!("{directory}{name}")).collect();
+        let elf_files = match metadata.header.get_entry_data_as_u32_array(IndexTag::RPMTAG_FILECOLORS) {
+            Ok(colours) => {
+                let coloured = paths.iter().zip(colours).filter(|(_, colour)| colour & ELF_COLOURS != 0);
+                coloured.map(|(path, _)| path.clone()).collect()
+            }
+            // Who wrote the package did not look.
+            Err(_) => paths.clone(),
+        };
+        Ok(PayloadFacts { compression: compression(&metadata)?, elf_files, paths })
+    };
+    let parsed = panic::catch_unwind(AssertUnwindSafe(parse));
+    parsed.unwrap_or_else(|_| Err(PackageFault::Parse("the parser panicked".to_owned())))
+}
+
 /// Makes sense of the headers, and compares the main one with its digest.
 pub(super) fn parse_package(
     headers: &HeaderBytes,
@@ -226,7 +262,7 @@ fn files(metadata: &PackageMetadata, setuid: SetuidPolicy) -> Result<Vec<Package
 }
 
 /// Returns the path of a directory and a base name when it is absolute and plain.
-fn plain_path(directory: &str, name: &str) -> Result<String, PackageFault> {
+pub(super) fn plain_path(directory: &str, name: &str) -> Result<String, PackageFault> {
     let path = format!("{directory}{name}");
     let fault = || PackageFault::Path(path.clone());
     let inner = path.strip_prefix('/').ok_or_else(fault)?;

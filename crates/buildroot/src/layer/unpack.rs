@@ -13,7 +13,8 @@ use sha2::{Sha256, Sha384, Sha512};
 
 use super::cpio::{CpioEntry, CpioFault, CpioReader};
 use super::index::{Node, PathKind, write_index};
-use super::package::{Compression, FileDigests, FileKind, PackageContent, PackageFile};
+use super::package::{FileDigests, FileKind, PackageContent, PackageFile};
+use super::payload::decompressed;
 use super::record::LayerCounts;
 use super::tree::{Attributes, TreeFault, TreeWriter};
 
@@ -86,14 +87,7 @@ pub(super) fn unpack(
     root: &Path,
 ) -> Result<Unpacked, UnpackFault> {
     let mut work = Unpacking::new(content, root)?;
-    match content.compression {
-        Compression::None => work.read(payload)?,
-        Compression::Gzip => work.read(flate2::bufread::MultiGzDecoder::new(payload))?,
-        Compression::Xz => work.read(liblzma::bufread::XzDecoder::new_multi_decoder(payload))?,
-        Compression::Zstd => {
-            work.read(zstd::Decoder::with_buffer(payload).map_err(UnpackFault::Read)?)?;
-        }
-    }
+    work.read(decompressed(content.compression, payload).map_err(UnpackFault::Read)?)?;
     work.finish()
 }
 
