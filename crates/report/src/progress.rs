@@ -49,6 +49,23 @@ pub(crate) struct Counts {
     pub(crate) postponed: usize,
 }
 
+/// How far a mass rebuild is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SetCounts {
+    pub(crate) done: usize,
+    pub(crate) failed: usize,
+    pub(crate) total: usize,
+}
+
+impl SetCounts {
+    /// Returns the counts in words.
+    pub(crate) fn words(self) -> String {
+        let Self { done, failed, total } = self;
+        let failures = if failed > 0 { format!(", {failed} failed") } else { String::new() };
+        format!("{done} of {total} done{failures}, {} to go", total.saturating_sub(done + failed))
+    }
+}
+
 /// How far a run is; see the module text. Times are seconds on the caller's clock.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
@@ -63,6 +80,8 @@ pub(crate) struct Progress {
     reused: BTreeSet<String>,
     pub(crate) done: usize,
     pub(crate) total: usize,
+    /// How far the mass rebuild is that the run belongs to.
+    pub(crate) mass_rebuild: Option<SetCounts>,
     /// Whether builds have been started and their round has not ended.
     pub(crate) building: bool,
 }
@@ -119,6 +138,9 @@ impl Progress {
                 } += 1;
             }
             Event::RunFinished { .. } => self.building = false,
+            Event::MassRebuildProgress { done, failed, total, .. } => {
+                self.mass_rebuild = Some(SetCounts { done: *done, failed: *failed, total: *total });
+            }
             Event::RunStarted { .. }
             | Event::RoundStarted { .. }
             | Event::PackageUsage { .. }

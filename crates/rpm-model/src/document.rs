@@ -324,6 +324,13 @@ pub enum BuildReason {
     RecordUnreadable,
     /// The user named it in the rebuild list.
     Requested,
+    /// It belongs to a set of packages that are built again for one cause.
+    MassRebuild {
+        /// The set's name.
+        name: String,
+        /// What its packages have in common, as it was asked for.
+        cause: String,
+    },
     /// The SRPM's content (spec, sources, macros, defines) differs.
     InputsChanged {
         /// The recorded identity of the inputs.
@@ -432,7 +439,13 @@ impl BuildReason {
     /// Returns whether the user or the packager asks for a build, whatever an earlier one of the same inputs made:
     /// a trigger watches what the inputs need not show.
     pub fn demands_a_build(&self) -> bool {
-        matches!(self, Self::Requested | Self::TriggerFired { .. } | Self::TriggerFileChanged { .. })
+        matches!(
+            self,
+            Self::Requested
+                | Self::MassRebuild { .. }
+                | Self::TriggerFired { .. }
+                | Self::TriggerFileChanged { .. }
+        )
     }
 
     /// Returns whether nothing is known of an earlier build.
@@ -463,6 +476,7 @@ impl fmt::Display for BuildReason {
             Self::NeverBuilt => f.write_str("never built"),
             Self::RecordUnreadable => f.write_str("the record of its last build cannot be read"),
             Self::Requested => f.write_str("its rebuild was asked for"),
+            Self::MassRebuild { name, cause } => write!(f, "mass rebuild {name} for {cause}"),
             Self::InputsChanged { recorded, present, changed } if changed.is_empty() => {
                 write!(f, "spec, sources or macros changed ({} -> {})", short(recorded), short(present))
             }
