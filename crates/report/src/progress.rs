@@ -200,3 +200,21 @@ impl Progress {
         (!self.open.is_empty()).then_some(Expected { seconds, guessed })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mass_rebuild_is_counted_over_its_set() {
+        let mut progress = Progress::default();
+        for (done, failed, words) in [
+            (0, 0, "0 of 3 done, 3 to go"),
+            (1, 1, "1 of 3 done, 1 failed, 1 to go"),
+            (3, 0, "3 of 3 done, 0 to go"),
+        ] {
+            progress.take(&Event::MassRebuildProgress { name: "m".into(), done, failed, total: 3 }, 0.0);
+            assert_eq!(progress.mass_rebuild.map(SetCounts::words).as_deref(), Some(words));
+        }
+    }
+}

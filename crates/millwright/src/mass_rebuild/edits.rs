@@ -76,7 +76,7 @@ fn pending_edit(
 
 /// Does the edits, each spec at once.
 pub(super) fn apply(edits: &[PendingEdit]) -> Result<(), Failure> {
-    edits.iter().try_for_each(|edit| report::write_file(&edit.path, edit.text.as_bytes()))
+    edits.iter().try_for_each(|edit| report::rewrite_file(&edit.path, edit.text.as_bytes()))
 }
 
 /// Puts these specs back, as far as they are as their edits left them; returns which.
@@ -94,7 +94,7 @@ pub(super) fn undo(set: &ChangeSet, open: &BTreeSet<String>) -> Result<Vec<Strin
             continue;
         }
         if let Some(text) = std::str::from_utf8(&bytes).ok().and_then(|text| spec.restored(text)) {
-            report::write_file(&path, text.as_bytes())?;
+            report::rewrite_file(&path, text.as_bytes())?;
             undone.push(spec.spec.clone());
         }
     }

@@ -13,6 +13,7 @@ mod sodiff;
 mod store;
 mod words;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -47,6 +48,7 @@ Only last builds count: what was never built is told, and built by `millwright b
 
 /// What `rebuild` is asked.
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("set").args(["all_of", "change_set"]).multiple(true))]
 pub(crate) struct RebuildArguments {
     #[command(flatten)]
     pub(crate) goals: Goals,
@@ -70,10 +72,10 @@ pub(crate) struct RebuildArguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["all_of", "names"], help_heading = MASS)]
     change_set: Option<PathBuf>,
     /// Of a change set that was carried out already, build only what failed
-    #[arg(long, help_heading = MASS)]
+    #[arg(long, requires = "set", help_heading = MASS)]
     only_failed: bool,
     /// Leave the edits of specs whose builds do not succeed
-    #[arg(long, help_heading = MASS)]
+    #[arg(long, requires = "set", help_heading = MASS)]
     keep_edits: bool,
 }
 
@@ -188,12 +190,15 @@ impl MassRebuild<'_> {
     /// Shows a change set and what is left of it; edits and builds nothing.
     fn show(&self) -> Result<ExitStatus, Failure> {
         let Some(set) = self.change_set()? else { return Ok(ExitStatus::Done) };
+        let records = self.records()?;
+        if self.asked.change_set.is_some() || self.store.progress(&set.name)?.is_some() {
+            self.check(&set, &set.open(&records))?;
+        }
         if self.common.json {
             let json = serde_json::to_string(&set).map_err(internal)?;
             report::print(&json)?;
             return Ok(self.status_of(&set));
         }
-        let records = self.records()?;
         let files = words::Files {
             document: &self.asked.change_set.clone().unwrap_or_else(|| self.store.file(&set.name)),
             patch: &self.store.patch(&set.name),
@@ -202,7 +207,14 @@ impl MassRebuild<'_> {
         Ok(self.status_of(&set))
     }
 
-    fn records(&self) -> Result<std::collections::BTreeMap<String, rpm_model::BuildRecord>, Failure> {
+    /// Refuses a change set of which specs are not what was reviewed.
+    fn check(&self, set: &ChangeSet, open: &BTreeSet<String>) -> Result<(), Failure> {
+        let base = self.pipeline.base(false)?;
+        let specs = self.pipeline.specs(&base, self.only)?;
+        edits::pending_edits(set, open, &specs.document).map(drop)
+    }
+
+    fn records(&self) -> Result<BTreeMap<String, rpm_model::BuildRecord>, Failure> {
         scheduler::RecordStore::new(self.places.records()).read_all().map_err(environment)
     }
 

@@ -138,7 +138,8 @@ impl ChangeSetStore {
         let mut sets = Vec::new();
         for name in self.names()? {
             if self.progress(&name)?.is_some_and(|progress| !progress.complete) {
-                sets.push(self.named(&name)?);
+                // What another version of this code wrote, that has to go on with.
+                sets.extend(self.named(&name));
             }
         }
         Ok(sets)

@@ -97,7 +97,7 @@ fn is_own(reason: &BuildReason) -> bool {
 
 /// Writes the edits.
 pub(super) fn apply(edits: &[Edit]) -> Result<(), Failure> {
-    edits.iter().try_for_each(|edit| report::write_file(&edit.path, edit.new.as_bytes()))
+    edits.iter().try_for_each(|edit| report::rewrite_file(&edit.path, edit.new.as_bytes()))
 }
 
 /// Puts those specs back whose build did not succeed and that nobody has edited since; returns them.
@@ -106,7 +106,7 @@ pub(super) fn undo(edits: &[Edit], succeeded: impl Fn(&str) -> bool) -> Result<V
     for edit in edits.iter().filter(|edit| !succeeded(&edit.spec)) {
         let now = std::fs::read_to_string(&edit.path).map_err(|error| failed("read", &edit.path, &error))?;
         if now == edit.new {
-            report::write_file(&edit.path, edit.old.as_bytes())?;
+            report::rewrite_file(&edit.path, edit.old.as_bytes())?;
             undone.push(edit.path.clone());
         }
     }
