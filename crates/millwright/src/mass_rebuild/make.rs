@@ -68,7 +68,7 @@ impl MassRebuild<'_> {
         let directory = if is_inside { root } else { PathBuf::from("/") };
         let entry = Entry { day: today(), author: packager()?, message: request.message.clone() };
         let making = Making { planned: &planned, entry: &entry, directory: &directory, asked: self.bump() };
-        let (changed, left_out, patches) = making.specs(&specs.document.specs, &selected, &paths)?;
+        let Made { changed, left_out, patches } = making.specs(&specs.document.specs, &selected, &paths)?;
         let time = time(&planned.plan, &changed);
         let Selected { never_built, .. } = selected;
         let directory = directory.to_string_lossy().into_owned();
@@ -100,6 +100,17 @@ fn paths(specs: &[SpecData], selected: &Selected) -> Result<BTreeMap<String, Pat
         .collect()
 }
 
+/// What became of the members.
+#[derive(Default)]
+struct Made {
+    /// What is built.
+    changed: Vec<ChangedSpec>,
+    /// What is not.
+    left_out: Vec<LeftOut>,
+    /// The patch of each spec that is edited, by spec.
+    patches: BTreeMap<String, String>,
+}
+
 /// What the specs of a change set are made from.
 struct Making<'a> {
     planned: &'a Planned,
@@ -109,16 +120,15 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    /// Returns what is built, what is left out, and the patch of each spec that is edited, by spec.
+    /// Looks at each member.
     fn specs(
         &self,
         specs: &[SpecData],
         selected: &Selected,
         paths: &BTreeMap<String, PathBuf>,
-    ) -> Result<(Vec<ChangedSpec>, Vec<LeftOut>, BTreeMap<String, String>), Failure> {
+    ) -> Result<Made, Failure> {
         let layers = self.layers(&selected.members.keys().map(String::as_str).collect());
-        let (mut changed, mut left_out) = (Vec::new(), selected.left_out.clone());
-        let mut patches = BTreeMap::new();
+        let mut made = Made { left_out: selected.left_out.clone(), ..Made::default() };
         for spec in specs {
             let name = &spec.name;
             let (Some(because), Some(path)) = (selected.members.get(name), paths.get(name)) else { continue };
@@ -126,18 +136,18 @@ impl Making<'_> {
             let step = match self.release_step(spec, &bytes) {
                 Ok(step) => step,
                 Err(reason) => {
-                    left_out.push(LeftOut { spec: name.clone(), reason });
+                    made.left_out.push(LeftOut { spec: name.clone(), reason });
                     continue;
                 }
             };
             let relative = path.strip_prefix(self.directory).unwrap_or(path).to_string_lossy().into_owned();
             if let (ReleaseStep::Edit { text, .. }, Ok(old)) = (&step, std::str::from_utf8(&bytes)) {
-                patches.insert(name.clone(), patch(&relative, old, text));
+                made.patches.insert(name.clone(), patch(&relative, old, text));
             }
             let layer = layers.get(name.as_str()).copied().unwrap_or(1);
-            changed.push(self.changed(spec, because, relative, &bytes, step, layer));
+            made.changed.push(self.changed(spec, because, relative, &bytes, step, layer));
         }
-        Ok((changed, left_out, patches))
+        Ok(made)
     }
 
     fn changed(

@@ -328,7 +328,7 @@ fn a_record_that_cannot_be_compared_is_no_reason_to_believe_it() {
 fn a_record_that_cannot_be_read_is_no_first_build_in_words() {
     let mut scene = Scene::new(&["zlib:", "jq:"]);
     scene.unreadable.insert("zlib".into());
-    scene.requested.insert("zlib".into());
+    scene.requested.insert("zlib".into(), BuildReason::Requested);
     let reasons = plan_of(&scene, &Rounds::default()).reasons();
     assert_eq!(reasons["zlib"], [BuildReason::Requested, BuildReason::RecordUnreadable]);
     assert_eq!(reasons["jq"], [BuildReason::NeverBuilt]);
