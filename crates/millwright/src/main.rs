@@ -31,6 +31,7 @@ use arguments::{
 use clap::Parser;
 use config::{Config, RawConfig};
 use grapher::Surroundings;
+use mass_rebuild::{Places, RebuildArguments};
 use pipeline::{FetchOptions, Pipeline, Specs, no_repository};
 use report::{Event, ExitStatus, Failure, Reporter, conclude, guarded};
 use reporting::Reporting;
@@ -101,6 +102,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     }
     let only = words_of(arguments.common.pack_list.as_deref());
     let reporting = Reporting::new(&config);
+    let places = Places { root: config.directories.root.clone(), build };
     let reporter = if arguments.command.builds() { reporting.recorder(reporter)? } else { reporter };
     let pipeline = Pipeline::new(config, reporter.as_ref())?;
     match &arguments.command {
@@ -126,9 +128,11 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
             run_plan(&pipeline, &arguments.common, &[], goals, &only, false)
         }
         Command::Build(goals) => run_build(&pipeline, &arguments.common, &[], goals, &only, &reporting),
-        Command::Rebuild(asked) => {
-            let goals = mass_rebuild::rebuild_goals(asked, &records, reporter.as_ref())?;
-            let Some(goals) = &goals else { return Ok(ExitStatus::Done) };
+        Command::Rebuild(asked) if asked.is_mass_rebuild() => {
+            let common = &arguments.common;
+            mass_rebuild::run_mass_rebuild(&pipeline, common, asked, &places, &only, &reporting)
+        }
+        Command::Rebuild(RebuildArguments { goals, .. }) => {
             let names = goals.wanted();
             if names.is_empty() {
                 return Err(Failure::new(ExitStatus::Usage, "`rebuild` needs the names of specs")
@@ -354,6 +358,7 @@ fn wanted(goals: &Goals, rebuild: &[String]) -> Wanted {
         rebuild: words_of(goals.rebuild_list.as_deref()).into_iter().collect(),
         ignore: words_of(goals.ignore_list.as_deref()).into_iter().collect(),
         extra_layers: goals.extra_build_layers,
+        ..Wanted::default()
     };
     wanted.rebuild.extend(rebuild.iter().cloned());
     // Testing is part of a build.

@@ -82,6 +82,8 @@ pub struct BumpedSpec {
     pub from: u64,
     /// And after.
     pub to: u64,
+    /// What the spec says then, expanded.
+    pub evr: Evr,
 }
 
 /// What a changelog entry says.
@@ -161,7 +163,7 @@ pub fn bump_spec(
     above_all(&candidate, published)?;
     let mut text = format!("{}{to}{}", &text[..release.start], &text[release.end..]);
     add_entry(&mut text, &candidate_words(&candidate, to), entry);
-    Ok(BumpedSpec { text, from: release.number, to })
+    Ok(BumpedSpec { text, from: release.number, to, evr: candidate })
 }
 
 fn above_all(candidate: &Evr, published: &[Evr]) -> Result<(), BumpError> {

@@ -21,8 +21,8 @@ pub struct PresentFacts<'a> {
     pub run_check: bool,
     /// The worker generation.
     pub worker: &'a ContentDigest,
-    /// Whether the user asked for a rebuild.
-    pub requested: bool,
+    /// Why a rebuild is asked for, where it is.
+    pub requested: Option<&'a BuildReason>,
     /// Which changes of others count.
     pub policy: RebuildPolicy,
     /// Its build requirements as the spec states them.
@@ -64,9 +64,7 @@ pub fn build_reasons(
 ) -> Vec<BuildReason> {
     let Some(record) = record else { return first_build_reasons(present.requested) };
     let mut reasons = Vec::new();
-    if present.requested {
-        reasons.push(BuildReason::Requested);
-    }
+    reasons.extend(present.requested.cloned());
     reasons.extend(changed_inputs(record, present));
     if present.run_check && !record.checked {
         reasons.push(BuildReason::CheckNotRun);
@@ -99,9 +97,8 @@ pub fn build_reasons(
 }
 
 /// Returns why a spec without a record has to be built: whatever its sources are, so nobody need look at them.
-pub fn first_build_reasons(requested: bool) -> Vec<BuildReason> {
-    let requested = requested.then_some(BuildReason::Requested);
-    requested.into_iter().chain([BuildReason::NeverBuilt]).collect()
+pub fn first_build_reasons(requested: Option<&BuildReason>) -> Vec<BuildReason> {
+    requested.cloned().into_iter().chain([BuildReason::NeverBuilt]).collect()
 }
 
 fn changed_inputs(record: &BuildRecord, present: &PresentFacts<'_>) -> Option<BuildReason> {
@@ -370,7 +367,7 @@ mod tests {
             input_parts: &|| None,
             run_check: false,
             worker: &worker,
-            requested: false,
+            requested: None,
             policy,
             build_requires: &build_requires,
             triggers: &TriggerFacts::default(),
@@ -459,7 +456,7 @@ mod tests {
             input_parts: &|| Some(parts("2")),
             run_check: true,
             worker: &worker,
-            requested: true,
+            requested: Some(&BuildReason::Requested),
             policy: RebuildPolicy::Relevant,
             build_requires: &[],
             triggers: &TriggerFacts::default(),

@@ -11,6 +11,7 @@
 
 pub mod bump;
 mod cascade;
+pub mod change_set;
 mod decide;
 pub mod export;
 mod identity;

@@ -230,6 +230,17 @@ pub enum Event {
         /// All that the plan holds.
         total: usize,
     },
+    /// A mass rebuild made a step. Counted over its whole set, whichever run built what.
+    MassRebuildProgress {
+        /// The set's name.
+        name: String,
+        /// Built again.
+        done: usize,
+        /// Tried, and not built again yet.
+        failed: usize,
+        /// All that the set holds.
+        total: usize,
+    },
     /// Something that the user should know and may act on.
     Warning {
         /// One sentence.

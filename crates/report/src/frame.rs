@@ -117,6 +117,9 @@ fn totals(progress: &Progress, now: f64, width: usize, palette: Palette) -> Vec<
     piece(counts.postponed, "postponed", &|text| palette.notable(text));
     piece(progress.running().count(), "running", &plain);
     piece(progress.queued(), "queued", &plain);
+    if let Some(counts) = progress.mass_rebuild {
+        pieces.push((format!("mass rebuild: {}", counts.words()), String::new()));
+    }
     if let Some(remaining) = progress.remaining(now) {
         // What was never built is guessed, and what runs late is not known to end.
         let about = if remaining.guessed { "~" } else { "" };

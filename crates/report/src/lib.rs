@@ -27,7 +27,7 @@ mod usage;
 pub use event::{Event, PackageEnd, RunOutcome, Stage};
 pub use failure::{ExitStatus, Failure, conclude, guarded};
 pub use live::TerminalReporter;
-pub use output::{GRAPHVIZ_NODES, graphviz_svg, print, write_file};
+pub use output::{GRAPHVIZ_NODES, graphviz_svg, print, rewrite_file, write_file};
 pub use planned::{Hindrance, PlannedBuild, RunPlan};
 pub use recorder::{Recorder, read_events};
 pub use render::{

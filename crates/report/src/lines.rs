@@ -4,7 +4,7 @@ use rpm_model::{BuildReason, ChangedPackage, FailureClass};
 
 use crate::event::{Event, PackageEnd, Stage};
 use crate::frame::{KEY, Palette};
-use crate::progress::Progress;
+use crate::progress::{Progress, SetCounts};
 use crate::text::{duration, printable};
 use crate::usage::usage_lines;
 
@@ -54,6 +54,9 @@ pub(crate) fn heartbeat_line(progress: &Progress, now: f64) -> Option<String> {
     let mut line = format!("{:>KEY$}  {}", "running", all.join(", "));
     if progress.total > 0 {
         line.push_str(&format!("; {} of {} done", progress.done, progress.total));
+    }
+    if let Some(counts) = progress.mass_rebuild {
+        line.push_str(&format!("; mass rebuild: {}", counts.words()));
     }
     if let Some(remaining) = progress.remaining(now) {
         let about = if remaining.guessed { "~" } else { "" };
@@ -125,6 +128,10 @@ fn words_of(event: &Event) -> Vec<String> {
         Event::PackageCompared { package, changes, spared } => compared_lines(package, changes, *spared),
         Event::PackageFinished { package, end, seconds, done, total } => {
             end_lines(package, end, &format!("[{done}/{total}]"), *seconds)
+        }
+        Event::MassRebuildProgress { name, done, failed, total } => {
+            let counts = SetCounts { done: *done, failed: *failed, total: *total };
+            vec![format!("{:>11}  {name}: {}", "mass", counts.words())]
         }
         Event::Warning { message } => vec![format!("warning: {message}")],
         Event::Note { message } => vec![format!("note: {message}")],

@@ -1,8 +1,8 @@
 //! Where an answer goes: to a file or to standard output; and the one program that draws for us.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, Metadata, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -37,20 +37,43 @@ pub fn print(text: &str) -> Result<(), Failure> {
 ///
 /// Returns a failure of the environment that names the file.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    replace(path, bytes, None)
+}
+
+/// Replaces by rename what a file of somebody's holds: its owner and its mode stay.
+///
+/// # Errors
+///
+/// Returns a failure of the environment that names the file, also where there is none.
+pub fn rewrite_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let old = fs::metadata(path).map_err(|error| cannot_write(path, &error))?;
+    replace(path, bytes, Some(&old))
+}
+
+fn replace(path: &Path, bytes: &[u8], old: Option<&Metadata>) -> Result<(), Failure> {
     let replace = || {
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
         fs::create_dir_all(directory)?;
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
         file.write_all(bytes)?;
+        if let Some(old) = old {
+            let own = file.as_file().metadata()?;
+            if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
+                fchown(file.as_file(), Some(old.uid()), Some(old.gid()))?;
+            }
+        }
         // Temporary files are private by default; what has a name is read by everybody.
-        file.as_file().set_permissions(Permissions::from_mode(0o644))?;
+        let mode = old.map_or(0o644, |old| old.permissions().mode());
+        file.as_file().set_permissions(Permissions::from_mode(mode))?;
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
     };
-    replace().map_err(|error: io::Error| {
-        Failure::new(ExitStatus::Environment, format!("cannot write {}: {error}", path.display()))
-    })
+    replace().map_err(|error: io::Error| cannot_write(path, &error))
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(ExitStatus::Environment, format!("cannot write {}: {error}", path.display()))
 }
 
 /// Has Graphviz draw a graph as SVG.
@@ -113,6 +136,11 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        rewrite_file(&path, b"three").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "three");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(rewrite_file(&directory.path().join("absent"), b"").is_err());
         let failure = write_file(&path.join("below"), b"").unwrap_err();
         assert_eq!(failure.status(), ExitStatus::Environment);
         assert!(failure.render().contains("answer.json/below"));

@@ -49,6 +49,23 @@ pub(crate) struct Counts {
     pub(crate) postponed: usize,
 }
 
+/// How far a mass rebuild is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SetCounts {
+    pub(crate) done: usize,
+    pub(crate) failed: usize,
+    pub(crate) total: usize,
+}
+
+impl SetCounts {
+    /// Returns the counts in words.
+    pub(crate) fn words(self) -> String {
+        let Self { done, failed, total } = self;
+        let failures = if failed > 0 { format!(", {failed} failed") } else { String::new() };
+        format!("{done} of {total} done{failures}, {} to go", total.saturating_sub(done + failed))
+    }
+}
+
 /// How far a run is; see the module text. Times are seconds on the caller's clock.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
@@ -63,6 +80,8 @@ pub(crate) struct Progress {
     reused: BTreeSet<String>,
     pub(crate) done: usize,
     pub(crate) total: usize,
+    /// How far the mass rebuild is that the run belongs to.
+    pub(crate) mass_rebuild: Option<SetCounts>,
     /// Whether builds have been started and their round has not ended.
     pub(crate) building: bool,
 }
@@ -119,6 +138,9 @@ impl Progress {
                 } += 1;
             }
             Event::RunFinished { .. } => self.building = false,
+            Event::MassRebuildProgress { done, failed, total, .. } => {
+                self.mass_rebuild = Some(SetCounts { done: *done, failed: *failed, total: *total });
+            }
             Event::RunStarted { .. }
             | Event::RoundStarted { .. }
             | Event::PackageUsage { .. }
@@ -176,5 +198,23 @@ impl Progress {
         }
         let seconds = longest.max(work / self.workers.max(1) as f64);
         (!self.open.is_empty()).then_some(Expected { seconds, guessed })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mass_rebuild_is_counted_over_its_set() {
+        let mut progress = Progress::default();
+        for (done, failed, words) in [
+            (0, 0, "0 of 3 done, 3 to go"),
+            (1, 1, "1 of 3 done, 1 failed, 1 to go"),
+            (3, 0, "3 of 3 done, 0 to go"),
+        ] {
+            progress.take(&Event::MassRebuildProgress { name: "m".into(), done, failed, total: 3 }, 0.0);
+            assert_eq!(progress.mass_rebuild.map(SetCounts::words).as_deref(), Some(words));
+        }
     }
 }

@@ -324,6 +324,13 @@ pub enum BuildReason {
     RecordUnreadable,
     /// The user named it in the rebuild list.
     Requested,
+    /// It belongs to a set of packages that are built again for one cause.
+    MassRebuild {
+        /// The set's name.
+        name: String,
+        /// What its packages have in common, as it was asked for.
+        cause: String,
+    },
     /// The SRPM's content (spec, sources, macros, defines) differs.
     InputsChanged {
         /// The recorded identity of the inputs.
@@ -444,6 +451,7 @@ impl BuildReason {
             self,
             Self::Requested
                 | Self::TriggerFired { .. }
+                | Self::MassRebuild { .. }
                 | Self::TriggerAnswerChanged { .. }
                 | Self::TriggerFileChanged { .. }
         )

@@ -21,6 +21,7 @@ impl fmt::Display for BuildReason {
             Self::NeverBuilt => f.write_str("never built"),
             Self::RecordUnreadable => f.write_str("the record of its last build cannot be read"),
             Self::Requested => f.write_str("its rebuild was asked for"),
+            Self::MassRebuild { name, cause } => write!(f, "mass rebuild {name} for {cause}"),
             Self::InputsChanged { recorded, present, changed } if changed.is_empty() => {
                 write!(f, "spec, sources or macros changed ({} -> {})", short(recorded), short(present))
             }

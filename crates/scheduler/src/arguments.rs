@@ -146,6 +146,7 @@ impl Arguments {
             rebuild: words(&self.rebuild_list).collect(),
             ignore: words(&self.ignore_list).collect(),
             extra_layers: self.extra_build_layers,
+            ..Wanted::default()
         }
     }
 

@@ -55,7 +55,7 @@ impl RepositoryAcceptor<'_> {
                 input_parts: &|| (self.following.input_parts)(task),
                 run_check: task.run_check,
                 worker: &self.worker,
-                requested: false,
+                requested: None,
                 policy,
                 build_requires: task.spec.requirements(task.run_check),
                 triggers: &task.triggers,

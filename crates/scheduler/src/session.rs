@@ -19,7 +19,7 @@ use grapher::{
 };
 use report::{Event, Reporter};
 use repository::{IndexedPackage, RepodataWriter};
-use rpm_model::{BuildRecord, ContentDigest, JobDocument, PackagesDocument, WorkerManifest};
+use rpm_model::{BuildReason, BuildRecord, ContentDigest, JobDocument, PackagesDocument, WorkerManifest};
 use serde::Serialize;
 
 use crate::accept::RepositoryAcceptor;
@@ -224,7 +224,9 @@ impl Session<'_> {
         }
         // What an earlier round of the run has built again is built again.
         let built = |name: &&String| !rounds.summary.has_built(name);
-        let requested: BTreeSet<String> = wanted.rebuild.iter().filter(built).cloned().collect();
+        let reason = |name: &String| wanted.causes.get(name).cloned().unwrap_or(BuildReason::Requested);
+        let requested: BTreeMap<String, BuildReason> =
+            wanted.rebuild.iter().filter(built).map(|name| (name.clone(), reason(name))).collect();
         let mut goals = chosen.goals.clone();
         if wanted.goals.is_empty() {
             // Who asks for all asks for those too that could not be read; the graph's order does not have them.

@@ -213,7 +213,7 @@ impl Session<'_> {
                 input_parts: &|| inputs.parts(task),
                 run_check: task.run_check,
                 worker: &worker,
-                requested: false,
+                requested: None,
                 policy,
                 build_requires: task.spec.requirements(task.run_check),
                 triggers: &task.triggers,

@@ -73,6 +73,16 @@ pub(crate) enum Bump {
     Spec,
 }
 
+impl Bump {
+    /// Returns the word that it is typed as.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Spec => "spec",
+        }
+    }
+}
+
 impl MkpkgArguments {
     /// Returns whether builds are told of while they go on.
     pub(crate) fn tells_of_builds(&self) -> bool {
@@ -109,28 +119,14 @@ pub(super) struct Settings {
 impl Settings {
     /// Reads the configuration files and lays what was typed over them.
     pub(super) fn new(asked: &MkpkgArguments) -> Result<Self, Failure> {
-        let mut files = vec![PathBuf::from(SYSTEM_FILE)];
-        files.extend(std::env::home_dir().map(|home| home.join(USER_FILE)));
-        let mut texts = Vec::new();
-        for path in files {
-            match std::fs::read_to_string(&path) {
-                Ok(text) => texts.push((path, text)),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    let text = format!("cannot read the configuration `{}`: {error}", path.display());
-                    return Err(Failure::new(ExitStatus::Environment, text));
-                }
-            }
-        }
-        Self::over(asked, &texts).map_err(|text| Failure::new(ExitStatus::Usage, text))
+        Self::over(asked, &configuration()?).map_err(|text| Failure::new(ExitStatus::Usage, text))
     }
 
     fn over(asked: &MkpkgArguments, texts: &[(PathBuf, String)]) -> Result<Self, String> {
         let mut file = File::default();
         let mut soname_comp = None;
         for (path, text) in texts {
-            let read: File =
-                toml::from_str(text).map_err(|error| format!("`{}`: {error}", path.display()))?;
+            let read = File::read(path, text)?;
             if let Some(text) = &read.soname_comp {
                 soname_comp = Some(soname_policy(path, text)?);
             }
@@ -151,6 +147,40 @@ impl Settings {
             packager: file.packager.unwrap_or_else(|| PACKAGER.to_owned()),
             dry_run: asked.dry_run,
         })
+    }
+}
+
+/// Returns who raises releases, as the configuration files say.
+pub(crate) fn packager() -> Result<String, Failure> {
+    let mut packager = None;
+    for (path, text) in configuration()? {
+        let read = File::read(&path, &text).map_err(|text| Failure::new(ExitStatus::Usage, text))?;
+        packager = read.packager.or(packager);
+    }
+    Ok(packager.unwrap_or_else(|| PACKAGER.to_owned()))
+}
+
+/// Returns the configuration files that there are, what counts more last.
+fn configuration() -> Result<Vec<(PathBuf, String)>, Failure> {
+    let mut files = vec![PathBuf::from(SYSTEM_FILE)];
+    files.extend(std::env::home_dir().map(|home| home.join(USER_FILE)));
+    let mut texts = Vec::new();
+    for path in files {
+        match std::fs::read_to_string(&path) {
+            Ok(text) => texts.push((path, text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let text = format!("cannot read the configuration `{}`: {error}", path.display());
+                return Err(Failure::new(ExitStatus::Environment, text));
+            }
+        }
+    }
+    Ok(texts)
+}
+
+impl File {
+    fn read(path: &Path, text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| format!("`{}`: {error}", path.display()))
     }
 }
 

@@ -6,7 +6,7 @@ use rebuild::PublishedState;
 use rebuild::bump::{ChangelogEntry, bump_spec};
 use rebuild::trigger::Level;
 use report::{ExitStatus, Failure};
-use rpm_model::{BuildReason, Evr, PackagesDocument};
+use rpm_model::{BuildReason, BuildRecord, Evr, PackagesDocument};
 use scheduler::{Planned, PlannedAction};
 
 /// One edit.
@@ -26,7 +26,7 @@ pub(super) fn edits(
     document: &PackagesDocument,
     packager: &str,
 ) -> Result<Vec<Edit>, Failure> {
-    let day = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).strftime("%a %b %d %Y").to_string();
+    let day = today();
     let mut edits = Vec::new();
     for package in planned.plan.to_build() {
         let PlannedAction::Build { reasons, .. } = &package.action else { continue };
@@ -42,12 +42,7 @@ pub(super) fn edits(
         let path = std::fs::canonicalize(&spec.spec_path)
             .map_err(|error| failed("find", Path::new(&spec.spec_path), &error))?;
         let old = std::fs::read_to_string(&path).map_err(|error| failed("read", &path, &error))?;
-        let mut published: Vec<Evr> = vec![record.source.evr.clone()];
-        // Packages of one spec may have versions of their own; those that share the spec's are its releases.
-        let nevras = record.rpms.iter().map(|rpm| &rpm.artifact.nevra);
-        let releases = nevras.filter(|nevra| nevra.evr == record.source.evr);
-        let state = planned.universe.state();
-        published.extend(releases.filter_map(|nevra| Some(state.package(&nevra.name)?.0.evr.clone())));
+        let published = published_evrs(record, &planned.universe.state());
         let message = if new_version {
             format!("Version {}", spec.source.evr.version)
         } else {
@@ -73,6 +68,21 @@ pub(super) fn edits(
     Ok(edits)
 }
 
+/// Returns the day as changelogs write it, for example `Thu Nov 26 2026`.
+pub(crate) fn today() -> String {
+    jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).strftime("%a %b %d %Y").to_string()
+}
+
+/// Returns what was published of a spec, which its next release has to be above of.
+pub(crate) fn published_evrs(record: &BuildRecord, state: &dyn PublishedState) -> Vec<Evr> {
+    let mut published: Vec<Evr> = vec![record.source.evr.clone()];
+    // Packages of one spec may have versions of their own; those that share the spec's are its releases.
+    let nevras = record.rpms.iter().map(|rpm| &rpm.artifact.nevra);
+    let releases = nevras.filter(|nevra| nevra.evr == record.source.evr);
+    published.extend(releases.filter_map(|nevra| Some(state.package(&nevra.name)?.0.evr.clone())));
+    published
+}
+
 /// Returns whether a reason lies in the package itself.
 fn is_own(reason: &BuildReason) -> bool {
     matches!(
@@ -87,7 +97,7 @@ fn is_own(reason: &BuildReason) -> bool {
 
 /// Writes the edits.
 pub(super) fn apply(edits: &[Edit]) -> Result<(), Failure> {
-    edits.iter().try_for_each(|edit| report::write_file(&edit.path, edit.new.as_bytes()))
+    edits.iter().try_for_each(|edit| report::rewrite_file(&edit.path, edit.new.as_bytes()))
 }
 
 /// Puts those specs back whose build did not succeed and that nobody has edited since; returns them.
@@ -96,7 +106,7 @@ pub(super) fn undo(edits: &[Edit], succeeded: impl Fn(&str) -> bool) -> Result<V
     for edit in edits.iter().filter(|edit| !succeeded(&edit.spec)) {
         let now = std::fs::read_to_string(&edit.path).map_err(|error| failed("read", &edit.path, &error))?;
         if now == edit.new {
-            report::write_file(&edit.path, edit.old.as_bytes())?;
+            report::rewrite_file(&edit.path, edit.old.as_bytes())?;
             undone.push(edit.path.clone());
         }
     }

@@ -18,8 +18,9 @@ use scheduler::{
 };
 use serde::Serialize;
 
-use arguments::{Bump, Settings};
-pub(crate) use arguments::{MKPKG_HELP, MkpkgArguments};
+use arguments::Settings;
+pub(crate) use arguments::{Bump, MKPKG_HELP, MkpkgArguments, packager};
+pub(crate) use bump::{published_evrs, today};
 
 use crate::arguments::Common;
 use crate::pipeline::{Base, Pipeline, Specs};

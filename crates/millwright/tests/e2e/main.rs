@@ -37,6 +37,7 @@ mod interruption;
 mod kills;
 mod logs;
 mod make_front;
+mod mass_rebuild;
 mod mkpkg;
 mod phases;
 mod plan;

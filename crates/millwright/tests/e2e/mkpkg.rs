@@ -146,13 +146,22 @@ fn a_mass_rebuild_selects_by_what_builds_have_in_common_and_sodiff_says_who_is_a
     std::fs::create_dir(&old).unwrap();
     let library = "greet-1.0-1.mw1.x86_64.rpm";
     std::fs::copy(tree.path(&format!("out/RPMS/x86_64/{library}")), old.join(library)).unwrap();
-    tree.millwright(&["rebuild", "--all-of", "soname:libgreet.so.1", "--dry-run"])
-        .exits(0)
-        .says(&["soname:libgreet.so.1 selects 1 specs: hello", "1 to build"]);
+    tree.millwright(&["rebuild", "--all-of", "soname:libgreet.so.1", "--dry-run"]).exits(0).says(&[
+        "1 to build for soname:libgreet.so.1, in 1 layer",
+        "hello requires `libgreet.so.1()(64bit)`",
+    ]);
+    tree.millwright(&["rebuild", "--all-of", "soname:libgreet.so.2", "--dry-run"])
+        .exits(2)
+        .says(&["no last build knows `libgreet.so.2`", "did you mean libgreet.so.1?"]);
     tree.file("list", "hello # remark\nother\n");
     let ended = tree.millwright(&["rebuild", "--all-of", "requires:greet", "--all-of", "list"]);
-    ended.exits(0).says(&["list selects 2 specs: hello other", "2 identical"]).never_says(&["start  greet"]);
-    tree.millwright(&["rebuild", "--all-of", "builds-with:nothing"]).exits(0).says(&["selects 0 specs"]);
+    ended
+        .exits(0)
+        .never_says(&["start  greet"])
+        .says(&["list, requires:greet selects 2 specs", "2 of 2 done: 0 rebuilt, 2 identical and kept"]);
+    let except = ["rebuild", "--all-of", "list", "--except", "hello other"];
+    tree.millwright(&except).exits(0).says(&["selects 0 specs"]);
+    tree.millwright(&["rebuild", "--all-of", "builds-with:nothing"]).exits(2).says(&["means nothing"]);
     tree.millwright(&["rebuild", "--all-of", "nonsense"]).exits(2).says(&["builds-with:PACKAGE"]);
     // The new library is built elsewhere; here its dependants are still linked to the old one.
     tree.spec(&Spec::library("greet", "2", 7).version("2.0"));

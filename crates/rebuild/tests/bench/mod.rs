@@ -271,7 +271,7 @@ impl Bench {
             input_parts: &|| None,
             run_check: false,
             worker: &self.record.worker,
-            requested: false,
+            requested: None,
             policy: RebuildPolicy::Relevant,
             build_requires: &[],
             triggers,

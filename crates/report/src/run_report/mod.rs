@@ -365,7 +365,10 @@ impl Maker {
             }
             Event::PackageFinished { package, end, seconds, .. } => self.end(&package, end, seconds, at),
             Event::Warning { message } => self.warnings.push(message),
-            Event::StageProgress { .. } | Event::RoundStarted { .. } | Event::Note { .. } => {}
+            Event::StageProgress { .. }
+            | Event::RoundStarted { .. }
+            | Event::MassRebuildProgress { .. }
+            | Event::Note { .. } => {}
         }
     }
 

@@ -49,8 +49,8 @@ pub struct PlanInput<'a> {
     pub state: &'a dyn PublishedState,
     /// The worker generation.
     pub worker: &'a ContentDigest,
-    /// Specs that the user wants built again.
-    pub requested: &'a BTreeSet<String>,
+    /// Specs that the user wants built again, each with the reason that is told.
+    pub requested: &'a BTreeMap<String, BuildReason>,
     /// Specs that the user wants left alone.
     pub ignored: &'a BTreeSet<String>,
     /// What failed in earlier rounds of the run, with its one sentence.
@@ -289,7 +289,7 @@ impl PlanInput<'_> {
 
     /// Returns what is done about a spec that nothing hinders.
     fn action(&self, name: &str, state: &dyn PublishedState) -> PlannedAction {
-        let requested = self.requested.contains(name);
+        let requested = self.requested.get(name);
         let task = self.tasks.get(name);
         let sources = if task.is_some() { SourcesState::Packed } else { SourcesState::NotLookedAt };
         let (Some(record), Some(task)) = (self.records.get(name), task) else {

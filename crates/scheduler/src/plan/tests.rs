@@ -18,7 +18,7 @@ pub(crate) struct Scene {
     records: BTreeMap<String, BuildRecord>,
     /// What builds have shown to be provided.
     shown: BTreeSet<String>,
-    pub(crate) requested: BTreeSet<String>,
+    pub(crate) requested: BTreeMap<String, BuildReason>,
     pub(crate) ignored: BTreeSet<String>,
     pub(crate) unpacked: BTreeMap<String, String>,
     unreadable: BTreeSet<String>,
@@ -34,7 +34,7 @@ impl Scene {
             specs: specs.map(|(name, needs)| (name.to_owned(), words(needs))).collect(),
             records: BTreeMap::new(),
             shown: BTreeSet::new(),
-            requested: BTreeSet::new(),
+            requested: BTreeMap::new(),
             ignored: BTreeSet::new(),
             unpacked: BTreeMap::new(),
             unreadable: BTreeSet::new(),
@@ -177,7 +177,7 @@ fn what_is_published_stays_unless_a_rebuild_is_asked_for() {
     let mut scene = Scene::new(&["zlib:", "onig:", "jq: onig"]);
     scene.build("zlib", None);
     check(&scene, &["0 onig: build unseen", "0 zlib: up to date", "1 jq: build unseen"]);
-    scene.requested.insert("zlib".into());
+    scene.requested.insert("zlib".into(), BuildReason::Requested);
     scene.ignored.insert("onig".into());
     check(&scene, &["0 onig: ignored", "0 zlib: build", "1 jq: build unseen"]);
 }
@@ -217,7 +217,7 @@ fn what_could_follow_is_told_by_layers_and_within_the_limit() {
     }
     scene.holds("mid", "low", true);
     scene.holds("top", "mid", true);
-    scene.requested.insert("low".into());
+    scene.requested.insert("low".into(), BuildReason::Requested);
     check(&scene, &["0 low: build", "0 other: up to date", "1 mid: up to date", "2 top: up to date"]);
     let possible = |scene: &Scene| {
         let impact = plan_of(scene, &Rounds::default()).impact.unwrap();
@@ -256,7 +256,7 @@ fn what_is_due_beyond_the_limit_is_deferred_from_where_the_change_began() {
     check(&scene, &["0 low: up to date", "1 mid: build"]);
     // Who asks for it gets it.
     scene.max_layers = Some(0);
-    scene.requested.insert("mid".into());
+    scene.requested.insert("mid".into(), BuildReason::Requested);
     check(&scene, &["0 low: up to date", "1 mid: build"]);
 }
 
@@ -328,7 +328,7 @@ fn a_record_that_cannot_be_compared_is_no_reason_to_believe_it() {
 fn a_record_that_cannot_be_read_is_no_first_build_in_words() {
     let mut scene = Scene::new(&["zlib:", "jq:"]);
     scene.unreadable.insert("zlib".into());
-    scene.requested.insert("zlib".into());
+    scene.requested.insert("zlib".into(), BuildReason::Requested);
     let reasons = plan_of(&scene, &Rounds::default()).reasons();
     assert_eq!(reasons["zlib"], [BuildReason::Requested, BuildReason::RecordUnreadable]);
     assert_eq!(reasons["jq"], [BuildReason::NeverBuilt]);

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use grapher::GoalErrors;
 use report::{ExitStatus, Failure};
 use repository::RepositoryError;
-use rpm_model::{CleanPolicy, ContentDigest, PackageRules, TuningMode};
+use rpm_model::{BuildReason, CleanPolicy, ContentDigest, PackageRules, TuningMode};
 
 use crate::caches::CompilerCaches;
 use crate::local::LocalDirectories;
@@ -117,6 +117,8 @@ pub struct Wanted {
     pub goals: Vec<String>,
     /// Specs to build again.
     pub rebuild: BTreeSet<String>,
+    /// Why, where it is for more than the user's word.
+    pub causes: BTreeMap<String, BuildReason>,
     /// Specs not to build.
     pub ignore: BTreeSet<String>,
     /// How many layers of those that need the goals are goals too.

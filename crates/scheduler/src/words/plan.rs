@@ -308,7 +308,7 @@ mod tests {
         let mut scene = Scene::new(&["zlib:", "onig:", "jq: onig", "tool: zlib jq", "docs: tool"])
             .took("zlib", 90.0)
             .took("jq", 300.0);
-        scene.requested.insert("zlib".into());
+        scene.requested.insert("zlib".into(), rpm_model::BuildReason::Requested);
         check(
             &scene,
             "4 to build, 1 up to date, about 10 min with 2 workers

@@ -1,0 +1,112 @@
+//! A change set carried out: edits, builds, what did not succeed put back, and what became of it told.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+
+use rebuild::change_set::ChangeSet;
+use report::{Event, ExitStatus, Failure};
+use scheduler::{Finished, Rounds, Stop, run_status, summary_text};
+
+use super::edits::{apply, pending_edits, undo};
+use super::follow::SetReporter;
+use super::store::Progress;
+use super::{MassRebuild, environment, words};
+use crate::tell;
+
+impl MassRebuild<'_> {
+    /// Carries out what of a change set is not done yet. Sets `stopped` where the user ended it.
+    pub(super) fn carry_out(&self, set: &ChangeSet, stopped: &Cell<bool>) -> Result<ExitStatus, Failure> {
+        let mut progress = self.store.progress(&set.name)?.unwrap_or_default();
+        let open = set.open(&self.records()?);
+        let mut members = open.clone();
+        if self.asked.only_failed {
+            members.retain(|spec| progress.failed.contains_key(spec));
+        }
+        if members.is_empty() {
+            return self.end(set, progress, Vec::new(), ExitStatus::Done);
+        }
+        let base = self.pipeline.base(false)?;
+        let specs = self.pipeline.specs(&base, self.only)?;
+        let edits = pending_edits(set, &members, &specs.document)?;
+        progress.complete = false;
+        // From here on the same command goes on with it.
+        self.store.write_progress(&set.name, &progress)?;
+        let built = apply(&edits).and_then(|()| self.build(set, &members, open, &mut progress, stopped));
+        let undone = if self.asked.keep_edits { Vec::new() } else { undo(set, &set.open(&self.records()?))? };
+        self.end(set, progress, undone, built?)
+    }
+
+    /// Builds these members and what they need, round after round.
+    fn build(
+        &self,
+        set: &ChangeSet,
+        members: &BTreeSet<String>,
+        open: BTreeSet<String>,
+        progress: &mut Progress,
+        stopped: &Cell<bool>,
+    ) -> Result<ExitStatus, Failure> {
+        let pipeline = self.pipeline;
+        let base = pipeline.base(false)?;
+        let specs = pipeline.specs(&base, self.only)?;
+        let tests = crate::chosen_tests(&self.asked.goals, &specs)?;
+        let limits = |spec: &str| tests.over(spec, pipeline.limits(spec));
+        let mut session = pipeline.session(&base, &specs, &limits)?;
+        session.settings.run_check |= !tests.rerun.is_empty();
+        session.settings.run.verbose = true;
+        let of_set = (set.name.as_str(), set.count);
+        let follower = SetReporter::new(pipeline.reporter(), &self.store, of_set, open, progress.clone());
+        session.reporter = &follower;
+        let mut wanted = self.wanted(members);
+        wanted.causes = members.iter().map(|spec| (spec.clone(), set.build_reason())).collect();
+        let plan = |rounds: &Rounds| pipeline.plan(&session, &base, &specs, &wanted, rounds, false);
+        let first = plan(&Rounds::default())?;
+        let stop = Stop::on_signals().map_err(environment)?;
+        let building = std::time::Instant::now();
+        let Finished { plan, summary } = pipeline.carry_out(&session, first, plan, stop.flag())?;
+        stopped.set(stop.flag().load(Ordering::Relaxed));
+        crate::tell_blocked(self.common, &plan)?;
+        tell(self.common, &summary_text(&plan, &summary, building.elapsed().as_secs_f64()))?;
+        progress.failed = follower.failed();
+        let by_run = summary.blocked.iter().map(|(spec, by)| (spec.clone(), by.iter().cloned().collect()));
+        let by_plan = plan
+            .causes
+            .iter()
+            .flat_map(|root| root.blocks.iter().map(|spec| (spec.clone(), vec![root.cause.to_string()])));
+        let mut blocked: BTreeMap<String, Vec<String>> = by_plan.collect();
+        blocked.extend(by_run);
+        blocked.retain(|spec, _| members.contains(spec) && !progress.failed.contains_key(spec));
+        progress.blocked = blocked;
+        Ok(run_status(&plan, &summary))
+    }
+
+    /// Writes down and tells what became of a change set.
+    fn end(
+        &self,
+        set: &ChangeSet,
+        mut progress: Progress,
+        undone: Vec<String>,
+        built: ExitStatus,
+    ) -> Result<ExitStatus, Failure> {
+        let records = self.records()?;
+        let open = set.open(&records);
+        progress.failed.retain(|spec, _| open.contains(spec));
+        progress.blocked.retain(|spec, _| open.contains(spec));
+        progress.complete = open.is_empty();
+        self.store.write_progress(&set.name, &progress)?;
+        if !undone.is_empty() {
+            let message = format!(
+                "as before, for their builds did not succeed: {} (--keep-edits leaves them edited)",
+                grapher::list_of_names(&undone, 20)
+            );
+            self.pipeline.reporter().event(&Event::Note { message });
+        }
+        let file = self.asked.change_set.clone().unwrap_or_else(|| self.store.file(&set.name));
+        let text = words::end_text(set, &set.states(&records), &progress, &file, &crate::style());
+        tell(self.common, &text)?;
+        Ok(match built {
+            ExitStatus::Done if !open.is_empty() || !set.left_out.is_empty() => ExitStatus::GoalsFailed,
+            other => other,
+        })
+    }
+}
