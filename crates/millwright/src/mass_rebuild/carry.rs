@@ -51,11 +51,11 @@ impl MassRebuild<'_> {
         let specs = pipeline.specs(&base, self.only)?;
         let tests = crate::chosen_tests(&self.asked.goals, &specs)?;
         let limits = |spec: &str| tests.over(spec, pipeline.limits(spec));
+        let of_set = (set.name.as_str(), set.count);
+        let follower = SetReporter::new(pipeline.reporter(), &self.store, of_set, open, progress.clone());
         let mut session = pipeline.session(&base, &specs, &limits)?;
         session.settings.run_check |= !tests.rerun.is_empty();
         session.settings.run.verbose = true;
-        let of_set = (set.name.as_str(), set.count);
-        let follower = SetReporter::new(pipeline.reporter(), &self.store, of_set, open, progress.clone());
         session.reporter = &follower;
         let mut wanted = self.wanted(members);
         wanted.causes = members.iter().map(|spec| (spec.clone(), set.build_reason())).collect();
