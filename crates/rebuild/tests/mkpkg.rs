@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bench::{Bench, FIRES, QUIET, UNKNOWN, refused};
 use rebuild::bump::{BumpError, ChangelogEntry, bump_spec};
-use rebuild::select::Selection;
+use rebuild::select::{Evidence, Selection};
 use rebuild::sodiff::SonameDifference;
 use rebuild::soname::Soname;
 use rebuild::trigger::{parse_file_triggers, parse_triggers};
@@ -550,15 +550,28 @@ fn mass_rebuilds_select_by_what_the_last_builds_have_in_common() {
         ("python".to_owned(), Bench::default().requires("python3").root("gcc", "14-1").into_record()),
         ("own".to_owned(), Bench::default().own_library("libz.so.1()(64bit)").into_record()),
     ]);
-    let selected = |text: &str| -> Vec<&str> {
-        text.parse::<Selection>().unwrap().select(&records).into_iter().collect()
+    let selected = |text: &str| -> Vec<String> {
+        let selected = text.parse::<Selection>().unwrap().select(&records);
+        let words = |(spec, evidence): (String, Vec<Evidence>)| {
+            let evidence: Vec<String> = evidence.iter().map(ToString::to_string).collect();
+            format!("{spec}: {}", evidence.join(", "))
+        };
+        selected.into_iter().map(words).collect()
     };
-    assert_eq!(selected("soname:libz.so.1"), ["linked"]);
+    assert_eq!(selected("soname:libz.so.1"), ["linked: own requires `libz.so.1(ZLIB_1.2)(64bit)`"]);
     assert_eq!(selected("soname:libz.so.2"), [""; 0]);
-    assert_eq!(selected("requires:python3"), ["python"]);
+    assert_eq!(selected("requires:python3"), ["python: own requires `python3`"]);
     // A package can be required by its libraries alone.
-    assert_eq!(selected("requires:library"), ["linked"]);
-    assert_eq!(selected("builds-with:gcc"), ["python"]);
+    let linked = "linked: linked to `libz.so.1(ZLIB_1.2)(64bit)` of library-1-1.x86_64";
+    assert_eq!(selected("requires:library"), [linked]);
+    assert_eq!(selected("builds-with:gcc"), ["python: built with gcc-14-1.x86_64"]);
+    let known =
+        |text: &str, name: &str| text.parse::<Selection>().unwrap().known_names(&records).contains(name);
+    // What nobody needs, but somebody provides, means something.
+    assert!(known("soname:x.so", "libz.so.1") && !known("soname:x.so", "libz.so.2"));
+    assert!(
+        known("requires:x", "own") && known("builds-with:x", "gcc") && !known("builds-with:x", "python3")
+    );
 }
 
 #[test]

@@ -60,6 +60,7 @@ fn one_of_each() -> Vec<Event> {
         finished(failed),
         finished(PackageEnd::Postponed { why: text() }),
         finished(PackageEnd::Blocked { by: Vec::new() }),
+        Event::MassRebuildProgress { name: text(), done: 1, failed: 1, total: 2 },
         Event::Warning { message: text() },
         Event::Note { message: text() },
     ];
@@ -79,6 +80,7 @@ fn one_of_each() -> Vec<Event> {
             | Event::PackageReused { .. }
             | Event::PackageCompared { .. }
             | Event::PackageFinished { .. }
+            | Event::MassRebuildProgress { .. }
             | Event::Warning { .. }
             | Event::Note { .. } => {}
         }
