@@ -10,12 +10,49 @@ use crate::usage::usage_lines;
 
 /// Returns the lines that an event adds to a log; progress adds none.
 pub(crate) fn lines_of(event: &Event) -> Vec<String> {
-    words_of(event).iter().map(|line| printable(line)).collect()
+    lines_with(event, false)
 }
 
-/// Returns the same lines, their first words coloured.
-pub(crate) fn painted_lines_of(event: &Event, palette: Palette) -> Vec<String> {
-    let mut lines = lines_of(event);
+fn lines_with(event: &Event, reused: bool) -> Vec<String> {
+    words_of(event, reused).iter().map(|line| printable(line)).collect()
+}
+
+/// Returns the same lines, their first words coloured. `reused` says of a package that ended that its result was taken
+/// from a store.
+pub(crate) fn painted_lines_of(event: &Event, palette: Palette, reused: bool) -> Vec<String> {
+    painted(event, lines_with(event, reused), palette)
+}
+
+/// Returns the same for a terminal of so many columns, on which they are broken between words.
+pub(crate) fn fitted_lines_of(event: &Event, palette: Palette, reused: bool, columns: usize) -> Vec<String> {
+    let lines = lines_with(event, reused).iter().flat_map(|line| broken(line, columns)).collect();
+    painted(event, lines, palette)
+}
+
+/// Breaks a line between words, what follows below its text. A log's lines stay as they are, and so does what has no
+/// place to break at: somebody may copy them.
+fn broken(line: &str, columns: usize) -> Vec<String> {
+    let width = |text: &str| console::measure_text_width(text);
+    let indent = if line.starts_with(' ') { KEY + 2 } else { 4 };
+    if width(line) <= columns || line.trim_start().starts_with("| ") {
+        return vec![line.to_owned()];
+    }
+    let start = line.len() - line.trim_start().len();
+    let (mut lines, mut current) = (Vec::new(), line[..start].to_owned());
+    for (number, word) in line[start..].split(' ').enumerate() {
+        let blank = usize::from(number > 0);
+        if width(&current) + blank + width(word) > columns && indent + width(word) <= columns {
+            lines.push(std::mem::replace(&mut current, " ".repeat(indent)));
+        } else if number > 0 {
+            current.push(' ');
+        }
+        current.push_str(word);
+    }
+    lines.push(current);
+    lines
+}
+
+fn painted(event: &Event, mut lines: Vec<String>, palette: Palette) -> Vec<String> {
     let Some(first) = lines.first_mut() else { return lines };
     let split = if first.starts_with(' ') { KEY } else { first.find(':').map_or(0, |colon| colon + 1) };
     if let Some((word, rest)) = first.split_at_checked(split) {
@@ -90,7 +127,7 @@ pub(crate) fn join_pieces(pieces: &[(String, String)], width: usize) -> Vec<Stri
     lines
 }
 
-fn words_of(event: &Event) -> Vec<String> {
+fn words_of(event: &Event, reused: bool) -> Vec<String> {
     match event {
         Event::RunStarted { .. }
         | Event::Planned(_)
@@ -127,7 +164,7 @@ fn words_of(event: &Event) -> Vec<String> {
         }
         Event::PackageCompared { package, changes, spared } => compared_lines(package, changes, *spared),
         Event::PackageFinished { package, end, seconds, done, total } => {
-            end_lines(package, end, &format!("[{done}/{total}]"), *seconds)
+            end_lines(package, end, &format!("[{done}/{total}]"), *seconds, reused)
         }
         Event::MassRebuildProgress { name, done, failed, total } => {
             let counts = SetCounts { done: *done, failed: *failed, total: *total };
@@ -152,8 +189,9 @@ fn stage_line(stage: Stage, summary: &str, seconds: f64) -> String {
     format!("{:>11}  {summary} ({seconds:.1} s)", stage.as_str())
 }
 
-fn end_lines(package: &str, end: &PackageEnd, count: &str, seconds: f64) -> Vec<String> {
+fn end_lines(package: &str, end: &PackageEnd, count: &str, seconds: f64, reused: bool) -> Vec<String> {
     match end {
+        PackageEnd::Built if reused => vec![format!("{:>11}  {package} ({seconds:.1} s) {count}", "reused")],
         PackageEnd::Built => vec![format!("{:>11}  {package} ({seconds:.1} s) {count}", "built")],
         PackageEnd::Identical => {
             vec![format!(
@@ -194,4 +232,39 @@ fn end_lines(package: &str, end: &PackageEnd, count: &str, seconds: f64) -> Vec<
 /// Returns the reasons in words, the weightiest first, joined by `; `.
 pub(crate) fn reasons_text(reasons: &[BuildReason]) -> String {
     reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_has_lines_broken_between_words_and_below_their_text() {
+        let event = Event::PackageFinished {
+            package: "jq".into(),
+            end: PackageEnd::Failed {
+                class: FailureClass::PackageFailure,
+                message: "%build failed (exit code 1)".into(),
+                decisive_lines: vec!["main.c:2:25: error: it is long, and somebody may copy it".into()],
+                log: "/a/path/that/has/no/place/to/break/at/jq.log".into(),
+            },
+            seconds: 2.0,
+            done: 1,
+            total: 2,
+        };
+        let lines = fitted_lines_of(&event, Palette(false), false, 50);
+        let expected = "
+     FAILED  jq (2.0 s) [1/2]: %build failed (exit
+             code 1) [package-failure]
+             | main.c:2:25: error: it is long, and somebody may copy it
+             log: /a/path/that/has/no/place/to/break/at/jq.log
+             help: read the end of the log
+             next: millwright shell jq";
+        assert_eq!(format!("\n{}", lines.join("\n")), expected);
+        let painted = fitted_lines_of(&event, Palette(true), false, 50);
+        let plain: Vec<_> = painted.iter().map(|line| console::strip_ansi_codes(line).into_owned()).collect();
+        assert_eq!(plain, lines);
+        assert_eq!(broken("warning: one two three", 16), ["warning: one two", "    three"]);
+        assert_eq!(broken("          x  a  b", 5), ["          x  a  b"], "no room for anything");
+    }
 }

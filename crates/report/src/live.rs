@@ -13,7 +13,7 @@ use console::Term;
 use crate::Reporter;
 use crate::event::Event;
 use crate::frame::{Palette, Size, frame};
-use crate::lines::painted_lines_of;
+use crate::lines::fitted_lines_of;
 use crate::progress::Progress;
 use crate::ticker::Ticker;
 
@@ -71,7 +71,12 @@ impl Reporter for TerminalReporter {
             Event::PackageUsage { .. } => self.usage,
             _ => true,
         };
-        let lines = if adds_lines { painted_lines_of(event, view.palette) } else { Vec::new() };
+        let columns = usize::from(view.terminal.size().1).saturating_sub(1);
+        let lines = if adds_lines {
+            fitted_lines_of(event, view.palette, view.progress.ended_reused, columns)
+        } else {
+            Vec::new()
+        };
         let ends_something = matches!(event, Event::StageFinished { .. } | Event::RunFinished { .. });
         let is_due = view.drawn_at.is_none_or(|drawn| drawn.elapsed() >= SOONEST);
         if !lines.is_empty() || ends_something || is_due {

@@ -78,6 +78,8 @@ pub(crate) struct Progress {
     pub(crate) counts: Counts,
     /// What runs and takes its result from a store.
     reused: BTreeSet<String>,
+    /// Whether what ended last did.
+    pub(crate) ended_reused: bool,
     pub(crate) done: usize,
     pub(crate) total: usize,
     /// How far the mass rebuild is that the run belongs to.
@@ -127,9 +129,9 @@ impl Progress {
                 self.open.remove(package);
                 (self.done, self.total) = (*done, *total);
                 let counts = &mut self.counts;
-                let reused = self.reused.remove(package);
+                self.ended_reused = self.reused.remove(package);
                 *match end {
-                    PackageEnd::Built | PackageEnd::Identical if reused => &mut counts.reused,
+                    PackageEnd::Built | PackageEnd::Identical if self.ended_reused => &mut counts.reused,
                     PackageEnd::Built => &mut counts.built,
                     PackageEnd::Identical => &mut counts.identical,
                     PackageEnd::Failed { .. } => &mut counts.failed,

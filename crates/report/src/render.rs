@@ -199,7 +199,7 @@ impl<W: Write + Send + 'static> Reporter for PlainReporter<W> {
         if !self.usage && matches!(event, Event::PackageUsage { .. }) {
             return;
         }
-        let lines = painted_lines_of(event, self.palette);
+        let lines = painted_lines_of(event, self.palette, state.progress.ended_reused);
         if !lines.is_empty() {
             state.write(&lines);
         }

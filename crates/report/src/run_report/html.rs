@@ -3,6 +3,8 @@
 //! Everything that comes from a run (names, log lines, commands) is text to the template, which escapes it; the page's
 //! own policy forbids it to fetch anything besides. The one script sorts tables; without it they are as they are.
 
+use std::collections::BTreeSet;
+
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::timeline::{SECTIONS, timeline};
@@ -81,7 +83,10 @@ fn head(report: &RunReport) -> Markup {
         @if let Some(message) = &report.message { pre class="bad" { (message) } }
         ul class="counts" {
             @for state in counted {
-                @let count = report.in_state(state).filter(|package| !reused(package)).count();
+                @let count = match state {
+                    PackageState::Blocked => blocked(report),
+                    state => report.in_state(state).filter(|package| !reused(package)).count(),
+                };
                 @if count > 0 { li class=(state_class(state)) { b { (count) } " " (state.as_str()) } }
             }
             @if taken > 0 { li class="good" { b { (taken) } " reused" } }
@@ -96,6 +101,16 @@ fn state_class(state: PackageState) -> &'static str {
         PackageState::Blocked | PackageState::Postponed | PackageState::NotStarted => "notable",
         PackageState::Built | PackageState::Identical => "good",
     }
+}
+
+/// Returns how many packages could not be built because of others or of what is not there; those too that no plan of
+/// the run could start.
+fn blocked(report: &RunReport) -> usize {
+    let hard = report.hindrances.iter().filter(|hindrance| !hindrance.open);
+    let hindered = hard.flat_map(|hindrance| &hindrance.packages);
+    let tried: BTreeSet<&String> = report.packages.iter().map(|package| &package.package).collect();
+    let untried: BTreeSet<&String> = hindered.filter(|name| !tried.contains(name)).collect();
+    report.in_state(PackageState::Blocked).count() + untried.len()
 }
 
 /// What came from a store of results was not built, though it counts like what was.
@@ -208,8 +223,8 @@ fn packages(report: &RunReport) -> Markup {
                         td { (why(package)) }
                         (seconds_cell(package.span.as_ref().map(|span| span.seconds), false))
                         (seconds_cell(package.estimate_seconds, package.estimate_guessed))
-                        (seconds_cell(package.cpu_seconds, false))
-                        (memory_cell(package.peak_memory_bytes))
+                        (seconds_cell(package.cpu_seconds.filter(|_| package.reused_from.is_none()), false))
+                        (memory_cell(peak_memory(package)))
                         td { @if let Some(check) = &package.check { (check) } }
                     }
                 } }
@@ -261,6 +276,11 @@ fn memory_cell(bytes: Option<u64>) -> Markup {
     } }
 }
 
+/// Returns what a build of this run used; what was taken from a store tells of another.
+fn peak_memory(package: &PackageReport) -> Option<u64> {
+    package.peak_memory_bytes.filter(|_| package.reused_from.is_none())
+}
+
 fn mebibytes(bytes: u64) -> String {
     let mebibytes = bytes as f64 / f64::from(1 << 20);
     if mebibytes < 10.0 { format!("{mebibytes:.1} MiB") } else { format!("{mebibytes:.0} MiB") }
@@ -272,7 +292,7 @@ fn most(report: &RunReport) -> Markup {
     slow.sort_by(|a, b| b.seconds().total_cmp(&a.seconds()));
     slow.truncate(SLOWEST);
     let mut large: Vec<(&PackageReport, u64)> =
-        report.packages.iter().filter_map(|package| Some((package, package.peak_memory_bytes?))).collect();
+        report.packages.iter().filter_map(|package| Some((package, peak_memory(package)?))).collect();
     large.sort_by(|(a, x), (b, y)| y.cmp(x).then_with(|| a.package.cmp(&b.package)));
     large.truncate(SLOWEST);
     let longest = slow.first().map_or(0.0, |package| package.seconds());
@@ -307,12 +327,13 @@ fn unused(report: &RunReport) -> Markup {
     html! {
         @if !watched.is_empty() {
             h2 { "Unused build requirements" }
-            p { "Of " (watched.len()) @if watched.len() == 1 { " build that was" } @else { " builds that were" }
-                " watched, " (found.clone().count()) " opened no file of some packages that the spec asks for. "
-                span class="faint" { "A hint, not a proof: try a build without the requirement." } }
-            @if found.clone().next().is_some() {
+            @if found.clone().next().is_none() {
+                p { (watched.len()) " watched; each build opened files of everything that its spec asks for." }
+            } @else {
+                p { (found.clone().count()) " of " (watched.len()) " builds that were watched opened no file of packages that the spec asks for (beside each: what it brings into the build root). "
+                    span class="faint" { "A hint, not a proof: try a build without the requirement." } }
                 div class="wide" { table {
-                    thead { tr { th { "Package" } th class="number" { "Unused" } th { "BuildRequires, and the packages in the root because of it" } } }
+                    thead { tr { th { "Package" } th class="number" { "Unused" } th { "BuildRequires" } } }
                     tbody { @for (package, unused) in found {
                         tr {
                             td { b { (package.package) } }

@@ -144,6 +144,8 @@ fn events_add_up_to_a_report() {
     assert!(page.contains("the result was taken from the store shared"), "{page}");
     // What nobody built here does not count as built.
     assert!(page.contains("<b>1</b> reused") && !page.contains("</b> built"), "{page}");
+    // One is blocked by what failed, the other by what is not there.
+    assert!(page.contains("<b>2</b> blocked"), "{page}");
     assert!(page.contains("1 of 3") && page.contains("chrpath &lt;x&gt;"), "{page}");
     let summary = serde_json::to_value(&report).unwrap();
     assert_eq!(summary["packages"][3]["unused"]["unused"][0]["packages"][0], "chrpath-1-1.x86_64");

@@ -246,6 +246,9 @@ impl World {
         if lapsed && !process.undead {
             return self.end_process(index);
         }
+        if self.chance(10) {
+            self.impersonate(&process);
+        }
         let ends = process.ends <= self.now;
         // An undead one speaks when it has ended, however silent it was.
         if !(is_heard || process.undead && ends) {

@@ -82,6 +82,27 @@ impl World {
         self.accepted_jobs.len()
     }
 
+    /// Says what the worker of an attempt may say without being it: with a guessed secret, and as an attempt that was given
+    /// up with the secret of the one that took its place. Neither may go on, and nothing of theirs counts.
+    pub(super) fn impersonate(&mut self, process: &Process) {
+        let attempt = &process.caller.attempt;
+        let mut tokens = vec![Token::new("guess")];
+        let current = self.machine.book().current(&process.package);
+        tokens.extend(current.filter(|current| current.id != *attempt).map(|current| current.token.clone()));
+        for token in tokens {
+            let caller = Caller { token, ..process.caller.clone() };
+            // To say once more that a result counts is no harm.
+            if self.accepted_attempts.contains(attempt) {
+                return;
+            }
+            self.note("impostor");
+            let begun = self.call_begin(&caller);
+            assert_ne!(begun, Some(Answer::Go), "seed {}: {caller:?} goes on", self.seed);
+            let finished = self.call_finish(&caller, Ending::Succeeded);
+            assert_ne!(finished, Some(Answer::Accepted), "seed {}: {caller:?} counts", self.seed);
+        }
+    }
+
     pub(super) fn check_replay(&self) {
         if self.dead_until.is_none() {
             let replayed = Book::replay(&self.journal());

@@ -10,9 +10,7 @@ const THIS_HOST: &str = "this host";
 impl Machine {
     /// Ends the current attempt without ending the package.
     pub(super) fn void(&mut self, package: &str, reason: VoidReason) {
-        if self.book.current(package).is_some() || reason.is_infrastructure() {
-            self.write(Entry::Void { package: package.to_owned(), reason });
-        }
+        self.write(Entry::Void { package: package.to_owned(), reason });
     }
 
     /// An attempt was spoilt for no fault of the package: it is tried again, as often as is allowed.

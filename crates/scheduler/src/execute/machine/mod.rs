@@ -540,9 +540,6 @@ impl Machine {
 
     /// Starts nothing more and takes back what no worker has begun.
     fn stop(&mut self) {
-        if self.stopping {
-            return;
-        }
         self.stopping = true;
         let idle: BTreeSet<String> = self
             .flights

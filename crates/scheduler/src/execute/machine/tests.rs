@@ -46,6 +46,7 @@ fn ten_thousand_worlds_of_faults_end_with_each_job_accepted_once() {
         "stopped",
         "engine forgot",
         "rejected",
+        "impostor",
     ] {
         assert!(happened.get(fault).is_some_and(|times| *times > 20), "{fault}: {happened:#?}");
     }
@@ -183,6 +184,59 @@ fn memory_is_raised_once_where_that_is_configured_and_infrastructure_failures_do
         matches!(action, Action::TellEnded { told: Told::Failed(FailureClass::OutOfMemory, _), .. })
     };
     assert!(actions.iter().any(failed), "{actions:?}");
+}
+
+/// Engines, workers and acceptance may answer late, twice, or when nobody waits any more.
+#[test]
+fn what_is_said_twice_or_too_late_changes_nothing() {
+    let queue = Queue::new([crate::testing::task("a", &[])]);
+    let mut machine = Machine::new(queue, World::settings(false), Book::default(), &|_, _| false);
+    let mut said = |event: MachineEvent| -> Vec<Action> {
+        machine.handle(Duration::ZERO, event);
+        std::iter::from_fn(|| machine.next_action()).collect()
+    };
+    said(MachineEvent::Capacity(Capacity { slots: 1, cpus: 1, memory_bytes: 1 }));
+    let prepared = |token: &str| {
+        let identity = ContentDigest::of_bytes(b"a");
+        let (job, token) = (JobDigest::new(identity.clone()), Token::new(token));
+        MachineEvent::Prepared { package: "a".into(), prepared: Prepared::Ready { job, identity, token } }
+    };
+    let actions = said(prepared("secret"));
+    let Some(Action::Submit { attempt: Attempt { id, token, .. }, .. }) = actions.last() else {
+        panic!("{actions:?}");
+    };
+    let caller = Caller {
+        attempt: id.clone(),
+        token: token.clone(),
+        instance: "worker".to_owned(),
+        host: "n0".to_owned(),
+    };
+    assert_eq!(said(prepared("another")), [], "a job that nobody waits for");
+    let begun = said(MachineEvent::Begin { caller: caller.clone(), request: Request(1) });
+    assert_eq!(begun.last(), Some(&Action::Answer(Request(1), Answer::Go)));
+    // The engine says no to what its own start of the worker has begun.
+    let answer = Err(SubmitError::Rejected("no".into()));
+    assert_eq!(said(MachineEvent::Submitted { attempt: caller.attempt.clone(), answer }), []);
+    // Acceptance takes its time, and the worker hands its result in once more.
+    let finish = |request| MachineEvent::Finish {
+        caller: caller.clone(),
+        request: Request(request),
+        ending: Ending::Succeeded,
+    };
+    let actions = said(finish(2));
+    assert!(matches!(actions[..], [Action::Accept { .. }]), "{actions:?}");
+    assert_eq!(said(finish(3)), [], "one result is taken once");
+    let taken = || {
+        let taken = Taken { changed: true, cascade: Vec::new() };
+        MachineEvent::Taken { package: "a".into(), taken: Ok(taken) }
+    };
+    let actions = said(taken());
+    for request in [2, 3] {
+        assert!(actions.contains(&Action::Answer(Request(request), Answer::Accepted)), "{actions:?}");
+    }
+    assert_eq!(said(taken()), [], "taken already");
+    assert!(machine.is_over());
+    assert_eq!(machine.conclude().unwrap().built, ["a"]);
 }
 
 /// Plays independent packages on this host alone; each is built, and then what is said of it happens. Returns what the
