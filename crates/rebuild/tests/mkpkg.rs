@@ -15,7 +15,7 @@ use rebuild::select::Selection;
 use rebuild::sodiff::SonameDifference;
 use rebuild::soname::Soname;
 use rebuild::trigger::{parse_file_triggers, parse_triggers};
-use rows::{PROGRAMS, Row};
+use rows::{PROGRAMS, Row, VERSIONS};
 use rpm_model::{BuildReason, Dependency};
 
 fn verdict(trigger: &str, recorded: &str, present: &str) -> &'static str {
@@ -503,9 +503,13 @@ const EDGES: &[Row] = &[
 
 #[test]
 fn every_row_is_as_it_says() {
-    for (table, rows) in
-        [("triggers", TRIGGERS), ("sonames", SONAMES), ("edges", EDGES), ("programs", PROGRAMS)]
-    {
+    for (table, rows) in [
+        ("triggers", TRIGGERS),
+        ("sonames", SONAMES),
+        ("edges", EDGES),
+        ("programs", PROGRAMS),
+        ("versions", VERSIONS),
+    ] {
         for Row { name, documented, does, ours, check } in rows {
             assert!(!does.is_empty() && !ours.is_empty(), "{table}: {name}");
             if std::panic::catch_unwind(check).is_err() {
