@@ -21,6 +21,7 @@ use rpm_model::TuningMode;
 
 use crate::log::{LOG_HELP, LogArguments};
 use crate::test_lists::ChosenTests;
+use crate::upstream::UpdateVersions;
 use crate::why::{WHY_HELP, WhyArguments};
 
 /// Turn a tree of RPM specs into a repository of RPMs
@@ -264,6 +265,8 @@ pub(crate) struct Goals {
     pub(crate) extra_build_layers: usize,
     #[command(flatten)]
     pub(crate) tests: TestLists,
+    #[command(flatten)]
+    pub(crate) versions: UpdateVersions,
     /// Show what would be done and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
