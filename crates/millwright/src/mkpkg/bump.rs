@@ -1,5 +1,6 @@
 //! Specs whose release is raised before they are built again.
 
+use rebuild::PublishedState;
 use rebuild::bump::{ChangelogEntry, bump_spec};
 use rebuild::trigger::Level;
 use report::{ExitStatus, Failure};

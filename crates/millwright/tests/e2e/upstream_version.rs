@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::mkpkg::{ends, mkpkg};
 use crate::spec::Spec;
-use crate::tree::Tree;
+use crate::tree::{OFFLINE, Tree};
 
 fn git(directory: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new("git");
@@ -105,6 +105,19 @@ fn versions_of_repositories_and_commands_are_taken_over_when_that_is_asked_for()
     tree.millwright(&["build", "--update-versions"]).exits(0).says(&["nothing to do"]);
     git(&source, &["tag", "v1.1"]);
     tree.millwright(&["build", "--update-versions", "app"]).exits(0).says(&["1 built"]);
+    // The repository may be anywhere that the configuration names.
+    let spec = tree.read("SPECS/app/app.spec").replace("git src 'v[0-9]*'", "git");
+    tree.file("SPECS/app/app.spec", &spec);
+    std::fs::rename(&source, tree.path("elsewhere")).unwrap();
+    git(&tree.path("elsewhere"), &["tag", "--delete", "v1.1"]);
+    git(&tree.path("elsewhere"), &["tag", "v1.2"]);
+    tree.millwright(&["plan", "--update-versions", "app"])
+        .exits(0)
+        .says(&["names no directory, and the configuration no repository (packages.app.version-repository)"]);
+    tree.configure(&format!("{OFFLINE}[packages.app]\nversion-repository = 'elsewhere'\n"));
+    tree.millwright(&["plan", "--update-versions", "app"])
+        .exits(0)
+        .says(&["app: upstream has 1.2: the spec would be updated from 1.1"]);
     assert!(
         tree.published().contains_key("noarch/app-1.1-1.mw1.noarch.rpm"),
         "{:?}",
