@@ -17,8 +17,8 @@ use rpm_model::{PackagesDocument, SpecData};
 use scheduler::{PlanDocument, PlannedAction, PlannedPackage, ProgramRequest, RunSummary, Wanted};
 use serde::Serialize;
 
-use crate::pipeline::{Base, Pipeline, Specs, WorkerPrograms};
 use crate::mkpkg::{published_evrs, today};
+use crate::pipeline::{Base, Pipeline, Specs, WorkerPrograms};
 use crate::spec_edit::{Edit, SpecText, apply, undo};
 
 /// No file that has a version is larger.
@@ -94,7 +94,8 @@ pub(crate) fn updates(
         };
         let text = SpecText::read(spec)?;
         let record = graphed.records.get(&spec.name);
-        let published = record.map(|record| published_evrs(record, &graphed.universe.state())).unwrap_or_default();
+        let published =
+            record.map(|record| published_evrs(record, &graphed.universe.state())).unwrap_or_default();
         match update_version(&text.text, &spec.source.evr, &version, &published, &day, packager) {
             Ok(None) => {}
             Ok(Some(updated)) => {

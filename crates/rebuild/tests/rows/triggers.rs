@@ -1,6 +1,6 @@
 //! Rows about the meaning of triggers.
 
-use rebuild::trigger::{parse_file_triggers, parse_triggers};
+use rebuild::trigger::parse_triggers;
 
 use crate::bench::{Bench, FIRES, QUIET, UNKNOWN, refused};
 use crate::rows::Row;
