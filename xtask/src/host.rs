@@ -29,13 +29,14 @@ const BUILD: [Need; 4] = [
     Need { file: "/etc/ssl/certs/ca-certificates.crt", package: "ca-certificates" },
 ];
 
-const TEST: [Need; 12] = [
+const TEST: [Need; 13] = [
     Need { file: "/usr/bin/rpm", package: "rpm" },
     Need { file: "/usr/bin/bwrap", package: "bubblewrap" },
     Need { file: "/usr/bin/createrepo_c", package: "createrepo-c" },
     Need { file: "/usr/bin/dnf", package: "dnf" },
     Need { file: "/usr/lib/python3/dist-packages/dnf-plugins/builddep.py", package: "dnf-plugins-core" },
     Need { file: "/usr/bin/dot", package: "graphviz" },
+    Need { file: "/usr/bin/git", package: "git" },
     Need { file: "/usr/bin/strace", package: "strace" },
     Need { file: "/usr/bin/git", package: "git" },
     Need { file: "/usr/bin/gpg", package: "gnupg" },

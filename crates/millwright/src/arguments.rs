@@ -20,7 +20,8 @@ use grapher::QuestionArguments;
 use rpm_model::TuningMode;
 
 use crate::log::{LOG_HELP, LogArguments};
-use crate::test_lists::ChosenTests;
+use crate::test_lists::TestLists;
+use crate::upstream::UpdateVersions;
 use crate::why::{WHY_HELP, WhyArguments};
 
 /// Turn a tree of RPM specs into a repository of RPMs
@@ -264,26 +265,14 @@ pub(crate) struct Goals {
     pub(crate) extra_build_layers: usize,
     #[command(flatten)]
     pub(crate) tests: TestLists,
+    #[command(flatten)]
+    pub(crate) versions: UpdateVersions,
     /// Show what would be done and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Watch what builds open, and report the build requirements of which that is nothing (see `unused --help`)
     #[arg(long)]
     pub(crate) find_unused: bool,
-}
-
-/// Whose `%check` runs.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct TestLists {
-    /// With --run-check run %check of these specs alone, separated by blanks; empty means all
-    #[arg(long, value_name = "LIST", env = "TEST_RUN_LIST", hide_env_values = true)]
-    test_run_list: Option<String>,
-    /// Specs to build and test again although they are up to date, separated by blanks
-    #[arg(long, value_name = "LIST", env = "TEST_RERUN_LIST", hide_env_values = true)]
-    test_rerun_list: Option<String>,
-    /// Specs whose %check does not run, separated by blanks
-    #[arg(long, value_name = "LIST", env = "TEST_IGNORE_LIST", hide_env_values = true)]
-    test_ignore_list: Option<String>,
 }
 
 /// Lists of packages that `fetch` follows, as the Azure Linux toolkit writes them.
@@ -304,18 +293,6 @@ impl Goals {
     /// Returns the names asked for, in the order typed.
     pub(crate) fn wanted(&self) -> Vec<String> {
         self.names.iter().cloned().chain(words(self.build_list.as_deref())).collect()
-    }
-}
-
-impl TestLists {
-    /// Returns the lists as checks are chosen by.
-    pub(crate) fn chosen(&self) -> ChosenTests {
-        let set = |list: &Option<String>| words(list.as_deref()).into_iter().collect();
-        ChosenTests {
-            run: set(&self.test_run_list),
-            rerun: set(&self.test_rerun_list),
-            ignore: set(&self.test_ignore_list),
-        }
     }
 }
 

@@ -15,7 +15,9 @@ mod pipeline;
 mod reporting;
 mod results;
 mod settings;
+mod spec_edit;
 mod test_lists;
+mod upstream;
 mod verify;
 mod why;
 
@@ -32,7 +34,7 @@ use clap::Parser;
 use config::{Config, RawConfig};
 use grapher::Surroundings;
 use mass_rebuild::{Places, RebuildArguments};
-use pipeline::{FetchOptions, Pipeline, Specs, no_repository};
+use pipeline::{Base, FetchOptions, FilesBefore, Pipeline, Specs, no_repository};
 use report::{Event, ExitStatus, Failure, Reporter, conclude, guarded};
 use reporting::Reporting;
 use scheduler::{
@@ -397,6 +399,10 @@ fn with_plan(
 ) -> Result<ExitStatus, Failure> {
     let base = pipeline.base(false)?;
     let specs = pipeline.specs(&base, only)?;
+    if goals.versions.update_versions {
+        let wanted = wanted(goals, rebuild);
+        upstream::updates(pipeline, &base, &specs, &wanted, &mkpkg::packager()?)?.tell(pipeline, false);
+    }
     let tests = chosen_tests(goals, &specs)?;
     let limits = |spec: &str| tests.over(spec, pipeline.limits(spec));
     let mut session = pipeline.session(&base, &specs, &limits)?;
@@ -446,7 +452,7 @@ fn run_build(
     result
 }
 
-/// Plans and builds, round after round. Sets `stopped` where the user ended it.
+/// Takes over what upstream has where that is asked for, and builds.
 fn build_all(
     pipeline: &Pipeline<'_>,
     common: &Common,
@@ -460,33 +466,58 @@ fn build_all(
     let files = pipeline.files_before();
     let base = pipeline.base(false)?;
     let specs = pipeline.specs(&base, only)?;
+    let updates = if goals.versions.update_versions {
+        let wanted = wanted(goals, rebuild);
+        upstream::updates(pipeline, &base, &specs, &wanted, &mkpkg::packager()?)?
+    } else {
+        upstream::Updates::default()
+    };
+    upstream::with_updates(pipeline, &base, specs, only, &updates, |specs| {
+        let surroundings = (&base, specs, &files, start);
+        build_specs(pipeline, common, rebuild, goals, only, stopped, surroundings)
+    })
+}
+
+/// Plans and builds, round after round. Sets `stopped` where the user ended it. Returns beside the status which specs
+/// were built or have nothing to be built.
+fn build_specs(
+    pipeline: &Pipeline<'_>,
+    common: &Common,
+    rebuild: &[String],
+    goals: &Goals,
+    only: &[String],
+    stopped: &Cell<bool>,
+    (base, specs, files, start): (&Base, &Specs, &FilesBefore, std::time::Instant),
+) -> Result<(ExitStatus, BTreeSet<String>), Failure> {
     let nothing = |count: usize| {
         let seconds = duration(start.elapsed().as_secs_f64());
         tell(common, &format!("nothing to do: {count} packages are up to date ({seconds})"))
     };
     let asked = (goals, rebuild, only);
-    if let Some(count) = pipeline.remembered(&files, &base, &specs, &asked)? {
+    if let Some(count) = pipeline.remembered(files, base, specs, &asked)? {
         nothing(count)?;
-        return Ok(ExitStatus::Done);
+        let all = specs.document.specs.iter().map(|spec| spec.name.clone());
+        return Ok((ExitStatus::Done, all.collect()));
     }
-    let tests = chosen_tests(goals, &specs)?;
+    let tests = chosen_tests(goals, specs)?;
     let limits = |spec: &str| tests.over(spec, pipeline.limits(spec));
-    let mut session = pipeline.session(&base, &specs, &limits)?;
+    let mut session = pipeline.session(base, specs, &limits)?;
     session.settings.run_check |= !tests.rerun.is_empty();
     // The report of the run has it, whoever else wants to see it.
     session.settings.run.verbose = true;
     session.settings.run.find_unused = goals.find_unused;
     let wanted = wanted(goals, rebuild);
-    let plan = |rounds: &Rounds| pipeline.plan(&session, &base, &specs, &wanted, rounds, false);
+    let plan = |rounds: &Rounds| pipeline.plan(&session, base, specs, &wanted, rounds, false);
     let first = plan(&Rounds::default())?;
     let nothing_to_build = first.plan.to_build().next().is_none();
     if nothing_to_build && first.plan.blocked().next().is_none() {
         pipeline.publish(&session, &first.universe)?;
         session.forget_interrupted().map_err(failure)?;
-        pipeline.remember(&files, &base, &specs, &asked, &first);
+        pipeline.remember(files, base, specs, &asked, &first);
         session.tell_due(&first.plan);
         nothing(first.plan.packages.len() - first.plan.deferred().count())?;
-        return Ok(ExitStatus::Done);
+        let kept = upstream::as_they_should_be(&first.plan, &RunSummary::default());
+        return Ok((ExitStatus::Done, kept));
     }
     if nothing_to_build {
         pipeline.publish(&session, &first.universe)?;
@@ -497,7 +528,7 @@ fn build_all(
     stopped.set(stop.flag().load(Ordering::Relaxed));
     tell_blocked(common, &plan)?;
     tell(common, &summary_text(&plan, &summary, building.elapsed().as_secs_f64()))?;
-    Ok(run_status(&plan, &summary))
+    Ok((run_status(&plan, &summary), upstream::as_they_should_be(&plan, &summary)))
 }
 
 /// Returns whose `%check` runs.

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use clap::Args;
 use config::PackageLimits;
 use report::{ExitStatus, Failure};
+
+use crate::arguments::words;
 
 /// The three lists, by name of the spec.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +44,32 @@ impl ChosenTests {
         let runs = (limits.run_check && is_chosen) || self.rerun.contains(spec);
         limits.run_check = runs && !self.ignore.contains(spec);
         limits
+    }
+}
+
+/// Whose `%check` runs.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TestLists {
+    /// With --run-check run %check of these specs alone, separated by blanks; empty means all
+    #[arg(long, value_name = "LIST", env = "TEST_RUN_LIST", hide_env_values = true)]
+    test_run_list: Option<String>,
+    /// Specs to build and test again although they are up to date, separated by blanks
+    #[arg(long, value_name = "LIST", env = "TEST_RERUN_LIST", hide_env_values = true)]
+    test_rerun_list: Option<String>,
+    /// Specs whose %check does not run, separated by blanks
+    #[arg(long, value_name = "LIST", env = "TEST_IGNORE_LIST", hide_env_values = true)]
+    test_ignore_list: Option<String>,
+}
+
+impl TestLists {
+    /// Returns the lists as checks are chosen by.
+    pub(crate) fn chosen(&self) -> ChosenTests {
+        let set = |list: &Option<String>| words(list.as_deref()).into_iter().collect();
+        ChosenTests {
+            run: set(&self.test_run_list),
+            rerun: set(&self.test_rerun_list),
+            ignore: set(&self.test_ignore_list),
+        }
     }
 }
 

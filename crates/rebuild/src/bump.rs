@@ -166,7 +166,7 @@ pub fn bump_spec(
     Ok(BumpedSpec { text, from: release.number, to, evr: candidate })
 }
 
-fn above_all(candidate: &Evr, published: &[Evr]) -> Result<(), BumpError> {
+pub(crate) fn above_all(candidate: &Evr, published: &[Evr]) -> Result<(), BumpError> {
     match published.iter().filter(|other| candidate.compare(other).is_le()).max() {
         None => Ok(()),
         Some(highest) => {
@@ -181,14 +181,14 @@ fn candidate_words(candidate: &Evr, number: u64) -> String {
 }
 
 /// Where the leading number of a spec's release stands.
-struct WrittenRelease {
-    start: usize,
-    end: usize,
+pub(crate) struct WrittenRelease {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
     number: u64,
 }
 
 /// Lines that end the preamble of a spec.
-const SECTIONS: [&str; 10] = [
+pub(crate) const SECTIONS: [&str; 10] = [
     "%description",
     "%package",
     "%prep",
@@ -201,7 +201,7 @@ const SECTIONS: [&str; 10] = [
     "%conf",
 ];
 
-fn written_release(text: &str) -> Result<WrittenRelease, BumpError> {
+pub(crate) fn written_release(text: &str) -> Result<WrittenRelease, BumpError> {
     let mut found: Option<(usize, usize, &str)> = None;
     let mut offset = 0;
     for (number, line) in text.split_inclusive('\n').enumerate() {
@@ -250,7 +250,7 @@ fn leading_number(release: &str) -> Option<u64> {
 }
 
 /// Puts an entry before the others; a spec without a changelog, or with one that a macro makes, gets none.
-fn add_entry(text: &mut String, evr: &str, entry: &ChangelogEntry<'_>) {
+pub(crate) fn add_entry(text: &mut String, evr: &str, entry: &ChangelogEntry<'_>) {
     let mut offset = 0;
     for line in text.split_inclusive('\n') {
         let end = offset + line.len();

@@ -19,6 +19,7 @@ pub mod select;
 pub mod sodiff;
 pub mod soname;
 pub mod trigger;
+pub mod upstream;
 mod words;
 
 pub use cascade::{Sensitivity, is_compiled_in_by, layer, sensitivity};

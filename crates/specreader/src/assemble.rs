@@ -6,6 +6,7 @@ use rebuild::trigger::{
     FILES_MACRO, PACKAGES_MACRO, PROGRAMS_MACRO, PROGRAMS_MACRO_OF_MKPKG, TriggerSyntaxError,
     parse_file_triggers, parse_programs, parse_triggers,
 };
+use rebuild::upstream::{VERSION_MACRO, parse_version_source};
 use rpm_model::{
     Dependency, Evr, Nevra, Requirement, RequirementKind, SourceKind, SourceUse, SpecData, SpecPackage,
     SpecSource, SpecTriggers,
@@ -86,6 +87,8 @@ fn triggers(answer: &[u8]) -> Result<SpecTriggers, FailureKind> {
     parse_file_triggers(&triggers.files).map_err(|error| malformed(FILES_MACRO, &triggers.files, error))?;
     let programs = if programs_of_mkpkg { PROGRAMS_MACRO_OF_MKPKG } else { PROGRAMS_MACRO };
     parse_programs(&triggers.programs).map_err(|error| malformed(programs, &triggers.programs, error))?;
+    parse_version_source(&triggers.version_from)
+        .map_err(|error| malformed(VERSION_MACRO, &triggers.version_from, error))?;
     Ok(triggers)
 }
 
@@ -345,6 +348,7 @@ mod tests {
             ("\x1d\x1e/a\x1e\x1e\x1e\x1e", FILES_MACRO, 1),
             ("\x1d\x1e\x1ea = |\x1e\x1e\x1e", PROGRAMS_MACRO, 5),
             ("\x1d\x1e\x1e\x1ea = |\x1e\x1e", PROGRAMS_MACRO_OF_MKPKG, 5),
+            ("\x1d\x1e\x1e\x1e\x1efile ../x\x1e", VERSION_MACRO, 6),
         ] {
             let Err(FailureKind::Trigger(fault)) = read(triggers) else { panic!("{triggers}") };
             assert_eq!((fault.name.as_str(), fault.place), (name, TriggerPlace::Value { line: 1, column }));

@@ -22,6 +22,9 @@ Triggers are written in the spec (docs/mkpkg.md has the grammar and what each fo
   %global _mkpkg_depends_files foo.service conf/*
   %global _mkpkg_depends_programs dovecot = ./dovecot-version --stable; firmware = cat FIRMWARE
 
+A spec's version may come from upstream; it is taken over before anything is decided, and undone with a failed build:
+  %global _mkpkg_version_from git src 'v[0-9]*'      (or: file VERSION, file configure.ac PATTERN, command ./next)
+
 Examples:
   mkpkg jq                      build jq, and what it needs, where something asks for it
   mkpkg --dry-run               what would be built in the whole tree, and why

@@ -1,6 +1,4 @@
-//! Specs whose release is raised before they are built again, and put back when the build fails.
-
-use std::path::{Path, PathBuf};
+//! Specs whose release is raised before they are built again.
 
 use rebuild::PublishedState;
 use rebuild::bump::{ChangelogEntry, bump_spec};
@@ -9,14 +7,7 @@ use report::{ExitStatus, Failure};
 use rpm_model::{BuildReason, BuildRecord, Evr, PackagesDocument};
 use scheduler::{Planned, PlannedAction};
 
-/// One edit.
-#[derive(Clone, Debug)]
-pub(super) struct Edit {
-    spec: String,
-    path: PathBuf,
-    old: String,
-    new: String,
-}
+use crate::spec_edit::{Edit, SpecText};
 
 /// Returns the edits for those packages of a plan that are built for others' sake alone, and for those whose spec
 /// has a new version with the release of the old one: that begins anew. What has another edit of its own, or lost
@@ -38,10 +29,7 @@ pub(super) fn edits(
         if own && !new_version {
             continue;
         }
-        // A spec may be a link; what it points to is edited.
-        let path = std::fs::canonicalize(&spec.spec_path)
-            .map_err(|error| failed("find", Path::new(&spec.spec_path), &error))?;
-        let old = std::fs::read_to_string(&path).map_err(|error| failed("read", &path, &error))?;
+        let text = SpecText::read(spec)?;
         let published = published_evrs(record, &planned.universe.state());
         let message = if new_version {
             format!("Version {}", spec.source.evr.version)
@@ -50,12 +38,12 @@ pub(super) fn edits(
             format!("Rebuilt: {}", reasons.join("; "))
         };
         let entry = ChangelogEntry { day: &day, author: packager, message: &message };
-        let bumped = match bump_spec(&old, &spec.source.evr, &published, &entry) {
+        let bumped = match bump_spec(&text.text, &spec.source.evr, &published, &entry) {
             Ok(bumped) => bumped,
             // The release of a new version is right as it is, whoever makes it.
             Err(_) if new_version => continue,
             Err(error) => {
-                let text = format!("`{}`: {error}", path.display());
+                let text = format!("`{}`: {error}", text.path().display());
                 let hint = "--bump none builds without raising the release";
                 return Err(Failure::new(ExitStatus::Usage, text).hint(hint));
             }
@@ -63,7 +51,7 @@ pub(super) fn edits(
         if bumped.from == bumped.to {
             continue;
         }
-        edits.push(Edit { spec: spec.name.clone(), path, old, new: bumped.text });
+        edits.push(text.with(bumped.text));
     }
     Ok(edits)
 }
@@ -93,26 +81,4 @@ fn is_own(reason: &BuildReason) -> bool {
             | BuildReason::OutputMissing { .. }
             | BuildReason::CheckNotRun
     )
-}
-
-/// Writes the edits.
-pub(super) fn apply(edits: &[Edit]) -> Result<(), Failure> {
-    edits.iter().try_for_each(|edit| report::rewrite_file(&edit.path, edit.new.as_bytes()))
-}
-
-/// Puts those specs back whose build did not succeed and that nobody has edited since; returns them.
-pub(super) fn undo(edits: &[Edit], succeeded: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, Failure> {
-    let mut undone = Vec::new();
-    for edit in edits.iter().filter(|edit| !succeeded(&edit.spec)) {
-        let now = std::fs::read_to_string(&edit.path).map_err(|error| failed("read", &edit.path, &error))?;
-        if now == edit.new {
-            report::rewrite_file(&edit.path, edit.old.as_bytes())?;
-            undone.push(edit.path.clone());
-        }
-    }
-    Ok(undone)
-}
-
-fn failed(operation: &str, path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(ExitStatus::Environment, format!("cannot {operation} `{}`: {error}", path.display()))
 }

@@ -10,7 +10,7 @@ mod bump;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use report::{Event, ExitStatus, Failure};
+use report::{ExitStatus, Failure};
 use rpm_model::{BuildReason, BuildRecord};
 use scheduler::{
     Finished, PlanDocument, PlanWords, Planned, PlannedAction, RecordStore, Rounds, RunSummary, Session,
@@ -24,6 +24,8 @@ pub(crate) use bump::{published_evrs, today};
 
 use crate::arguments::Common;
 use crate::pipeline::{Base, Pipeline, Specs};
+use crate::spec_edit::{apply, undo};
+use crate::upstream::{Updates, VersionChange, as_they_should_be, updates, with_updates};
 
 /// How a package, or all of them, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -66,6 +68,8 @@ struct MkpkgDocument {
     schema: u32,
     status: Status,
     packages: Vec<PackageEnd>,
+    /// Versions that upstream has and that were, or would be, taken over.
+    updates: Vec<VersionChange>,
     /// What could not be known.
     unknown: Vec<String>,
 }
@@ -74,6 +78,8 @@ struct MkpkgDocument {
 struct Ended {
     document: MkpkgDocument,
     exit: ExitStatus,
+    /// The specs that were built or have nothing to be built, whether they were asked for or needed.
+    kept: BTreeSet<String>,
 }
 
 /// Does what was asked; the last line says how it went.
@@ -93,7 +99,7 @@ pub(crate) fn run_mkpkg(
             return Err(failure);
         }
     };
-    let Ended { document, exit } = ended;
+    let Ended { document, exit, .. } = ended;
     if common.json {
         let json =
             serde_json::to_string(&document).map_err(|error| Failure::new(ExitStatus::Internal, error))?;
@@ -106,6 +112,9 @@ pub(crate) fn run_mkpkg(
 
 fn words(document: &MkpkgDocument, verbose: bool) -> String {
     let mut text = String::new();
+    for VersionChange { package, from, to, .. } in &document.updates {
+        let _ = writeln!(text, "mkp: update {package} {from} {to}");
+    }
     for unknown in &document.unknown {
         let _ = writeln!(text, "mkp: unknown {unknown}");
     }
@@ -140,34 +149,51 @@ fn work(
     }
     let base = pipeline.base(false)?;
     let mut wanted = Wanted { goals: settings.names.clone(), ..Wanted::default() };
-    let mut specs = pipeline.specs(&base, only)?;
-    if !builds {
-        return look(pipeline, common, settings, &base, &specs, &wanted);
-    }
+    let specs = pipeline.specs(&base, only)?;
+    let updates = updates(pipeline, &base, &specs, &wanted, &settings.packager)?;
+    let mut ended = if builds {
+        with_updates(pipeline, &base, specs, only, &updates, |specs| {
+            let ended = raise_and_build(pipeline, common, settings, &base, specs, only, &mut wanted)?;
+            let kept = ended.kept.clone();
+            Ok((ended, kept))
+        })?
+    } else {
+        updates.tell(pipeline, false);
+        look(pipeline, common, settings, &base, &specs, &wanted)?
+    };
+    ended.document.take(updates, settings.dry_run);
+    Ok(ended)
+}
+
+/// Raises releases where that is asked for, builds, and puts those back whose build did not succeed.
+fn raise_and_build(
+    pipeline: &Pipeline<'_>,
+    common: &Common,
+    settings: &Settings,
+    base: &Base,
+    specs: &Specs,
+    only: &[String],
+    wanted: &mut Wanted,
+) -> Result<Ended, Failure> {
     // Builds plan anew; only these two have to know beforehand.
     let edits = match settings.bump {
         Bump::None if !settings.force => Vec::new(),
         bump => {
-            let due = due(pipeline, settings, &base, &specs, &mut wanted)?;
+            let due = due(pipeline, settings, base, specs, wanted)?;
             let raises = bump == Bump::Spec;
             if raises { bump::edits(&due, &specs.document, &settings.packager)? } else { Vec::new() }
         }
     };
-    bump::apply(&edits)?;
-    let built = (|| {
-        if !edits.is_empty() {
-            specs = pipeline.specs(&base, only)?;
-        }
-        build(pipeline, common, settings, &base, &specs, &wanted)
-    })();
-    let succeeded = |spec: &str| {
-        let ends = built.as_ref().map(|ended| ended.document.packages.as_slice()).unwrap_or_default();
-        ends.iter().any(|end| end.package == spec && end.status == Status::Success)
-    };
-    for path in bump::undo(&edits, succeeded)? {
-        let message = format!("`{}` is as it was before: its build did not succeed", path.display());
-        pipeline.reporter().event(&Event::Note { message });
+    if edits.is_empty() {
+        return build(pipeline, common, settings, base, specs, wanted);
     }
+    let built = (|| {
+        apply(&edits)?;
+        let specs = pipeline.specs(base, only)?;
+        build(pipeline, common, settings, base, &specs, wanted)
+    })();
+    let succeeded = |spec: &str| built.as_ref().is_ok_and(|ended| ended.kept.contains(spec));
+    undo(&edits, succeeded, pipeline.reporter())?;
     built
 }
 
@@ -227,7 +253,7 @@ fn look(
     };
     let packages = ends(&planned.plan, specs, &records, end);
     let exit = if refreshed { ExitStatus::Done } else { run_status(&planned.plan, &RunSummary::default()) };
-    Ok(Ended { document: MkpkgDocument::new(packages, unknown), exit })
+    Ok(Ended { document: MkpkgDocument::new(packages, unknown), exit, kept: BTreeSet::new() })
 }
 
 /// Plans and builds, round after round.
@@ -282,7 +308,9 @@ fn build(
             Status::Due | Status::Error => planned.unwrap_or_default(),
         };
     }
-    Ok(Ended { document: MkpkgDocument::new(packages, Vec::new()), exit: run_status(&plan, &summary) })
+    let kept = as_they_should_be(&plan, &summary);
+    let document = MkpkgDocument::new(packages, Vec::new());
+    Ok(Ended { document, exit: run_status(&plan, &summary), kept })
 }
 
 /// Writes mkpkg's two files of each spec for whoever reads them: `mkpkg/<spec>/` among the artifacts.
@@ -333,7 +361,20 @@ fn ends(
 impl MkpkgDocument {
     fn new(packages: Vec<PackageEnd>, unknown: Vec<String>) -> Self {
         let status = packages.iter().map(|end| end.status).max().unwrap_or(Status::Current);
-        Self { schema: 1, status, packages, unknown }
+        Self { schema: 1, status, packages, updates: Vec::new(), unknown }
+    }
+
+    /// Adds what upstream has. Where nothing was done, a package that upstream has a newer version of is due.
+    fn take(&mut self, updates: Updates, dry_run: bool) {
+        for end in self.packages.iter_mut().filter(|_| dry_run) {
+            if let Some(change) = updates.changes.iter().find(|change| change.package == end.package) {
+                end.status = end.status.max(Status::Due);
+                end.version.clone_from(&change.evr);
+                self.status = self.status.max(end.status);
+            }
+        }
+        self.unknown.extend(updates.unknown);
+        self.updates = updates.changes;
     }
 }
 

@@ -28,6 +28,8 @@ use crate::results::local_directory;
 pub(crate) use base::Base;
 pub(crate) use debug::{Kept, LastJob};
 pub(crate) use fetch::{FetchOptions, no_repository};
+pub(crate) use programs::WorkerPrograms;
+pub(crate) use remembered::FilesBefore;
 pub(crate) use specs::Specs;
 
 /// One run over one tree.

@@ -1,6 +1,7 @@
 //! Commands of specs that give versions: run confined, each once in a run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -26,6 +27,11 @@ impl Pipeline<'_> {
             pipeline: self,
             confinement: Confinement::new(&base.worker, &self.sandbox, &self.layers),
         }
+    }
+
+    /// Returns the git repository that the version of a spec comes from, where the configuration names one.
+    pub(crate) fn version_repository(&self, spec: &str) -> Option<PathBuf> {
+        self.config.program_limits(spec).repository
     }
 
     /// Returns every command that was run in this run, and its answer as a text that no other answer has.

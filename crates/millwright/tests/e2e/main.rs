@@ -55,3 +55,4 @@ mod tree;
 mod trigger_programs;
 mod triggers;
 mod tuning;
+mod upstream_version;

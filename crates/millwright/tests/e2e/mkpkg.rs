@@ -8,7 +8,7 @@ use crate::tree::Tree;
 
 /// Runs `mkpkg` with a home directory of the test's own.
 #[track_caller]
-fn mkpkg(tree: &Tree, arguments: &[&str]) -> Ended {
+pub(crate) fn mkpkg(tree: &Tree, arguments: &[&str]) -> Ended {
     let mut command: Command = tree.command("mkpkg", arguments);
     let ended = tree.run(command.env("HOME", tree.path("home")));
     tree.assert_clean();
@@ -17,7 +17,7 @@ fn mkpkg(tree: &Tree, arguments: &[&str]) -> Ended {
 
 /// Asserts exit code and last line.
 #[track_caller]
-fn ends(tree: &Tree, arguments: &[&str], code: i32, status: &str) -> Ended {
+pub(crate) fn ends(tree: &Tree, arguments: &[&str], code: i32, status: &str) -> Ended {
     let ended = mkpkg(tree, arguments);
     ended.exits(code);
     assert_eq!(

@@ -36,6 +36,31 @@ pub fn locate_definition(
     first
 }
 
+/// A line of a spec that defines a macro with a body of one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Definition<'a> {
+    /// The line, counted from 1.
+    pub(crate) line: usize,
+    /// Where the body begins in the spec, in bytes.
+    pub(crate) start: usize,
+    /// The body, without blanks behind it.
+    pub(crate) body: &'a str,
+}
+
+/// Returns the lines that define a macro, in their order, wherever in a spec they stand.
+pub(crate) fn definitions<'a>(spec: &'a str, name: &str) -> Vec<Definition<'a>> {
+    let mut found = Vec::new();
+    let mut offset = 0;
+    for (number, text) in spec.split_inclusive('\n').enumerate() {
+        if let Some(body_at) = body_of(text, name) {
+            let (start, body) = (offset + body_at, text[body_at..].trim_end());
+            found.push(Definition { line: number + 1, start, body });
+        }
+        offset += text.len();
+    }
+    found
+}
+
 /// Returns where the body begins in a line that defines the macro.
 fn body_of(line: &str, name: &str) -> Option<usize> {
     let rest = line.trim_start().strip_prefix('%')?;

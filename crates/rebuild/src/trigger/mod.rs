@@ -22,6 +22,7 @@ pub(crate) use evaluate::trigger_reasons;
 pub use evaluate::{Evaluated, TriggerFacts, UnknownReason, Verdict, evaluate};
 pub use files::{FilePattern, parse_file_triggers};
 pub use level::Level;
+pub(crate) use locate::definitions;
 pub use locate::{DefinitionPlace, locate_definition};
 pub use parse::{Operand, Operator, Trigger, TriggerSyntaxError, parse_triggers};
 pub use program::{

@@ -1,8 +1,12 @@
 //! Rows of the table of mkpkg that belong together, each group in a file of its own.
 
 mod programs;
+mod triggers;
+mod versions;
 
 pub(crate) use programs::PROGRAMS;
+pub(crate) use triggers::{TRIGGERS, verdict};
+pub(crate) use versions::VERSIONS;
 
 /// One finding about mkpkg.
 pub(crate) struct Row {
