@@ -44,7 +44,8 @@ pub trait PublishedState {
     fn satisfied(&self, requirement: &Requirement) -> bool;
 
     /// Returns whether a package has a library for everybody: one that satisfies a requirement with a file in a
-    /// directory in which the loader looks by itself.
+    /// directory in which the loader looks by itself. What the tree publishes takes the place of what has the same name
+    /// elsewhere.
     fn linkable(&self, requirement: &Requirement) -> bool {
         self.satisfied(requirement)
     }

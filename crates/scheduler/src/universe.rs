@@ -286,6 +286,12 @@ impl Published<'_> {
         self.universe.solver.index().providers(&Dependency::any(path))
     }
 
+    /// Returns whether a package comes from outside and the tree publishes one of its name: where that is installed,
+    /// this is not.
+    fn is_replaced(&self, package: &IndexedPackage) -> bool {
+        package.origin != PackageOrigin::Tree && self.universe.specs.contains_key(&package.header.nevra.name)
+    }
+
     /// Returns whether packages satisfy a requirement, each as far as it counts.
     fn holds(
         &self,
@@ -312,7 +318,9 @@ impl PublishedState for Published<'_> {
 
     fn linkable(&self, requirement: &Requirement) -> bool {
         let private = &self.universe.libraries;
-        self.holds(requirement, |package, dependency| !private.contain(package, &dependency.name))
+        self.holds(requirement, |package, dependency| {
+            !private.contain(package, &dependency.name) && !self.is_replaced(package)
+        })
     }
 
     fn libraries_of(&self, spec: &str) -> Vec<(String, Nevra)> {
@@ -415,6 +423,21 @@ mod tests {
         assert!(state.satisfied(&"libz.so.2".parse().unwrap()));
         assert!(!state.satisfied(&"libz.so.3".parse().unwrap()));
         assert!(state.satisfied(&"(libz.so.3 or libz.so.1)".parse().unwrap()));
+    }
+
+    /// A library that only an outside package has which the tree publishes anew is gone for who is linked to it,
+    /// although such a package could still be installed.
+    #[test]
+    fn a_package_that_the_tree_replaces_has_no_libraries_for_anybody() {
+        let mut universe = universe();
+        let library: Requirement = "libz.so.1".parse().unwrap();
+        assert!(universe.state().linkable(&library));
+        universe.replace("zlib", vec![indexed("zlib", "2-1", PackageOrigin::Tree, &["libz.so.2"])]);
+        let state = universe.state();
+        assert!(state.satisfied(&library) && !state.linkable(&library));
+        assert_eq!(state.libraries_of("zlib")[0].0, "libz.so.2");
+        universe.replace("zlib", Vec::new());
+        assert!(universe.state().linkable(&library));
     }
 
     #[test]

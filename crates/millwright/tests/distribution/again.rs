@@ -134,7 +134,9 @@ fn a_new_soname_of_oniguruma_brings_jq_along_and_nobody_else() {
     let renamed = "sed -i 's/^LTVERSION=.*/LTVERSION=\"9:0:3\"/' configure.ac\nautoreconf -fi\n";
     copy.edit(spec, "autoreconf -fi\n", renamed);
     copy.edit(spec, "%{_libdir}/libonig.so.5*\n", "%{_libdir}/libonig.so.6*\n");
-    let ended = run(&mut millwright(copy.root(), &["build", "--offline"]));
+    // Their checks know the soname.
+    let build = ["build", "--offline", "--run-check=false"];
+    let ended = run(&mut millwright(copy.root(), &build));
     ended.exits(0).says("2 built");
     assert_eq!(started(&ended), ["oniguruma", "jq"]);
     let why = run(&mut millwright(copy.root(), &["why", "jq"]));
@@ -146,7 +148,7 @@ fn a_new_soname_of_oniguruma_brings_jq_along_and_nobody_else() {
     ] {
         assert!(why.contains(words), "`{words}` is not in: {why}");
     }
-    run(&mut millwright(copy.root(), &["build", "--offline"])).exits(0).says("nothing to do");
+    run(&mut millwright(copy.root(), &build)).exits(0).says("nothing to do");
 }
 
 /// Returns the packages that a run started to build.
