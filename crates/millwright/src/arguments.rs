@@ -136,7 +136,7 @@ pub(crate) enum Command {
     /// Find the build requirements that a build opens no file of
     #[command(after_help = UNUSED_HELP)]
     Unused(UnusedArguments),
-    /// Show which shared libraries differ between two builds of a package, and who is affected
+    /// Show which shared libraries and symbols differ between two builds of a package, and who is affected
     Sodiff(SodiffArguments),
     /// Do a published build again from its buildinfo.json, and compare every byte
     #[command(after_help = VERIFY_HELP)]

@@ -77,7 +77,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let build = config.directories.build.clone();
     let records = build.join("records");
     if let Command::Sodiff(asked) = &arguments.command {
-        return mass_rebuild::run_sodiff(asked, &records, arguments.common.json);
+        return mass_rebuild::run_sodiff(asked, &records, &config.directories.rpms, arguments.common.json);
     }
     let lock = BuildDirectoryLock::acquire(&build, &command_line()).map_err(|error| match error {
         held @ LockError::Held { .. } => Failure::new(ExitStatus::Environment, held)

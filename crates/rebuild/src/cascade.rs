@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 
 use rpm_model::{BuildReason, BuildRecord, Dependency, RebuildPolicy, Requirement};
 
-use crate::decide::{is_compiled_in, is_direct, is_own};
+use crate::decide::{is_compiled_in, is_direct};
+use crate::need::can_be_lost;
 
 /// Returns how many packages lie between the change that began it and a package that is built for these reasons:
 /// 0 where one of the reasons is its own, the user's, or comes from outside the tree.
@@ -46,9 +47,9 @@ pub fn sensitivity<'a>(
     if policy == RebuildPolicy::Local {
         return Sensitivity::default();
     }
-    let requirements = record.rpms.iter().flat_map(|package| &package.requires);
-    let requirements = requirements
-        .filter(|requirement| !record.unmet.contains(requirement) && !is_own(requirement, record));
+    let requirements = record.rpms.iter().flat_map(|package| {
+        package.requires.iter().filter(move |requirement| can_be_lost(record, package, requirement))
+    });
     let packages = record.lock.packages().iter().filter(|package| {
         is_compiled_in(package, record)
             || match policy {
@@ -78,6 +79,7 @@ mod tests {
             package: "p".into(),
             requirement: "r".into(),
             by: by.map(str::to_owned),
+            library: None,
         };
         let layer_of = |spec: &str| if spec == "near" { 0 } else { 4 };
         assert_eq!(layer(&[], &layer_of), 0);

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rpm_model::{
-    BuildReason, BuildRecord, BuildrootLock, ContentDigest, InputChange, InputParts, LockedPackage, Nevra,
-    RebuildPolicy, Requirement, SeenPackage,
+    BuildReason, BuildRecord, BuildrootLock, ContentDigest, InputChange, InputParts, LibraryPath,
+    LockedPackage, Nevra, RebuildPolicy, Requirement, SeenPackage,
 };
 
+use crate::need::{is_lost, lost_library};
 use crate::soname::soname_reasons;
 use crate::trigger::{TriggerFacts, trigger_reasons};
 
@@ -41,6 +42,23 @@ pub trait PublishedState {
 
     /// Returns whether some published package satisfies a run-time requirement.
     fn satisfied(&self, requirement: &Requirement) -> bool;
+
+    /// Returns whether a package has a library for everybody: one that satisfies a requirement with a file in a
+    /// directory in which the loader looks by itself. What the tree publishes takes the place of what has the same name
+    /// elsewhere.
+    fn linkable(&self, requirement: &Requirement) -> bool {
+        self.satisfied(requirement)
+    }
+
+    /// Returns the libraries, as rpm names them, that a spec's packages have for everybody, sorted, with the packages.
+    fn libraries_of(&self, _spec: &str) -> Vec<(String, Nevra)> {
+        Vec::new()
+    }
+
+    /// Returns where the library lies that somebody who is linked to it finds, as far as that is known.
+    fn library_path(&self, _library: &str) -> Option<LibraryPath> {
+        None
+    }
 
     /// Returns the best package of this name, whoever may use it.
     fn package(&self, name: &str) -> Option<(&Nevra, &ContentDigest)>;
@@ -130,26 +148,17 @@ fn missing_outputs(record: &BuildRecord, state: &dyn PublishedState) -> Vec<Buil
 fn lost_requirements(record: &BuildRecord, state: &dyn PublishedState) -> Vec<BuildReason> {
     let mut reasons = Vec::new();
     for package in &record.rpms {
-        for requirement in &package.requires {
-            if !is_own(requirement, record)
-                && !record.unmet.contains(requirement)
-                && !state.satisfied(requirement)
-            {
-                reasons.push(BuildReason::RequirementLost {
-                    package: package.artifact.nevra.name.clone(),
-                    requirement: requirement.to_string(),
-                    by: state.withdrew(requirement).map(str::to_owned),
-                });
-            }
+        for requirement in package.requires.iter().filter(|one| is_lost(record, package, one, state)) {
+            let by = state.withdrew(requirement);
+            reasons.push(BuildReason::RequirementLost {
+                package: package.artifact.nevra.name.clone(),
+                requirement: requirement.to_string(),
+                by: by.map(str::to_owned),
+                library: lost_library(record, requirement, by, state),
+            });
         }
     }
     reasons
-}
-
-/// Returns whether a requirement of a record's packages is met by one of them.
-pub(crate) fn is_own(requirement: &Requirement, record: &BuildRecord) -> bool {
-    let own = record.rpms.iter().flat_map(|package| &package.provides);
-    requirement.leaves().iter().any(|leaf| own.clone().any(|provided| provided.overlaps(leaf)))
 }
 
 /// Returns whether the content of a package of the build root is inside what was built.

@@ -1,14 +1,13 @@
 //! What changed between two builds in the shared libraries that packages provide, and who is affected.
 //!
-//! What it is not: it opens no file. Libraries and symbol versions are those that rpm wrote into the headers; single
-//! symbols are not looked at.
+//! What it is not: it opens no file. Libraries and symbol versions are those that rpm wrote into the headers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rpm_model::{BuildRecord, Dependency};
 use serde::Serialize;
 
-use crate::soname::Soname;
+use crate::soname::{Soname, needed_sonames};
 
 /// The difference between what two builds provide.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -65,25 +64,15 @@ fn libraries(provides: &[Dependency]) -> BTreeSet<&str> {
         .collect()
 }
 
-/// Returns who needs what was removed and does not provide it itself.
+/// Returns who needs what was removed and has none of his own.
 fn affected(
     removed: &BTreeSet<String>,
     records: &BTreeMap<String, BuildRecord>,
 ) -> BTreeMap<String, BTreeSet<String>> {
-    let mut affected = BTreeMap::new();
-    for (spec, record) in records {
-        let provides =
-            |name: &str| record.rpms.iter().flat_map(|rpm| &rpm.provides).any(|provide| provide.name == name);
-        let leaves =
-            record.rpms.iter().flat_map(|rpm| &rpm.requires).flat_map(|requirement| requirement.leaves());
-        let needed: BTreeSet<String> = leaves
-            .map(|leaf| &leaf.name)
-            .filter(|name| removed.contains(*name) && !provides(name))
-            .cloned()
-            .collect();
-        if !needed.is_empty() {
-            affected.insert(spec.clone(), needed);
-        }
-    }
-    affected
+    let needed = |record: &BuildRecord| -> BTreeSet<String> {
+        let names = needed_sonames(record).into_keys().filter(|name| removed.contains(*name));
+        names.map(str::to_owned).collect()
+    };
+    let of_specs = records.iter().map(|(spec, record)| (spec.clone(), needed(record)));
+    of_specs.filter(|(_, needed)| !needed.is_empty()).collect()
 }

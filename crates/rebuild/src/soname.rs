@@ -2,7 +2,8 @@
 //!
 //! rpm writes into each package which libraries its files need, directly and not through others, with the symbol
 //! versions: `libfoo.so.1()(64bit)` and `libfoo.so.1(FOO_1.2)(64bit)`; the package of the library provides the
-//! same names. Both sides are in the headers, so nothing is executed and any architecture can be judged.
+//! same names. Both sides are in the headers, so nothing is executed and any architecture can be judged. Where
+//! libraries lie is in no header; what the files say of that is in the record ([`crate::is_lost`]).
 //!
 //! What it is not: it opens no ELF file and looks for no package.
 
@@ -10,9 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use rpm_model::{BuildReason, BuildRecord, Dependency, SeenPackage};
+use rpm_model::{BuildReason, BuildRecord, Dependency, LibraryPath, SeenPackage};
 
 use crate::PublishedState;
+use crate::need::{Need, need};
 use crate::trigger::Level;
 
 /// One shared library as rpm names it in a dependency.
@@ -45,6 +47,11 @@ impl<'a> Soname<'a> {
     /// Returns the library's name without its soname's version: `libz` of `libz.so.1`.
     pub fn library(&self) -> &'a str {
         self.soname.find(".so").map_or(self.soname, |at| &self.soname[..at])
+    }
+
+    /// Returns the name of the library as rpm writes it, without a version of symbols: `libz.so.1()(64bit)`.
+    pub fn without_symbols(&self) -> String {
+        self.class.map_or_else(|| self.soname.to_owned(), |class| format!("{}()({class})", self.soname))
     }
 
     /// Returns the version in the soname: `1` of `libz.so.1`; empty where there is none.
@@ -135,17 +142,21 @@ impl SonamePolicy {
     }
 }
 
-/// Returns the libraries that a record's packages need and do not provide themselves, each with the packages that
-/// need it.
-fn needed_sonames(record: &BuildRecord) -> BTreeMap<&str, BTreeSet<&str>> {
-    let own: BTreeSet<&str> =
-        record.rpms.iter().flat_map(|rpm| &rpm.provides).map(|provide| provide.name.as_str()).collect();
+/// Returns the libraries of others that a record's packages need, each with the packages that need it. What lies in
+/// directories of its own for who needs it is theirs alone to judge ([`crate::is_lost`]).
+pub(crate) fn needed_sonames(record: &BuildRecord) -> BTreeMap<&str, BTreeSet<&str>> {
     let mut needed: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for rpm in &record.rpms {
-        let names = rpm.requires.iter().flat_map(|requirement| requirement.leaves());
-        let names = names.map(|leaf: &Dependency| leaf.name.as_str());
-        for name in names.filter(|name| Soname::parse(name).is_some() && !own.contains(name)) {
-            needed.entry(name).or_default().insert(&rpm.artifact.nevra.name);
+        let package = rpm.artifact.nevra.name.as_str();
+        for requirement in &rpm.requires {
+            let leaves = requirement.leaves().into_iter().map(|leaf: &Dependency| leaf.name.as_str());
+            let names: Vec<&str> = leaves.filter(|name| Soname::parse(name).is_some()).collect();
+            if !names.is_empty() && matches!(need(record, package, requirement), Need::Everybody | Need::Name)
+            {
+                for name in names {
+                    needed.entry(name).or_default().insert(package);
+                }
+            }
         }
     }
     needed
@@ -158,6 +169,19 @@ pub fn providers_of_sonames(
 ) -> BTreeMap<String, SeenPackage> {
     let provider = |name: &str| Some((name.to_owned(), state.trigger_target(name)?));
     needed_sonames(record).into_keys().filter_map(provider).collect()
+}
+
+/// Returns the libraries of others that a record's packages are linked to, by their names without symbol versions.
+pub fn linked_libraries(record: &BuildRecord) -> BTreeSet<String> {
+    let names = needed_sonames(record).into_keys().filter_map(Soname::parse);
+    names.map(|library| library.without_symbols()).collect()
+}
+
+/// Returns where the libraries lie that a record's packages are linked to, by their names without symbol versions; those
+/// of which nobody knows are left out.
+pub fn paths_of_sonames(record: &BuildRecord, state: &dyn PublishedState) -> BTreeMap<String, LibraryPath> {
+    let path = |library: String| state.library_path(&library).map(|path| (library, path));
+    linked_libraries(record).into_iter().filter_map(path).collect()
 }
 
 /// Returns the reasons that a policy finds in libraries that are still there, sorted. Those that are gone are a

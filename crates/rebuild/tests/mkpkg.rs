@@ -15,7 +15,7 @@ use rebuild::select::{Evidence, Selection};
 use rebuild::sodiff::SonameDifference;
 use rebuild::soname::Soname;
 use rebuild::trigger::{parse_file_triggers, parse_triggers};
-use rows::{PROGRAMS, Row, TRIGGERS, VERSIONS, verdict};
+use rows::{LIBRARIES, PROGRAMS, Row, TRIGGERS, VERSIONS, verdict};
 use rpm_model::{BuildReason, Dependency};
 
 const ENTRY: ChangelogEntry<'static> =
@@ -32,7 +32,8 @@ const SONAMES: &[Row] = &[
         name: "what a package is linked to",
         documented: "walks executables and asks the loader, so that rpath is honoured",
         does: "`ldd`, which lists the whole closure of the host's libraries",
-        ours: "what rpm wrote into the header: direct needs, with symbol versions, for any architecture",
+        ours: "what rpm wrote into the header: direct needs, with symbol versions, for any architecture; where libraries \
+               lie and are looked for, rpath included, from the files of the packages",
         check: || {
             let soname = Soname::parse("libz.so.1(ZLIB_1.2.9)(64bit)").unwrap();
             assert_eq!(
@@ -112,7 +113,7 @@ const SONAMES: &[Row] = &[
         name: "recorded path can be the wrong file",
         documented: "records the path that the loader chose",
         does: "a loop variable is used twice",
-        ours: "no paths: the library's name, and the package that provides it",
+        ours: "the library's name, the package that provides it, and the path that this lists",
         check: || {
             let bench = Bench::default().library("liba.so.1()(64bit)", "1-1", "1-1").library(
                 "libb.so.1()(64bit)",
@@ -122,17 +123,6 @@ const SONAMES: &[Row] = &[
             let seen = bench.providers();
             assert_eq!(seen["liba.so.1()(64bit)"].nevra.evr.to_string(), "1-1");
             assert_eq!(seen["libb.so.1()(64bit)"].nevra.evr.to_string(), "2-1");
-        },
-    },
-    Row {
-        name: "libraries of the package itself",
-        documented: "",
-        does: "libraries found through $ORIGIN below pkg/ vanish at clean-up",
-        ours: "what the package provides itself is no library of others",
-        check: || {
-            let bench = Bench::default().own_library("libown.so.1()(64bit)");
-            assert_eq!(bench.sonames("newer"), QUIET);
-            assert!(bench.providers().is_empty());
         },
     },
     Row {
@@ -294,6 +284,7 @@ fn every_row_is_as_it_says() {
     for (table, rows) in [
         ("triggers", TRIGGERS),
         ("sonames", SONAMES),
+        ("libraries", LIBRARIES),
         ("edges", EDGES),
         ("programs", PROGRAMS),
         ("versions", VERSIONS),

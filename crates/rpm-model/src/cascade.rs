@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::dependency::Requirement;
+use crate::linkage::LinkageFacts;
 
 /// What a record knows for deciding about its package, and about those that follow it, later.
 ///
@@ -21,4 +22,8 @@ pub struct CascadeFacts {
     pub compiled_in: Vec<String>,
     /// Requirements of other specs' packages that this spec's satisfied once, and nothing does since; sorted.
     pub withdrawn: Vec<Requirement>,
+    /// What its ELF files say of libraries; `None` where they could not be read, and in records of older versions: then
+    /// rpm's names alone count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linkage: Option<LinkageFacts>,
 }

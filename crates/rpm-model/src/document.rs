@@ -15,6 +15,7 @@ use crate::evr::Evr;
 use crate::hash::ContentDigest;
 use crate::inputs::{InputChange, InputParts};
 use crate::limits::{BuildLimits, LimitReport};
+use crate::linkage::LostLibrary;
 use crate::nevra::Nevra;
 use crate::reused::ReusedResult;
 use crate::trigger::SeenTriggers;
@@ -357,6 +358,9 @@ pub enum BuildReason {
         /// The spec whose change it is; `None` where it came from outside the tree or nobody knows.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
+        /// Both sides, where it is a library and the record says who provided it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        library: Option<LostLibrary>,
     },
     /// A static or header-only input of its build root changed.
     StaticInputChanged {

@@ -33,10 +33,11 @@ impl fmt::Display for BuildReason {
             }
             Self::CheckNotRun => f.write_str("%check is asked for and was not run"),
             Self::OutputMissing { path } => write!(f, "`{path}` is missing or is not what was built"),
-            Self::RequirementLost { package, requirement, by } => {
+            Self::RequirementLost { package, requirement, by, library } => {
                 write!(f, "{package} requires `{requirement}`, which nothing provides any more")?;
                 // A changed package names its spec or nearly so; of a lost requirement nobody sees whose it was.
-                by.as_ref().map_or(Ok(()), |by| write!(f, " since `{by}` was built"))
+                by.as_ref().map_or(Ok(()), |by| write!(f, " since `{by}` was built"))?;
+                library.as_ref().map_or(Ok(()), |library| write!(f, " ({library})"))
             }
             Self::StaticInputChanged { package, recorded, present, .. } => {
                 write!(

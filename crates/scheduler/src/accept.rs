@@ -12,13 +12,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
-use rebuild::soname::providers_of_sonames;
 use rebuild::{PublishedState, build_identity};
 use report::{Event, Reporter};
 use repository::{IndexedPackage, verify_package};
 use rpm_model::{
     BuildReason, BuildRecord, ContentDigest, FailureClass, JobDocument, Nevra, PackageArtifact,
-    PackageOrigin, RecordedPackage, Requirement, ResultDocument, SeenPackage, SeenTriggers,
+    PackageOrigin, RecordedPackage, Requirement, ResultDocument, SeenTriggers,
 };
 
 use crate::following::Following;
@@ -169,9 +168,10 @@ impl RepositoryAcceptor<'_> {
         // Before the record: a package that a record vouches for has its documents.
         self.provenance.write(job, result, &self.worker, &made)?;
         let overlaps = self.overlaps(package, &made)?;
+        let built = self.built_files(package, &made);
         self.universe.write().unwrap_or_else(PoisonError::into_inner).replace(package, made);
         record.unmet = self.unmet(&record);
-        record.triggers.sonames = self.linked(&record);
+        self.note_libraries(&mut record, built.as_ref());
         record.cascade = Some(self.cascade_facts(&record, reasons));
         self.store.write(&record)?;
         for path in before.keys().filter(|path| !after.contains_key(*path)) {
@@ -284,12 +284,6 @@ impl RepositoryAcceptor<'_> {
         let Some(task) = self.tasks.get(package) else { return SeenTriggers::default() };
         let universe = self.universe.read().unwrap_or_else(PoisonError::into_inner);
         task.triggers.seen(&job.lock, &universe.state())
-    }
-
-    /// Returns who provides the shared libraries that a record's packages are linked to.
-    fn linked(&self, record: &BuildRecord) -> BTreeMap<String, SeenPackage> {
-        let universe = self.universe.read().unwrap_or_else(PoisonError::into_inner);
-        providers_of_sonames(record, &universe.state())
     }
 
     /// Returns how many published packages of the run have a package of this spec in their build roots, directly or

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::PoisonError;
 
-use rebuild::{PresentFacts, PublishedState, build_reasons, layer};
+use rebuild::{PresentFacts, build_reasons, is_lost, layer};
 use report::Event;
 use rpm_model::{
     BuildReason, BuildRecord, BuildrootLock, CascadeFacts, InputParts, RebuildPolicy, Requirement,
@@ -92,6 +92,7 @@ impl RepositoryAcceptor<'_> {
             direct: root.direct,
             compiled_in: root.compiled_in,
             withdrawn,
+            linkage: record.cascade.as_ref().and_then(|facts| facts.linkage.clone()),
         }
     }
 
@@ -114,11 +115,12 @@ impl RepositoryAcceptor<'_> {
         let state = universe.state();
         let others = self.records.values().filter(|other| other.package != record.package);
         let lost = others.flat_map(|other| {
-            let required = other.rpms.iter().flat_map(|package| &package.requires);
-            required.filter(|requirement| !other.unmet.contains(requirement))
+            other.rpms.iter().flat_map(move |package| {
+                let ours = package.requires.iter().filter(was_ours);
+                ours.filter(move |requirement| is_lost(other, package, requirement, &state))
+            })
         });
-        let mut withdrawn: Vec<Requirement> =
-            lost.filter(was_ours).filter(|requirement| !state.satisfied(requirement)).cloned().collect();
+        let mut withdrawn: Vec<Requirement> = lost.cloned().collect();
         withdrawn.sort();
         withdrawn.dedup();
         withdrawn

@@ -18,6 +18,8 @@ mod external;
 mod following;
 mod generated;
 mod inputs;
+mod libraries;
+mod linked;
 mod local;
 mod lock;
 mod overlap;

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rebuild::PublishedState;
-use rebuild::soname::providers_of_sonames;
+use rebuild::soname::{paths_of_sonames, providers_of_sonames};
 use rebuild::trigger::{
     FILES_MACRO, FilePattern, PACKAGES_MACRO, TriggerFacts, TriggerSyntaxError, Verdict, evaluate,
     parse_file_triggers, parse_triggers,
@@ -140,6 +140,10 @@ pub(crate) fn refreshed_records(
         let mut record = record.clone();
         record.triggers = task.triggers.seen(&record.lock, state);
         record.triggers.sonames = providers_of_sonames(&record, state);
+        let paths = paths_of_sonames(&record, state);
+        if let Some(facts) = record.cascade.as_mut().and_then(|facts| facts.linkage.as_mut()) {
+            facts.paths = paths;
+        }
         let absent = record.triggers.packages.iter().filter(|(_, seen)| seen.is_none());
         unknown.extend(
             absent.map(|(name, _)| format!("{spec}: no package has the name `{name}` or provides it")),

@@ -9,12 +9,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rebuild::soname::Soname;
 use rebuild::{PublishedState, is_compiled_in_by};
 use repository::{IndexedPackage, RepositoryIndex, SolveRequest, Solver};
 use rpm_model::{
-    BuildRecord, BuildrootLock, ContentDigest, Dependency, LockedPackage, Nevra, PackageOrigin, PackageRules,
-    Requirement, SeenPackage,
+    BuildRecord, BuildrootLock, ContentDigest, Dependency, LibraryPath, LinkageFacts, LockedPackage, Nevra,
+    PackageOrigin, PackageRules, Requirement, SeenPackage,
 };
+
+use crate::libraries::{PrivateLibraries, library_path};
 
 /// All packages, and which spec each package of the tree belongs to.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ pub struct Universe {
     specs: HashMap<String, String>,
     /// What specs provided once and nothing does since.
     withdrawn: BTreeMap<Requirement, String>,
+    /// Libraries that packages keep for themselves.
+    libraries: PrivateLibraries,
 }
 
 /// What of a build root matters for deciding later.
@@ -127,6 +132,7 @@ impl Universe {
             contents: HashMap::new(),
             specs: HashMap::new(),
             withdrawn: BTreeMap::new(),
+            libraries: PrivateLibraries::default(),
         };
         for (owner, packages) in owned {
             universe.replace(owner, packages);
@@ -134,6 +140,7 @@ impl Universe {
         for (spec, record) in records {
             let withdrawn = record.cascade.iter().flat_map(|facts| &facts.withdrawn);
             universe.withdraw(spec, withdrawn.cloned());
+            universe.set_linkage(spec, record.cascade.as_ref().and_then(|facts| facts.linkage.as_ref()));
         }
         universe
     }
@@ -141,6 +148,16 @@ impl Universe {
     /// Remembers that requirements were met by packages of a spec and are no longer.
     pub fn withdraw(&mut self, spec: &str, requirements: impl IntoIterator<Item = Requirement>) {
         self.withdrawn.extend(requirements.into_iter().map(|requirement| (requirement, spec.to_owned())));
+    }
+
+    /// Takes over what the files of a spec's packages say of libraries.
+    pub(crate) fn set_linkage(&mut self, spec: &str, facts: Option<&LinkageFacts>) {
+        self.libraries.replace(spec, facts);
+    }
+
+    /// Returns which packages keep libraries for themselves.
+    pub(crate) fn libraries(&self) -> &PrivateLibraries {
+        &self.libraries
     }
 
     /// Returns what of a build root matters for deciding later; `requirements` are those it was made for.
@@ -263,16 +280,69 @@ pub struct Published<'a> {
     universe: &'a Universe,
 }
 
+impl Published<'_> {
+    /// Returns the packages that have a path.
+    pub(crate) fn owners(&self, path: &str) -> Vec<&IndexedPackage> {
+        self.universe.solver.index().providers(&Dependency::any(path))
+    }
+
+    /// Returns whether a package comes from outside and the tree publishes one of its name: where that is installed,
+    /// this is not.
+    fn is_replaced(&self, package: &IndexedPackage) -> bool {
+        package.origin != PackageOrigin::Tree && self.universe.specs.contains_key(&package.header.nevra.name)
+    }
+
+    /// Returns whether packages satisfy a requirement, each as far as it counts.
+    fn holds(
+        &self,
+        requirement: &Requirement,
+        counts: impl Fn(&IndexedPackage, &Dependency) -> bool,
+    ) -> bool {
+        let index = self.universe.solver.index();
+        requirement.holds(&|dependency| {
+            let providers = index.providers(dependency).into_iter();
+            let counted = providers.filter(|package| counts(package, dependency));
+            counted.map(|package| package.header.nevra.clone()).collect()
+        })
+    }
+}
+
 impl PublishedState for Published<'_> {
     fn content(&self, path: &str) -> Option<ContentDigest> {
         self.universe.contents.get(&self.universe.repository.join(path)).cloned()
     }
 
     fn satisfied(&self, requirement: &Requirement) -> bool {
-        let index = self.universe.solver.index();
-        requirement.holds(&|dependency| {
-            index.providers(dependency).into_iter().map(|package| package.header.nevra.clone()).collect()
+        self.holds(requirement, |_, _| true)
+    }
+
+    fn linkable(&self, requirement: &Requirement) -> bool {
+        let private = &self.universe.libraries;
+        self.holds(requirement, |package, dependency| {
+            !private.contain(package, &dependency.name) && !self.is_replaced(package)
         })
+    }
+
+    fn libraries_of(&self, spec: &str) -> Vec<(String, Nevra)> {
+        let packages = self.universe.published.get(spec).into_iter().flatten();
+        let libraries = packages.flat_map(|package| {
+            let names = package.header.provides.iter().map(|provide| provide.name.as_str());
+            let names = names.filter(|name| Soname::parse(name).is_some());
+            names
+                .filter(|name| !self.universe.libraries.contain(package, name))
+                .map(move |name| (name, package))
+        });
+        let mut libraries: Vec<(String, Nevra)> =
+            libraries.map(|(name, package)| (name.to_owned(), package.header.nevra.clone())).collect();
+        libraries.sort();
+        libraries
+    }
+
+    fn library_path(&self, library: &str) -> Option<LibraryPath> {
+        let provider = self.trigger_target(library)?;
+        let named = self.universe.solver.index().named(&provider.nevra.name);
+        let package = named.into_iter().find(|package| package.sha256 == provider.sha256)?;
+        library_path(package, library, &self.universe.libraries.search_directories())
     }
 
     fn package(&self, name: &str) -> Option<(&Nevra, &ContentDigest)> {
@@ -302,7 +372,9 @@ impl PublishedState for Published<'_> {
             );
             (rank, seen(&package.header.nevra, &package.sha256, version))
         };
-        let by_provide = index.providers_of_name(name).into_iter().map(provided).max();
+        let private = &self.universe.libraries;
+        let for_everybody = |(package, _): &(&IndexedPackage, &Dependency)| !private.contain(package, name);
+        let by_provide = index.providers_of_name(name).into_iter().filter(for_everybody).map(provided).max();
         // A file that no package provides by name: `/usr/bin/lua`.
         let by_file = || {
             let owners = index.providers(&Dependency::any(name)).into_iter();
@@ -351,6 +423,21 @@ mod tests {
         assert!(state.satisfied(&"libz.so.2".parse().unwrap()));
         assert!(!state.satisfied(&"libz.so.3".parse().unwrap()));
         assert!(state.satisfied(&"(libz.so.3 or libz.so.1)".parse().unwrap()));
+    }
+
+    /// A library that only an outside package has which the tree publishes anew is gone for who is linked to it,
+    /// although such a package could still be installed.
+    #[test]
+    fn a_package_that_the_tree_replaces_has_no_libraries_for_anybody() {
+        let mut universe = universe();
+        let library: Requirement = "libz.so.1".parse().unwrap();
+        assert!(universe.state().linkable(&library));
+        universe.replace("zlib", vec![indexed("zlib", "2-1", PackageOrigin::Tree, &["libz.so.2"])]);
+        let state = universe.state();
+        assert!(state.satisfied(&library) && !state.linkable(&library));
+        assert_eq!(state.libraries_of("zlib")[0].0, "libz.so.2");
+        universe.replace("zlib", Vec::new());
+        assert!(universe.state().linkable(&library));
     }
 
     #[test]

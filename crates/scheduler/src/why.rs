@@ -319,7 +319,7 @@ mod tests {
 
     fn lost(by: &str) -> BuildReason {
         let (package, requirement) = ("p".to_owned(), "r".to_owned());
-        BuildReason::RequirementLost { package, requirement, by: Some(by.to_owned()) }
+        BuildReason::RequirementLost { package, requirement, by: Some(by.to_owned()), library: None }
     }
 
     #[test]

@@ -138,8 +138,6 @@ pub(super) struct PayloadFacts {
 
 /// Returns what the header says of the payload.
 pub(super) fn parse_payload_facts(headers: &HeaderBytes) -> Result<PayloadFacts, PackageFault> {
-    /// rpm's colours of 32-bit and 64-bit ELF files.
-    const ELF_COLOURS: u32 = 1 | 2;
     let parse = || {
         let metadata = PackageMetadata::parse(&mut &headers.bytes[..]).map_err(parse_error)?;
         if metadata.is_source_package() {
@@ -148,13 +146,18 @@ pub(super) fn parse_payload_facts(headers: &HeaderBytes) -> Result<PayloadFacts,
         let pairs = metadata.get_file_paths_split().map_err(parse_error)?;
         let paths: Vec<String> =
             pairs.into_iter().map(|(directory, name)| format!("{directory}{name}")).collect();
-        let elf_files = match metadata.header.get_entry_data_as_u32_array(IndexTag::RPMTAG_FILECOLORS) {
-            Ok(colours) => {
-                let coloured = paths.iter().zip(colours).filter(|(_, colour)| colour & ELF_COLOURS != 0);
-                coloured.map(|(path, _)| path.clone()).collect()
+        // rpm's colours would be shorter, but a library in `/usr/lib` has none.
+        let classes = metadata.header.get_entry_data_as_string_array(IndexTag::RPMTAG_CLASSDICT);
+        let class_of = metadata.header.get_entry_data_as_u32_array(IndexTag::RPMTAG_FILECLASS);
+        let elf_files = match (classes, class_of) {
+            (Ok(classes), Ok(class_of)) => {
+                let is_elf =
+                    |class: u32| classes.get(class as usize).is_some_and(|text| text.contains("ELF "));
+                let files = paths.iter().zip(class_of).filter(|(_, class)| is_elf(*class));
+                files.map(|(path, _)| path.clone()).collect()
             }
             // Who wrote the package did not look.
-            Err(_) => paths.clone(),
+            _ => paths.clone(),
         };
         Ok(PayloadFacts { compression: compression(&metadata)?, elf_files, paths })
     };

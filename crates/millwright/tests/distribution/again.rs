@@ -124,6 +124,33 @@ fn after_an_edit_only_what_must_be_built_is_built() {
     build().exits(0).says("nothing to do");
 }
 
+/// Who is linked to a library follows its soname, and can say why; nobody else does.
+#[test]
+fn a_new_soname_of_oniguruma_brings_jq_along_and_nobody_else() {
+    let test = "a_new_soname_of_oniguruma_brings_jq_along_and_nobody_else";
+    let Some(workspace) = distribution(test, &[]) else { return };
+    let copy = Copy::new(workspace, test, Built::Yes);
+    let spec = "SPECS/oniguruma/oniguruma.spec";
+    let renamed = "sed -i 's/^LTVERSION=.*/LTVERSION=\"9:0:3\"/' configure.ac\nautoreconf -fi\n";
+    copy.edit(spec, "autoreconf -fi\n", renamed);
+    copy.edit(spec, "%{_libdir}/libonig.so.5*\n", "%{_libdir}/libonig.so.6*\n");
+    // Their checks know the soname.
+    let build = ["build", "--offline", "--run-check=false"];
+    let ended = run(&mut millwright(copy.root(), &build));
+    ended.exits(0).says("2 built");
+    assert_eq!(started(&ended), ["oniguruma", "jq"]);
+    let why = run(&mut millwright(copy.root(), &["why", "jq"]));
+    let why = why.exits(0).stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    for words in [
+        "jq requires `libonig.so.5()(64bit)`, which nothing provides any more since `oniguruma` was built \
+         (oniguruma-6.9.8-1.mw1.x86_64 provided it and provides `libonig.so.6()(64bit)` now)",
+        "oniguruma caused jq; it was built itself: oniguruma.spec changed (",
+    ] {
+        assert!(why.contains(words), "`{words}` is not in: {why}");
+    }
+    run(&mut millwright(copy.root(), &build)).exits(0).says("nothing to do");
+}
+
 /// Returns the packages that a run started to build.
 fn started(ended: &Ended) -> Vec<&str> {
     let lines = ended.stderr.lines().filter_map(|line| line.trim_start().strip_prefix("start  "));

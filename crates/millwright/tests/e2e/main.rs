@@ -35,6 +35,7 @@ mod hostile_reach;
 mod incremental;
 mod interruption;
 mod kills;
+mod libraries;
 mod logs;
 mod make_front;
 mod mass_rebuild;

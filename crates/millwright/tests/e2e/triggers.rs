@@ -105,6 +105,19 @@ fn only_what_is_linked_to_a_changed_soname_is_built_again() {
     tree.spec(&Spec::library("oniguruma", "6", 7).version("2.0"));
     builds(&tree, &["oniguruma", "jq"])
         .says(&["jq requires `liboniguruma.so.5()(64bit)`, which nothing provides"]);
+    // The chain, with both sides of each of its links.
+    let why =
+        tree.millwright(&["why", "jq"]).exits(0).stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    for words in [
+        "built: jq requires `liboniguruma.so.5()(64bit)`, which nothing provides any more since `oniguruma` was \
+         built (oniguruma-1.0-1.mw1.x86_64 provided it, oniguruma-2.0-1.mw1.x86_64 provides \
+         `liboniguruma.so.6()(64bit)`)",
+        "cause: oniguruma caused jq; it was built itself: oniguruma.spec changed (",
+        "now: up to date, will not be built",
+    ] {
+        assert!(why.contains(words), "`{words}` is not in: {why}");
+    }
+    tree.millwright(&["why", "other"]).exits(0).never_says(&["oniguruma caused"]);
     assert!(tree.records()["jq"].triggers.sonames.contains_key("liboniguruma.so.6()(64bit)"));
     builds(&tree, &[]);
 }

@@ -1,6 +1,6 @@
 //! A spec that was built, and the packages that exist now, to judge triggers with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rebuild::soname::providers_of_sonames;
 use rebuild::trigger::{
@@ -9,8 +9,9 @@ use rebuild::trigger::{
 };
 use rebuild::{PresentFacts, PublishedState, build_reasons};
 use rpm_model::{
-    BuildReason, BuildRecord, BuildrootLock, ContentDigest, LockedPackage, Nevra, PackageArtifact,
-    PackageOrigin, RebuildPolicy, RecordedPackage, Requirement, ResourceUsage, SeenAnswer, SeenPackage,
+    BuildReason, BuildRecord, BuildrootLock, ContentDigest, LinkageFacts, LockedPackage, Nevra,
+    PackageArtifact, PackageOrigin, RebuildPolicy, RecordedPackage, Requirement, ResourceUsage, SeenAnswer,
+    SeenPackage,
 };
 
 pub(crate) const FIRES: &str = "fires";
@@ -23,6 +24,8 @@ pub(crate) struct Bench {
     record: BuildRecord,
     packages: BTreeMap<String, SeenPackage>,
     files: BTreeMap<String, ContentDigest>,
+    /// Libraries that packages have for themselves alone.
+    private: BTreeSet<String>,
     /// The specs that published packages are of.
     specs: BTreeMap<String, String>,
     answers: BTreeMap<String, (Vec<String>, ProgramAnswer)>,
@@ -93,6 +96,7 @@ impl Default for Bench {
             record,
             packages: BTreeMap::new(),
             files: BTreeMap::new(),
+            private: BTreeSet::new(),
             specs: BTreeMap::new(),
             answers: BTreeMap::new(),
         }
@@ -190,6 +194,18 @@ impl Bench {
         self.record.rpms[0].provides.push(soname.parse().unwrap());
         self.record.rpms[0].requires.push(soname.parse().unwrap());
         self
+    }
+
+    /// The files of the last build say this of libraries.
+    pub(crate) fn linkage(mut self, say: impl FnOnce(&mut LinkageFacts)) -> Self {
+        say(self.record.cascade.get_or_insert_default().linkage.get_or_insert_default());
+        self
+    }
+
+    /// The library is there now, but only in a directory that its package alone searches.
+    pub(crate) fn privately(mut self, soname: &str) -> Self {
+        self.private.insert(soname.to_owned());
+        self.beside(soname, "1-1")
     }
 
     /// Nothing provides it any more.
@@ -297,6 +313,10 @@ impl PublishedState for Bench {
 
     fn satisfied(&self, requirement: &Requirement) -> bool {
         requirement.leaves().iter().all(|leaf| self.packages.contains_key(&leaf.name))
+    }
+
+    fn linkable(&self, requirement: &Requirement) -> bool {
+        self.satisfied(requirement) && !self.private.contains(&requirement.to_string())
     }
 
     fn package(&self, name: &str) -> Option<(&Nevra, &ContentDigest)> {

@@ -1,9 +1,11 @@
 //! Rows of the table of mkpkg that belong together, each group in a file of its own.
 
+mod libraries;
 mod programs;
 mod triggers;
 mod versions;
 
+pub(crate) use libraries::LIBRARIES;
 pub(crate) use programs::PROGRAMS;
 pub(crate) use triggers::{TRIGGERS, verdict};
 pub(crate) use versions::VERSIONS;

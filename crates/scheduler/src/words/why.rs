@@ -191,6 +191,7 @@ mod tests {
             package: "jq".into(),
             requirement: "libonig.so.5".into(),
             by: Some("onig".into()),
+            library: None,
         };
         let package = WhyPackage {
             asked: "libjq".into(),
