@@ -161,7 +161,11 @@ pub(crate) enum Command {
 impl Command {
     /// Returns whether it is a run that builds, of which there is a report.
     pub(crate) fn builds(&self) -> bool {
-        matches!(self, Self::Build(goals) | Self::Rebuild(RebuildArguments { goals, .. }) if !goals.dry_run)
+        match self {
+            Self::Build(goals) | Self::Rebuild(RebuildArguments { goals, .. }) => !goals.dry_run,
+            Self::Mkpkg(asked) => asked.builds(),
+            _ => false,
+        }
     }
 
     /// Returns whether with `--json` it answers with one document, not with events.

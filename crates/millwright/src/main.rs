@@ -146,7 +146,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
                 run_build(&pipeline, &arguments.common, &names, goals, &only, &reporting)
             }
         }
-        Command::Mkpkg(asked) => mkpkg::run_mkpkg(&pipeline, &arguments.common, asked, &only),
+        Command::Mkpkg(asked) => mkpkg::run_mkpkg(&pipeline, &arguments.common, asked, &only, &reporting),
         Command::Shell(asked) => debug::run_shell(&pipeline, &arguments.common, asked, &only, lock),
         Command::Rerun(asked) => debug::run_rerun(&pipeline, asked),
         Command::Diff(asked) => debug::run_diff(&pipeline, &arguments.common, asked),

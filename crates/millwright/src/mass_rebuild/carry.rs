@@ -24,7 +24,7 @@ impl MassRebuild<'_> {
             members.retain(|spec| progress.failed.contains_key(spec));
         }
         if members.is_empty() {
-            return self.end(set, progress, Vec::new(), ExitStatus::Done);
+            return self.end(set, progress, ExitStatus::Done);
         }
         let base = self.pipeline.base(false)?;
         let specs = self.pipeline.specs(&base, self.only)?;
@@ -33,8 +33,10 @@ impl MassRebuild<'_> {
         // From here on the same command goes on with it.
         self.store.write_progress(&set.name, &progress)?;
         let built = apply(&edits).and_then(|()| self.build(set, &members, open, &mut progress, stopped));
-        let undone = if self.asked.keep_edits { Vec::new() } else { undo(set, &set.open(&self.records()?))? };
-        self.end(set, progress, undone, built?)
+        if !self.asked.keep_edits {
+            self.put_back(set)?;
+        }
+        self.end(set, progress, built?)
     }
 
     /// Builds these members and what they need, round after round.
@@ -80,20 +82,9 @@ impl MassRebuild<'_> {
         Ok(run_status(&plan, &summary))
     }
 
-    /// Writes down and tells what became of a change set.
-    fn end(
-        &self,
-        set: &ChangeSet,
-        mut progress: Progress,
-        undone: Vec<String>,
-        built: ExitStatus,
-    ) -> Result<ExitStatus, Failure> {
-        let records = self.records()?;
-        let open = set.open(&records);
-        progress.failed.retain(|spec, _| open.contains(spec));
-        progress.blocked.retain(|spec, _| open.contains(spec));
-        progress.complete = open.is_empty();
-        self.store.write_progress(&set.name, &progress)?;
+    /// Puts the specs back whose builds did not succeed, in this run or another, and tells which.
+    fn put_back(&self, set: &ChangeSet) -> Result<(), Failure> {
+        let undone = undo(set, &set.open(&self.records()?))?;
         if !undone.is_empty() {
             let message = format!(
                 "as before, for their builds did not succeed: {} (--keep-edits leaves them edited)",
@@ -101,6 +92,17 @@ impl MassRebuild<'_> {
             );
             self.pipeline.reporter().event(&Event::Note { message });
         }
+        Ok(())
+    }
+
+    /// Writes down and tells what became of a change set.
+    fn end(&self, set: &ChangeSet, mut progress: Progress, built: ExitStatus) -> Result<ExitStatus, Failure> {
+        let records = self.records()?;
+        let open = set.open(&records);
+        progress.failed.retain(|spec, _| open.contains(spec));
+        progress.blocked.retain(|spec, _| open.contains(spec));
+        progress.complete = open.is_empty();
+        self.store.write_progress(&set.name, &progress)?;
         let file = self.asked.change_set.clone().unwrap_or_else(|| self.store.file(&set.name));
         let text = words::end_text(set, &set.states(&records), &progress, &file, &crate::style());
         tell(self.common, &text)?;

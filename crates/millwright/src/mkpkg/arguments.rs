@@ -87,6 +87,11 @@ impl Bump {
 }
 
 impl MkpkgArguments {
+    /// Returns whether it is a run that builds, unless a configuration file says otherwise.
+    pub(crate) fn builds(&self) -> bool {
+        !self.dry_run && !self.refresh
+    }
+
     /// Returns whether builds are told of while they go on.
     pub(crate) fn tells_of_builds(&self) -> bool {
         self.verb

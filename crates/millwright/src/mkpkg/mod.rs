@@ -9,6 +9,7 @@ mod bump;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::sync::atomic::Ordering;
 
 use report::{ExitStatus, Failure};
 use rpm_model::{BuildReason, BuildRecord};
@@ -24,8 +25,10 @@ pub(crate) use bump::{published_evrs, today};
 
 use crate::arguments::Common;
 use crate::pipeline::{Base, Pipeline, Specs};
+use crate::reporting::Reporting;
 use crate::spec_edit::{apply, undo};
 use crate::upstream::{Updates, VersionChange, as_they_should_be, updates, with_updates};
+use crate::{command_line, tell};
 
 /// How a package, or all of them, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -80,6 +83,8 @@ struct Ended {
     exit: ExitStatus,
     /// The specs that were built or have nothing to be built, whether they were asked for or needed.
     kept: BTreeSet<String>,
+    /// Whether the user ended it.
+    stopped: bool,
 }
 
 /// Does what was asked; the last line says how it went.
@@ -88,18 +93,32 @@ pub(crate) fn run_mkpkg(
     common: &Common,
     asked: &MkpkgArguments,
     only: &[String],
+    reporting: &Reporting,
 ) -> Result<ExitStatus, Failure> {
     let settings = Settings::new(asked)?;
-    let ended = match work(pipeline, common, &settings, only) {
-        Ok(ended) => ended,
-        Err(failure) => {
-            if !common.json {
-                report::print("mkp-status: error -")?;
-            }
-            return Err(failure);
+    let start = std::time::Instant::now();
+    if asked.builds() {
+        reporting.begin(pipeline.reporter(), &settings.names, &command_line());
+    }
+    let (document, result) = match work(pipeline, common, &settings, only) {
+        Ok(Ended { document, exit, stopped, .. }) => {
+            reporting.stopped.set(stopped);
+            (Some(document), Ok(exit))
         }
+        Err(failure) => (None, Err(failure)),
     };
-    let Ended { document, exit, .. } = ended;
+    if asked.builds()
+        && let Some(page) = reporting.finish(pipeline.reporter(), &result, start.elapsed().as_secs_f64())
+        && settings.verb
+    {
+        tell(common, &format!("report: {}", page.display()))?;
+    }
+    let Some(document) = document else {
+        if !common.json {
+            report::print("mkp-status: error -")?;
+        }
+        return result;
+    };
     if common.json {
         let json =
             serde_json::to_string(&document).map_err(|error| Failure::new(ExitStatus::Internal, error))?;
@@ -107,7 +126,7 @@ pub(crate) fn run_mkpkg(
     } else {
         report::print(&words(&document, settings.verb))?;
     }
-    Ok(exit)
+    result
 }
 
 fn words(document: &MkpkgDocument, verbose: bool) -> String {
@@ -253,7 +272,7 @@ fn look(
     };
     let packages = ends(&planned.plan, specs, &records, end);
     let exit = if refreshed { ExitStatus::Done } else { run_status(&planned.plan, &RunSummary::default()) };
-    Ok(Ended { document: MkpkgDocument::new(packages, unknown), exit, kept: BTreeSet::new() })
+    Ok(Ended { document: MkpkgDocument::new(packages, unknown), exit, kept: BTreeSet::new(), stopped: false })
 }
 
 /// Plans and builds, round after round.
@@ -266,7 +285,9 @@ fn build(
     wanted: &Wanted,
 ) -> Result<Ended, Failure> {
     let limits = |spec: &str| settings.limits(pipeline, spec);
-    let session = pipeline.session(base, specs, &limits)?;
+    let mut session = pipeline.session(base, specs, &limits)?;
+    // The report of the run has it, whoever else wants to see it.
+    session.settings.run.verbose = true;
     let plan = |rounds: &Rounds| pipeline.plan(&session, base, specs, wanted, rounds, false);
     let first = plan(&Rounds::default())?;
     let reasons = first.plan.reasons();
@@ -310,7 +331,8 @@ fn build(
     }
     let kept = as_they_should_be(&plan, &summary);
     let document = MkpkgDocument::new(packages, Vec::new());
-    Ok(Ended { document, exit: run_status(&plan, &summary), kept })
+    let stopped = stop.flag().load(Ordering::Relaxed);
+    Ok(Ended { document, exit: run_status(&plan, &summary), kept, stopped })
 }
 
 /// Writes mkpkg's two files of each spec for whoever reads them: `mkpkg/<spec>/` among the artifacts.

@@ -41,6 +41,9 @@ fn built(test: &str) -> Option<Tree> {
 #[test]
 fn the_last_line_says_how_it_went() {
     let Some(tree) = built("mkpkg-status") else { return };
+    let report = tree.read("out/reports/latest/summary.json");
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((report["outcome"].as_str(), report["packages"].as_array().unwrap().len()), (Some("done"), 2));
     ends(&tree, &["hello"], 0, "current 1.0-1.mw1").never_says(&["mkp: "]);
     ends(&tree, &[], 0, "current 2 packages");
     assert_eq!(tree.read("build/pkg_artifacts/mkpkg/hello/.mkp_dep_vers"), "greet 1.0-1.mw1\n");
