@@ -4,8 +4,8 @@
 //! order of completions can be played in a test and in a simulation. Equal input gives equal order, in whatever
 //! order it comes in.
 //!
-//! Priority is the longest estimated way to the end of the plan (critical path); of equals, that on which more
-//! tasks wait; then the first by name. What a task is given of the machine, and who waits for whom to have room, is
+//! Priority is the longest estimated way to the end of the plan (critical path) through tasks that can still be
+//! started; of equals, that on which more tasks wait; then the first by name. What a task is given of the machine, and who waits for whom to have room, is
 //! at [`Queue::start_next`].
 //!
 //! Packages that are not to be built, and those that have been, are **passages**: who waits for one waits for
@@ -337,6 +337,7 @@ impl Queue {
     /// stated.
     pub fn again(&mut self, package: &str, memory_bytes: Option<u64>) {
         let Some(place) = self.end(package, TaskState::Waiting) else { return };
+        self.nodes[place].way = self.longest(place);
         self.waiting += 1;
         self.work_left = self.work_left.saturating_add(microseconds(self.nodes[place].estimate));
         if let Some(bytes) = memory_bytes {
@@ -354,6 +355,7 @@ impl Queue {
         let mut blocked = Vec::new();
         let mut seen = vec![false; self.nodes.len()];
         let mut frontier = vec![place];
+        let mut ended = vec![place];
         while let Some(cause) = frontier.pop() {
             for index in 0..self.nodes[cause].after.len() {
                 let next = self.nodes[cause].after[index];
@@ -372,11 +374,13 @@ impl Queue {
                         self.waiting -= 1;
                         self.work_left = self.work_left.saturating_sub(microseconds(node.estimate));
                         blocked.push(node.name.to_string());
+                        ended.push(next);
                     }
                     _ => {}
                 }
             }
         }
+        self.shorten(&ended);
         blocked.sort();
         blocked
     }

@@ -204,7 +204,47 @@ impl Made {
     }
 }
 
+/// What needs a failure is no way to the end: who comes before it alone is in no hurry any more.
+#[test]
+fn what_cannot_be_built_any_more_hurries_nobody() {
+    let tasks = || {
+        [
+            task("bad", &[], 10.0),
+            task("top", &["bad", "z"], 100.0),
+            task("z", &[], 5.0),
+            task("x", &[], 5.0),
+            task("y", &["x"], 50.0),
+        ]
+    };
+    assert_eq!(play(Queue::new(tasks()), &[]), ["bad", "z", "top", "x", "y"]);
+    assert_eq!(play(Queue::new(tasks()), &["bad"]), ["bad", "x", "y", "z"]);
+    // A task that is put back is ranked by what is left, too.
+    let mut queue = Queue::new(tasks());
+    assert_eq!((next(&mut queue).as_deref(), next(&mut queue).as_deref()), (Some("bad"), Some("z")));
+    queue.failed("bad");
+    queue.again("z", None);
+    assert_eq!(play(queue, &[]), ["x", "y", "z"]);
+}
+
+/// Returns the longest way from a task through those that wait, in microseconds.
+fn way_left(made: &Made, queue: &Queue, task: &Task) -> u64 {
+    let after = made.tasks.iter().filter(|after| after.waits_for.contains(&task.package));
+    let waiting = after.filter(|after| queue.state(&after.package) == Some(&TaskState::Waiting));
+    let longest = waiting.map(|after| way_left(made, queue, after)).max().unwrap_or_default();
+    microseconds(task.estimate) + longest
+}
+
 proptest! {
+    #[test]
+    fn priority_is_the_longest_way_through_what_can_still_be_built(made in made()) {
+        let queue = made.queue(made.tasks.clone());
+        made.play(queue, true, |queue, dispatch, _| {
+            let task = made.tasks.iter().find(|task| task.package == dispatch.package).unwrap();
+            let way = i64::try_from(way_left(&made, queue, task) / 1000).unwrap();
+            assert_eq!(dispatch.priority, way, "{dispatch:?}");
+        });
+    }
+
     #[test]
     fn never_more_is_promised_than_there_is(made in made()) {
         let queue = made.queue(made.tasks.clone());

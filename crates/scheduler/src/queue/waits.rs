@@ -104,10 +104,31 @@ impl Queue {
         }
     }
 
-    fn longest(&self, place: usize) -> u64 {
+    pub(super) fn longest(&self, place: usize) -> u64 {
         let node = &self.nodes[place];
         let after = node.after.iter().map(|next| self.nodes[*next].way).max();
         node.own_way().saturating_add(after.unwrap_or_default())
+    }
+
+    /// Passes on that tasks have failed or cannot be started any more: the ways of those that they waited for may be
+    /// shorter now.
+    pub(super) fn shorten(&mut self, ended: &[usize]) {
+        // The shortest ways first, for those before a package have longer ones: see `lengthen`.
+        let entry = |queue: &Self, place: usize| Reverse((queue.nodes[place].way, place));
+        let mut changed: BinaryHeap<_> = ended.iter().map(|place| entry(self, *place)).collect();
+        while let Some(Reverse((_, place))) = changed.pop() {
+            let way = self.longest(place);
+            if way >= self.nodes[place].way {
+                continue;
+            }
+            let listed = self.unlist(place);
+            self.nodes[place].way = way;
+            if listed {
+                self.list(place);
+            }
+            let before = self.nodes[place].before.iter().filter(|before| !self.nodes[**before].is_settled());
+            changed.extend(before.map(|before| entry(self, *before)));
+        }
     }
 
     /// Passes on that a task has joined: the ways of those that it waits for may be longer now. Who is settled has
