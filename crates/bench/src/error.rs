@@ -19,6 +19,15 @@ pub(crate) enum BenchError {
     /// A program ended with a failure.
     #[error("`{program}` ended with {status}\n{last_lines}")]
     Ended { program: String, status: ExitStatus, last_lines: String, log: PathBuf },
+    /// Records of a made-up history cannot be read.
+    #[error(transparent)]
+    Records(#[from] scheduler::RecordError),
+    /// A made-up trigger is none.
+    #[error("`{text}` is no list of triggers")]
+    Triggers { text: String, source: rebuild::trigger::TriggerSyntaxError },
+    /// Nothing changed, and yet something is due.
+    #[error("{package} is due although nothing changed: {reason}")]
+    NotUpToDate { package: String, reason: String },
     /// A document of Millwright is not as documented.
     #[error("`{path}` is no valid {what}")]
     Document { what: &'static str, path: PathBuf, source: serde_json::Error },

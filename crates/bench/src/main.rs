@@ -9,6 +9,7 @@
 //! it is not: a test. A goal that is not met is told and is no failure; packages that differ are.
 
 mod azure;
+mod decision;
 mod error;
 mod figures;
 mod graph;
@@ -111,7 +112,8 @@ enum Benchmark {
     /// their work once and are then measured with nothing to do: wall and processor time, processes started.
     /// Sources that the tree does not hold are stood in for by files of a line. `millwright build` is measured over
     /// a made-up history in which everything was built and recorded: when it remembers that there was nothing to do,
-    /// and when it has to decide so from all records.
+    /// and when it has to decide so from all records. At last the decision itself is measured in this process, over all
+    /// recorded specs, each with triggers and libraries.
     Noop {
         #[command(flatten)]
         common: Common,

@@ -1,9 +1,9 @@
 //! `noop`: what it costs to find that nothing changed, by the programs that people run.
 //!
 //! `specreader`, `srpmpacker` and `millwright build` over the Azure Linux tree, each once to do the work, then again and
-//! again with nothing to do: wall and processor time, and the processes that were started. That everything was built
-//! is made up ([`crate::history`]). Most of the tree's sources are not
-//! in it; files of a line stand in for them, which are hashed and packed like any other (`--signature-handling=skip`).
+//! again with nothing to do: wall and processor time, and the processes that were started; and what deciding itself
+//! takes ([`crate::decision`]). That everything was built is made up ([`crate::history`]). Most of the tree's sources
+//! are not in it; files of a line stand in for them, which are hashed and packed like any other (`--signature-handling=skip`).
 //!
 //! What it is not: it has no peer beside it. Azure's tools start three and six `rpmspec` per spec to find the same.
 
@@ -16,6 +16,7 @@ use clap::Args;
 use report::Reporter;
 
 use crate::azure::{ARCH, DIST_TAG};
+use crate::decision::decide;
 use crate::error::BenchError;
 use crate::figures::{Figures, Metric};
 use crate::history::History;
@@ -74,6 +75,11 @@ pub(crate) fn run(
         ),
     );
     metrics.extend(build_rows(place, &history, arguments.runs)?);
+    let decided = decide(&history.tree, arguments.runs)?;
+    let (specs, triggers, libraries) = (decided.specs, decided.triggers, decided.libraries);
+    note(reporter, format!("decided for {specs} specs with {triggers} triggers and {libraries} libraries"));
+    let decision = Metric::of("s", &decided.seconds).map(|metric| metric.at_most(0.5));
+    metrics.extend(decision.map(|metric| ("decision_wall".to_owned(), metric)));
     let of = format!("{} specs; ", prepared.specs.len());
     Figures { metrics, runs: arguments.runs, machine: Machine::here() }.conclude(place, &of)
 }

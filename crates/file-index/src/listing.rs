@@ -6,12 +6,15 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use rayon::prelude::*;
+use rpm_model::ContentDigest;
+use sha2::{Digest, Sha256};
 
 use crate::stamp::Stamp;
 
@@ -111,6 +114,41 @@ impl Directory {
             found = &found.directories[place];
         }
         Some(found)
+    }
+
+    /// Returns a hash of all names and stamps here and below, and of what is not there: equal hashes, same bytes.
+    ///
+    /// `None` where that does not hold: something cannot be listed, or changed just now
+    /// ([`Stamp::is_settled`]).
+    pub fn fingerprint(&self) -> Option<ContentDigest> {
+        let mut hash = Sha256::new();
+        self.enter(&mut hash).then(|| ContentDigest::from_hash(&hash.finalize()))
+    }
+
+    /// Enters what is here and below; returns whether all of it was seen and is settled.
+    fn enter(&self, hash: &mut Sha256) -> bool {
+        let text = |hash: &mut Sha256, text: &OsStr| {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text.as_bytes());
+        };
+        text(hash, self.path.as_os_str());
+        if let Some(fault) = &self.fault {
+            if fault.source.kind() != io::ErrorKind::NotFound {
+                return false;
+            }
+            text(hash, fault.path.as_os_str());
+        }
+        hash.update((self.files.len() as u64).to_le_bytes());
+        for file in &self.files {
+            if !file.stamp.is_settled(self.looked) {
+                return false;
+            }
+            text(hash, &file.name);
+            hash.update([u8::from(file.is_link)]);
+            hash.update(file.stamp.to_bytes());
+        }
+        hash.update((self.directories.len() as u64).to_le_bytes());
+        self.directories.iter().all(|directory| directory.enter(hash))
     }
 
     fn empty(path: PathBuf, error: Option<io::Error>) -> Self {
@@ -241,5 +279,41 @@ mod tests {
         symlink("nowhere", root.join("a/broken")).unwrap();
         assert_eq!(Directory::list(root).fault().unwrap().path, root.join("a/broken"));
         assert!(Directory::list(&root.join("absent")).fault().is_some());
+    }
+    #[test]
+    fn a_fingerprint_tells_every_change() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root");
+        let print = || {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            Directory::list(&root).fingerprint().unwrap()
+        };
+        let changes: [&dyn Fn(); 10] = [
+            &|| {},
+            &|| fs::create_dir(&root).unwrap(),
+            &|| fs::write(root.join("a"), "1").unwrap(),
+            &|| fs::write(root.join("a"), "2").unwrap(),
+            &|| fs::rename(root.join("a"), root.join("b")).unwrap(),
+            &|| fs::create_dir_all(root.join("below/deep")).unwrap(),
+            &|| fs::rename(root.join("b"), root.join("below/b")).unwrap(),
+            &|| fs::rename(root.join("below/b"), root.join("below/deep/b")).unwrap(),
+            &|| symlink("nowhere", root.join("link")).unwrap(),
+            &|| fs::remove_dir_all(root.join("below")).unwrap(),
+        ];
+        let mut seen = Vec::new();
+        for (number, change) in changes.iter().enumerate() {
+            change();
+            let now = print();
+            assert_eq!(now, print());
+            assert!(!seen.contains(&now), "change {number}");
+            seen.push(now);
+        }
+        symlink("../root", root.join("loop")).unwrap();
+        assert!(Directory::list(&root).fingerprint().is_none(), "what cannot be listed is not known");
+        fs::remove_file(root.join("loop")).unwrap();
+        let future = SystemTime::now() + std::time::Duration::from_secs(3600);
+        fs::write(root.join("a"), "1").unwrap();
+        fs::File::options().append(true).open(root.join("a")).unwrap().set_modified(future).unwrap();
+        assert!(Directory::list(&root).fingerprint().is_none(), "a time to come never settles");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,26 @@ impl Stamp {
         }
     }
 
+    /// Returns the stamp as bytes, the same for equal stamps alone.
+    pub fn to_bytes(&self) -> [u8; 48] {
+        let mut bytes = [0; 48];
+        let parts: [&[u8]; 7] = [
+            &self.device.to_le_bytes(),
+            &self.inode.to_le_bytes(),
+            &self.size.to_le_bytes(),
+            &self.modified.0.to_le_bytes(),
+            &self.modified.1.to_le_bytes(),
+            &self.changed.0.to_le_bytes(),
+            &self.changed.1.to_le_bytes(),
+        ];
+        let mut place = 0;
+        for part in parts {
+            bytes[place..place + part.len()].copy_from_slice(part);
+            place += part.len();
+        }
+        bytes
+    }
+
     /// Returns the file's size in bytes.
     pub fn size(&self) -> u64 {
         self.size
@@ -51,21 +72,38 @@ impl Stamp {
     /// changes within one of its ticks, of equal length and with our look in between, are one.
     pub fn is_settled(&self, looked: SystemTime) -> bool {
         let newest = self.modified.max(self.changed);
-        let tick = if newest.1 == 0 { COARSE_TICK } else { tick() };
+        let tick = if newest.1 == 0 { COARSE_TICK } else { *TICK };
         let Ok(seconds) = u64::try_from(newest.0) else { return true };
         UNIX_EPOCH + Duration::new(seconds, newest.1) + tick < looked
     }
 }
 
-/// Returns twice the tick of the clock that Linux takes times with nanoseconds from: 2 to 20 ms.
-fn tick() -> Duration {
+/// Twice the tick of the clock that Linux takes times with nanoseconds from: 2 to 20 ms.
+static TICK: LazyLock<Duration> = LazyLock::new(|| {
     let tick = rustix::time::clock_getres(rustix::time::ClockId::RealtimeCoarse);
     Duration::new(u64::try_from(tick.tv_sec).unwrap_or(0), u32::try_from(tick.tv_nsec).unwrap_or(0)) * 2
-}
+});
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_tell_every_part() {
+        let stamp = Stamp { device: 1, inode: 2, size: 3, modified: (4, 5), changed: (6, 7) };
+        let others = [
+            Stamp { device: 9, ..stamp },
+            Stamp { inode: 9, ..stamp },
+            Stamp { size: 9, ..stamp },
+            Stamp { modified: (9, 5), ..stamp },
+            Stamp { modified: (4, 9), ..stamp },
+            Stamp { changed: (9, 7), ..stamp },
+            Stamp { changed: (6, 9), ..stamp },
+        ];
+        for other in others {
+            assert_ne!(stamp.to_bytes(), other.to_bytes(), "{other:?}");
+        }
+    }
 
     #[test]
     fn only_what_is_older_than_a_tick_is_settled() {

@@ -34,7 +34,7 @@ use clap::Parser;
 use config::{Config, RawConfig};
 use grapher::Surroundings;
 use mass_rebuild::{Places, RebuildArguments};
-use pipeline::{Base, FetchOptions, FilesBefore, Pipeline, Specs, no_repository};
+use pipeline::{Base, FetchOptions, Nothing, Pipeline, Specs, TreeBefore, WarningsKept, no_repository};
 use report::{Event, ExitStatus, Failure, Reporter, conclude, guarded};
 use reporting::Reporting;
 use scheduler::{
@@ -106,7 +106,8 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let reporting = Reporting::new(&config);
     let places = Places { root: config.directories.root.clone(), build };
     let reporter = if arguments.command.builds() { reporting.recorder(reporter)? } else { reporter };
-    let pipeline = Pipeline::new(config, reporter.as_ref())?;
+    let kept = WarningsKept::new(reporter.as_ref());
+    let pipeline = Pipeline::new(config, &kept)?;
     match &arguments.command {
         Command::Toolchain { refresh } => pipeline.toolchain(*refresh).map(|_| ExitStatus::Done),
         Command::Worker { refresh, export } => {
@@ -462,18 +463,33 @@ fn build_all(
     stopped: &Cell<bool>,
 ) -> Result<ExitStatus, Failure> {
     let start = std::time::Instant::now();
+    let mut before = pipeline.tree_before();
+    // Whoever takes over what upstream has asks there, whatever was true before.
+    let updating = goals.versions.update_versions;
+    let asked = (goals, rebuild, only);
+    let nothing = if updating { None } else { pipeline.nothing_to_do(&before, &asked)? };
+    if let Some(Nothing { packages, warnings }) = nothing {
+        for message in warnings {
+            pipeline.reporter().event(&Event::Warning { message });
+        }
+        tell_nothing(common, packages, start)?;
+        return Ok(ExitStatus::Done);
+    }
     pipeline.check_sandbox()?;
-    let files = pipeline.files_before();
     let base = pipeline.base(false)?;
-    let specs = pipeline.specs(&base, only)?;
-    let updates = if goals.versions.update_versions {
+    // What was listed before a worker was made is no longer new.
+    let listings = std::mem::take(&mut before.specs);
+    let listings = if base.was_made { pipeline.list_specs() } else { listings };
+    let specs = pipeline.specs_listed(&base, only, listings)?;
+    let before = (!updating).then_some(&before);
+    let updates = if updating {
         let wanted = wanted(goals, rebuild);
         upstream::updates(pipeline, &base, &specs, &wanted, &mkpkg::packager()?)?
     } else {
         upstream::Updates::default()
     };
     upstream::with_updates(pipeline, &base, specs, only, &updates, |specs| {
-        let surroundings = (&base, specs, &files, start);
+        let surroundings = (&base, specs, before, start);
         build_specs(pipeline, common, rebuild, goals, only, stopped, surroundings)
     })
 }
@@ -487,18 +503,8 @@ fn build_specs(
     goals: &Goals,
     only: &[String],
     stopped: &Cell<bool>,
-    (base, specs, files, start): (&Base, &Specs, &FilesBefore, std::time::Instant),
+    (base, specs, before, start): (&Base, &Specs, Option<&TreeBefore>, std::time::Instant),
 ) -> Result<(ExitStatus, BTreeSet<String>), Failure> {
-    let nothing = |count: usize| {
-        let seconds = duration(start.elapsed().as_secs_f64());
-        tell(common, &format!("nothing to do: {count} packages are up to date ({seconds})"))
-    };
-    let asked = (goals, rebuild, only);
-    if let Some(count) = pipeline.remembered(files, base, specs, &asked)? {
-        nothing(count)?;
-        let all = specs.document.specs.iter().map(|spec| spec.name.clone());
-        return Ok((ExitStatus::Done, all.collect()));
-    }
     let tests = chosen_tests(goals, specs)?;
     let limits = |spec: &str| tests.over(spec, pipeline.limits(spec));
     let mut session = pipeline.session(base, specs, &limits)?;
@@ -513,9 +519,11 @@ fn build_specs(
     if nothing_to_build && first.plan.blocked().next().is_none() {
         pipeline.publish(&session, &first.universe)?;
         session.forget_interrupted().map_err(failure)?;
-        pipeline.remember(files, base, specs, &asked, &first);
+        if let Some(before) = before {
+            pipeline.remember(before, &(goals, rebuild, only), &first);
+        }
         session.tell_due(&first.plan);
-        nothing(first.plan.packages.len() - first.plan.deferred().count())?;
+        tell_nothing(common, first.plan.packages.len() - first.plan.deferred().count(), start)?;
         let kept = upstream::as_they_should_be(&first.plan, &RunSummary::default());
         return Ok((ExitStatus::Done, kept));
     }
@@ -529,6 +537,12 @@ fn build_specs(
     tell_blocked(common, &plan)?;
     tell(common, &summary_text(&plan, &summary, building.elapsed().as_secs_f64()))?;
     Ok((run_status(&plan, &summary), upstream::as_they_should_be(&plan, &summary)))
+}
+
+/// Says that so many packages are up to date.
+fn tell_nothing(common: &Common, count: usize, start: std::time::Instant) -> Result<(), Failure> {
+    let seconds = duration(start.elapsed().as_secs_f64());
+    tell(common, &format!("nothing to do: {count} packages are up to date ({seconds})"))
 }
 
 /// Returns whose `%check` runs.

@@ -48,7 +48,7 @@ impl Reporting {
     /// caller holds the build directory's lock.
     pub(crate) fn recorder(&self, next: Box<dyn Reporter>) -> Result<Box<dyn Reporter>, Failure> {
         if self.events.is_file()
-            && let Some(path) = self.write(next.as_ref(), &Extras::default())
+            && let Some(path) = self.write(next.as_ref(), Extras { state_csv: None, spdx: &|_| None })
         {
             let message = format!("the run before was ended from outside; its report: {}", path.display());
             next.event(&Event::Note { message });
@@ -82,18 +82,19 @@ impl Reporting {
             Ok(_) => (RunOutcome::GoalsFailed, None),
         };
         reporter.event(&Event::RunFinished { outcome, message, seconds });
-        // A record that cannot be read is another's trouble: its document is not linked.
-        let records = RecordStore::new(&self.records).read_all().unwrap_or_default();
-        let document = |srpm: &str| {
+        let records = RecordStore::new(&self.records);
+        let document = |package: &str| {
+            // A record that cannot be read is another's trouble: its document is not linked.
+            let record = records.read(package).ok().flatten()?;
+            let srpm = record.srpm.path.as_str();
             let name = srpm.strip_suffix(".src.rpm").unwrap_or(srpm);
-            self.provenance.join(name).join(provenance::file_names::SPDX)
+            Some(self.provenance.join(name).join(provenance::file_names::SPDX))
         };
-        let spdx = records.into_iter().map(|(package, record)| (package, document(&record.srpm.path)));
-        let state_csv = Some(self.state_csv.clone()).filter(|_| result.is_ok());
-        self.write(reporter, &Extras { state_csv, spdx: spdx.collect() })
+        let state_csv = Some(self.state_csv.as_path()).filter(|_| result.is_ok());
+        self.write(reporter, Extras { state_csv, spdx: &document })
     }
 
-    fn write(&self, reporter: &dyn Reporter, extras: &Extras) -> Option<PathBuf> {
+    fn write(&self, reporter: &dyn Reporter, extras: Extras<'_>) -> Option<PathBuf> {
         let written = self.store.write(&self.events, extras);
         // What was recorded is in the report, or of no use.
         let _ = std::fs::remove_file(&self.events);

@@ -50,7 +50,7 @@ pub fn sensitivity<'a>(
     let requirements = record.rpms.iter().flat_map(|package| {
         package.requires.iter().filter(move |requirement| can_be_lost(record, package, requirement))
     });
-    let packages = record.lock.packages().iter().filter(|package| {
+    let packages = record.lock.iter().filter(|package| {
         is_compiled_in(package, record)
             || match policy {
                 RebuildPolicy::Exact => true,

@@ -178,7 +178,7 @@ pub(crate) fn is_compiled_in(package: &LockedPackage, record: &BuildRecord) -> b
 /// Finds changed packages of the recorded build root whose content ends up inside what was built.
 fn static_inputs(record: &BuildRecord, state: &dyn PublishedState) -> Vec<BuildReason> {
     let mut reasons = Vec::new();
-    for package in record.lock.packages().iter().filter(|package| is_compiled_in(package, record)) {
+    for package in record.lock.iter().filter(|package| is_compiled_in(package, record)) {
         if let Some((_, content)) = state.package(&package.nevra.name)
             && *content != package.sha256
         {
@@ -221,7 +221,7 @@ fn changed_root(
     counts: impl Fn(&str) -> bool,
 ) -> Vec<BuildReason> {
     let by_name = |lock: &BuildrootLock| -> BTreeMap<String, LockedPackage> {
-        lock.packages().iter().map(|package| (package.nevra.name.clone(), package.clone())).collect()
+        lock.iter().map(|package| (package.nevra.name.clone(), package.clone())).collect()
     };
     let (recorded, present) = (by_name(&record.lock), by_name(root));
     let names: BTreeSet<&String> = recorded.keys().chain(present.keys()).collect();

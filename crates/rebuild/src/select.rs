@@ -134,7 +134,7 @@ impl Selection {
     fn evidence(&self, record: &BuildRecord) -> Vec<Evidence> {
         let mut found = BTreeSet::new();
         if let Self::BuildsWith(name) = self {
-            let packages = record.lock.packages().iter().filter(|package| package.nevra.name == *name);
+            let packages = record.lock.iter().filter(|package| package.nevra.name == *name);
             found.extend(packages.map(|package| Evidence::BuiltWith { package: package.nevra.clone() }));
             return found.into_iter().collect();
         }
@@ -172,7 +172,7 @@ impl Selection {
     pub fn known_names<'a>(&self, records: &'a BTreeMap<String, BuildRecord>) -> BTreeSet<&'a str> {
         let rpms = || records.values().flat_map(|record| &record.rpms);
         let own = rpms().map(|rpm| rpm.artifact.nevra.name.as_str());
-        let roots = records.values().flat_map(|record| record.lock.packages());
+        let roots = records.values().flat_map(|record| record.lock.iter());
         let packages = own.chain(roots.map(|package| package.nevra.name.as_str()));
         let provided = rpms().flat_map(|rpm| &rpm.provides).map(|provide| provide.name.as_str());
         let leaves = rpms().flat_map(|rpm| &rpm.requires).flat_map(|requirement| requirement.leaves());

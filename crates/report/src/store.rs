@@ -19,12 +19,12 @@ use crate::run_report::{PackageState, RunReport};
 const LATEST: &str = "latest";
 
 /// Files that a report has from elsewhere.
-#[derive(Clone, Debug, Default)]
-pub struct Extras {
+#[derive(Clone, Copy)]
+pub struct Extras<'a> {
     /// `build_state.csv`.
-    pub state_csv: Option<PathBuf>,
-    /// SPDX documents: the package, and the file. Those of packages that the run built are linked.
-    pub spdx: Vec<(String, PathBuf)>,
+    pub state_csv: Option<&'a Path>,
+    /// Where the SPDX document of a package is; asked for packages that the run built, which are linked.
+    pub spdx: &'a dyn Fn(&str) -> Option<PathBuf>,
 }
 
 /// A report that was written.
@@ -61,7 +61,7 @@ impl ReportStore {
     ///
     /// # Errors
     /// When the events cannot be read or the report not be written.
-    pub fn write(&self, events: &Path, extras: &Extras) -> io::Result<Option<Written>> {
+    pub fn write(&self, events: &Path, extras: Extras<'_>) -> io::Result<Option<Written>> {
         let report = RunReport::from_events(read_events(events)?);
         if !report.did_something() {
             return Ok(None);
@@ -129,7 +129,7 @@ fn is_run_name(name: &str) -> bool {
         })
 }
 
-fn write_into(place: &Path, report: &RunReport, events: &Path, extras: &Extras) -> io::Result<()> {
+fn write_into(place: &Path, report: &RunReport, events: &Path, extras: Extras<'_>) -> io::Result<()> {
     let mut files: Vec<(String, String)> = Vec::new();
     let mut add = |name: &str, what: &str| files.push((name.to_owned(), what.to_owned()));
     let pretty = |value: &serde_json::Value| serde_json::to_vec_pretty(value).map_err(io::Error::other);
@@ -141,27 +141,25 @@ fn write_into(place: &Path, report: &RunReport, events: &Path, extras: &Extras) 
     add("junit.xml", "builds and checks for test dashboards");
     fs::write(place.join("trace.json"), serde_json::to_vec(&report.trace()).map_err(io::Error::other)?)?;
     add("trace.json", "the timeline for ui.perfetto.dev and chrome://tracing");
-    if let Some(state) = extras.state_csv.as_ref().filter(|state| state.is_file()) {
+    if let Some(state) = extras.state_csv.filter(|state| state.is_file()) {
         fs::copy(state, place.join("build_state.csv"))?;
         add("build_state.csv", "the state of each package in the Azure Linux toolkit's columns");
     }
     let mut index = Vec::new();
-    let built = |name: &str| {
-        let package = report.packages.iter().find(|package| package.package == name);
-        package.is_some_and(|package| matches!(package.state, PackageState::Built | PackageState::Identical))
-    };
-    for (package, document) in extras.spdx.iter().filter(|(package, _)| built(package)) {
+    for package in &report.packages {
+        let built = matches!(package.state, PackageState::Built | PackageState::Identical);
+        let Some(document) = built.then(|| (extras.spdx)(&package.package)).flatten() else { continue };
         let name = document.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
         let relative = format!("spdx/{name}.spdx.json");
         fs::create_dir_all(place.join("spdx"))?;
         let target = place.join(&relative);
         // The document is replaced by rename when the package is built again, never changed: a second name for it
         // stays what it is. Another file system gets a copy.
-        if fs::hard_link(document, &target).is_err() && fs::copy(document, &target).is_err() {
+        if fs::hard_link(&document, &target).is_err() && fs::copy(&document, &target).is_err() {
             // It was removed with its package meanwhile.
             continue;
         }
-        index.push(json!({"package": package, "document": relative}));
+        index.push(json!({"package": package.package, "document": relative}));
     }
     if !index.is_empty() {
         fs::write(place.join("spdx.json"), pretty(&json!({"schema": 1, "documents": index}))?)?;

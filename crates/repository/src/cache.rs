@@ -39,8 +39,8 @@ pub(crate) struct CacheEntry {
 pub(crate) struct IndexCache(HashMap<PathBuf, CacheEntry>);
 
 impl IndexCache {
-    pub(crate) fn entry(&self, path: &Path) -> Option<&CacheEntry> {
-        self.0.get(path)
+    pub(crate) fn remove(&mut self, path: &Path) -> Option<CacheEntry> {
+        self.0.remove(path)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -57,10 +57,18 @@ impl PackageDirectory {
     /// here: it is in [`Scan::failures`].
     pub fn scan(&self) -> Result<Scan, RepositoryError> {
         let files = self.package_files()?;
-        let known = self.cache.as_deref().map(cache::load).unwrap_or_default();
-        let results: Vec<(usize, Result<CacheEntry, RepositoryError>)> = files
+        let mut known = self.cache.as_deref().map(cache::load).unwrap_or_default();
+        let remembered = known.len();
+        let looked: Vec<(PathBuf, FileStamp, Option<CacheEntry>)> = files
+            .into_iter()
+            .map(|(path, stamp)| {
+                let entry = known.take(&path, &stamp);
+                (path, stamp, entry)
+            })
+            .collect();
+        let results: Vec<(usize, Result<CacheEntry, RepositoryError>)> = looked
             .into_par_iter()
-            .map(|(path, stamp)| match known.get(&path, &stamp) {
+            .map(|(path, stamp, entry)| match entry {
                 Some(entry) => (0, Ok(entry)),
                 None => (1, read_package(&path, self.origin).map(|package| CacheEntry { stamp, package })),
             })
@@ -75,7 +83,7 @@ impl PackageDirectory {
             }
         }
         if let Some(cache) = &self.cache
-            && (scan.files_read > 0 || known.len() != entries.len())
+            && (scan.files_read > 0 || remembered != entries.len())
         {
             cache::store(cache, &entries)?;
         }
@@ -111,8 +119,9 @@ impl PackageDirectory {
 }
 
 impl IndexCache {
-    fn get(&self, path: &Path, stamp: &FileStamp) -> Option<CacheEntry> {
-        self.entry(path).filter(|entry| entry.stamp == *stamp).cloned()
+    /// Takes what is known of a file out; `None` where it has another stamp.
+    fn take(&mut self, path: &Path, stamp: &FileStamp) -> Option<CacheEntry> {
+        self.remove(path).filter(|entry| entry.stamp == *stamp)
     }
 }
 

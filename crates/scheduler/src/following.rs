@@ -70,7 +70,7 @@ impl RepositoryAcceptor<'_> {
                 self.following.deferred.insert(name.clone(), reasons);
                 continue;
             }
-            let waits_for = task.root_specs.clone();
+            let waits_for = (*task.root_specs).clone();
             let estimate = (self.estimate)(name);
             followers.push((Task { package: name.clone(), waits_for, estimate }, reasons));
         }

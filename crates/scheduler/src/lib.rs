@@ -79,7 +79,7 @@ pub use simulate::{
     ChainLink, LimitedBy, PlayedBuild, PlayedSchedule, Simulation, SimulationDocument, StartCause, simulate,
 };
 pub use stop::Stop;
-pub use task::PackageTask;
+pub use task::{PackageTask, RootSpecs};
 pub use universe::{Outside, Published, RelevantPackage, Root, RootFacts, RootRequest, Universe};
 pub use weights::{Weight, Weights};
 pub use why::{CausedBy, Compared, LastBuild, Stricter, Verdict, WhyDocument, WhyPackage};

@@ -1,9 +1,13 @@
-//! Build records on disk: one `<package>.json` per spec, replaced whole.
+//! Build records on disk: one `<package>.json` per spec, replaced whole; and an index of them all, which decides
+//! nothing (`index.rs`).
+
+mod index;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use file_index::Directory;
 use rpm_model::BuildRecord;
 
 /// Why a record could not be read or written.
@@ -25,28 +29,40 @@ pub enum RecordError {
 #[derive(Clone, Debug)]
 pub struct RecordStore {
     directory: PathBuf,
+    /// A file that may be lost at any time.
+    index: PathBuf,
 }
 
 impl RecordStore {
-    /// Returns the store in a directory, which need not exist yet.
+    /// Returns the store in a directory of a build directory, which need not exist yet.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into() }
+        let directory = directory.into();
+        Self { index: directory.with_file_name("cache").join("index/records"), directory }
     }
 
     /// Returns all records by package. A record that this code cannot read, from another version or cut
     /// short, counts as absent: the package is then built again, which costs time and harms nothing.
     pub fn read_all(&self) -> Result<BTreeMap<String, BuildRecord>, RecordError> {
-        let mut records = BTreeMap::new();
-        for path in self.files()? {
-            let bytes = std::fs::read(&path).map_err(|source| fail("read", &path, source))?;
-            match serde_json::from_slice::<BuildRecord>(&bytes) {
-                Ok(record) if record.schema == BuildRecord::SCHEMA => {
-                    records.insert(record.package.clone(), record);
-                }
-                _ => {}
-            }
+        let listed = Directory::list(&self.directory);
+        if let Some(fault) = listed.own_fault() {
+            let source = io::Error::new(fault.source.kind(), fault.source.to_string());
+            return match source.kind() {
+                io::ErrorKind::NotFound if fault.path == self.directory => Ok(BTreeMap::new()),
+                _ => Err(fail("read", &fault.path, source)),
+            };
         }
-        Ok(records)
+        let records = index::read_all(&listed, &self.index)?;
+        Ok(records.into_iter().map(|record| (record.package.clone(), record)).collect())
+    }
+
+    /// Returns a package's record, as [`Self::read_all`] would.
+    pub fn read(&self, package: &str) -> Result<Option<BuildRecord>, RecordError> {
+        let path = self.path(package);
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(parsed(&bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(fail("read", &path, source)),
+        }
     }
 
     /// Returns the packages that have a record which [`RecordStore::read_all`], whose answer this is, left out.
@@ -91,6 +107,12 @@ impl RecordStore {
     }
 }
 
+/// Returns a record, unless this code cannot read it.
+fn parsed(bytes: &[u8]) -> Option<BuildRecord> {
+    let record = serde_json::from_slice::<BuildRecord>(bytes).ok()?;
+    (record.schema == BuildRecord::SCHEMA).then_some(record)
+}
+
 fn fail(operation: &'static str, path: &Path, source: io::Error) -> RecordError {
     RecordError::Io { operation, path: path.to_owned(), source }
 }
@@ -100,7 +122,7 @@ mod tests {
     use super::*;
     use rpm_model::{BuildrootLock, ContentDigest, PackageArtifact, ResourceUsage};
 
-    fn record(package: &str) -> BuildRecord {
+    pub(super) fn record(package: &str) -> BuildRecord {
         let digest = ContentDigest::of_bytes(package.as_bytes());
         let nevra: rpm_model::Nevra = format!("{package}-1-1.src").parse().unwrap();
         BuildRecord {
@@ -143,6 +165,8 @@ mod tests {
         assert_eq!(records.keys().collect::<Vec<_>>(), ["jq", "zlib"]);
         assert_eq!(records["jq"], record("jq"));
         assert_eq!(store.unreadable(&records).unwrap(), BTreeSet::from(["torn".to_owned()]));
+        assert_eq!(store.read("jq").unwrap(), Some(record("jq")));
+        assert_eq!((store.read("torn").unwrap(), store.read("absent").unwrap()), (None, None));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use config::PackageLimits;
 use grapher::{
@@ -67,7 +67,7 @@ pub struct Chosen {
     /// The specs asked for.
     pub goals: BTreeSet<String>,
     /// The goals and all they need.
-    pub order: BuildOrder,
+    pub order: Arc<BuildOrder>,
 }
 
 /// A plan and all that carries it out.
@@ -168,7 +168,7 @@ impl Session<'_> {
         if let Some(name) = wanted.rebuild.intersection(&wanted.ignore).next() {
             return Err(SessionError::Contradiction(name.clone()));
         }
-        let order = graphed.graph.order(&goals);
+        let order = Arc::new(graphed.graph.order(&goals));
         Ok(Chosen { goals, order })
     }
 

@@ -1,9 +1,12 @@
 //! What the scheduler knows of a spec when its turn comes.
 
 use std::collections::BTreeSet;
+use std::ops::Deref;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use grapher::BuildOrder;
 use rebuild::trigger::TriggerFacts;
 use rpm_model::{BuildLimits, ContentDigest, RebuildPolicy, Requirement, SpecData};
 
@@ -19,7 +22,7 @@ pub struct PackageTask {
     /// Identity of its inputs.
     pub inputs: ContentDigest,
     /// Specs whose packages may enter its build root, all transitive ones included.
-    pub root_specs: BTreeSet<String>,
+    pub root_specs: RootSpecs,
     /// Whether `%check` runs.
     pub run_check: bool,
     /// Time limit.
@@ -38,4 +41,28 @@ pub struct PackageTask {
     pub policy: RebuildPolicy,
     /// What the spec watches.
     pub triggers: TriggerFacts,
+}
+
+/// Specs whose packages may enter a build root; made up when somebody asks, for most specs of a large tree nobody does.
+#[derive(Clone, Debug, Default)]
+pub struct RootSpecs {
+    /// The order that they are taken from, and the spec.
+    of: Option<(Arc<BuildOrder>, String)>,
+    whole: OnceLock<BTreeSet<String>>,
+}
+
+impl RootSpecs {
+    /// Returns all prerequisites of a spec in an order.
+    pub fn of(order: &Arc<BuildOrder>, spec: &str) -> Self {
+        Self { of: Some((Arc::clone(order), spec.to_owned())), whole: OnceLock::new() }
+    }
+}
+
+impl Deref for RootSpecs {
+    type Target = BTreeSet<String>;
+
+    fn deref(&self) -> &BTreeSet<String> {
+        self.whole
+            .get_or_init(|| self.of.as_ref().map_or_else(BTreeSet::new, |(order, spec)| order.closure(spec)))
+    }
 }

@@ -1,6 +1,7 @@
 //! What a session knows of each packed spec before it decides: its inputs, its limits, its triggers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use grapher::BuildOrder;
 use rpm_model::{BuildRecord, ContentDigest};
@@ -8,7 +9,7 @@ use rpm_model::{BuildRecord, ContentDigest};
 use crate::inputs::CommonInputs;
 use crate::root::Roots;
 use crate::session::{PackedTree, Session, SessionError};
-use crate::task::PackageTask;
+use crate::task::{PackageTask, RootSpecs};
 use crate::triggers::{program_answers, trigger_facts};
 use crate::universe::Universe;
 
@@ -34,7 +35,7 @@ impl Session<'_> {
     pub(crate) fn tasks(
         &self,
         packed: &PackedTree,
-        order: &BuildOrder,
+        order: &Arc<BuildOrder>,
         records: &BTreeMap<String, BuildRecord>,
         inputs: &CommonInputs<'_>,
         universe: &Universe,
@@ -48,7 +49,7 @@ impl Session<'_> {
                 srpm: srpm.path.clone(),
                 srpm_sha256: srpm.sha256.clone(),
                 inputs: inputs.digest(&srpm.sha256),
-                root_specs: order.closure(&spec.name),
+                root_specs: RootSpecs::of(order, &spec.name),
                 run_check: limits.run_check && spec.has_check,
                 timeout: limits.timeout,
                 disk_limit_bytes: limits.disk_limit_bytes,

@@ -16,7 +16,7 @@ use rpm_model::{
 use crate::execute::{Attempt, Fence, JobFacts, JobSpec, Worker};
 use crate::queue::Task;
 use crate::run::{Acceptance, Acceptor, Builder, Job, Preparation, PrepareRequest, Refused};
-use crate::task::PackageTask;
+use crate::task::{PackageTask, RootSpecs};
 
 /// Says nothing.
 pub(crate) struct Silent;
@@ -256,7 +256,7 @@ pub(crate) fn package_task(name: &str) -> PackageTask {
         srpm: format!("{name}.src.rpm").into(),
         srpm_sha256: ContentDigest::of_bytes(name.as_bytes()),
         inputs: ContentDigest::of_bytes(name.as_bytes()),
-        root_specs: BTreeSet::new(),
+        root_specs: RootSpecs::default(),
         run_check: false,
         timeout: Duration::from_secs(1),
         disk_limit_bytes: 1,

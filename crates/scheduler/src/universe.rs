@@ -299,6 +299,10 @@ impl Published<'_> {
         counts: impl Fn(&IndexedPackage, &Dependency) -> bool,
     ) -> bool {
         let index = self.universe.solver.index();
+        // Nearly all are simple, and thousands of packages have dozens each.
+        if let Requirement::Simple(dependency) = requirement {
+            return index.is_provided(dependency, |package| counts(package, dependency));
+        }
         requirement.holds(&|dependency| {
             let providers = index.providers(dependency).into_iter();
             let counted = providers.filter(|package| counts(package, dependency));

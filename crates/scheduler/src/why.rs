@@ -236,7 +236,7 @@ impl Session<'_> {
             defines: self.settings.defines.len(),
             outputs: record.rpms.len(),
             requirements: requirements.len(),
-            root_packages: record.lock.packages().len(),
+            root_packages: record.lock.iter().count(),
             uncounted: root().map(|_| uncounted),
             stricter: POLICIES.into_iter().filter(|policy| *policy > task.policy).map(on_top).collect(),
         })

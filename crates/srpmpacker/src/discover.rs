@@ -69,9 +69,20 @@ pub fn discover(
     pack_list: &[String],
     nested: bool,
 ) -> Result<Discovery, DiscoverError> {
+    discover_listed(directories.iter().map(|path| Directory::list(path)).collect(), pack_list, nested)
+}
+
+/// Finds the specs in directories that were listed a moment ago; see [`discover`].
+///
+/// # Errors
+/// As [`discover`].
+pub fn discover_listed(
+    listings: Vec<Directory>,
+    pack_list: &[String],
+    nested: bool,
+) -> Result<Discovery, DiscoverError> {
     let mut found: BTreeMap<String, PathBuf> = BTreeMap::new();
     let mut shadowed = Vec::new();
-    let listings: Vec<Directory> = directories.iter().map(|path| Directory::list(path)).collect();
     for listing in &listings {
         let mut specs = BTreeMap::new();
         collect_specs(listing, &mut specs)?;

@@ -18,7 +18,7 @@ mod packer;
 mod progress;
 mod record;
 
-pub use discover::{DiscoverError, Discovery, discover};
+pub use discover::{DiscoverError, Discovery, discover, discover_listed};
 pub use outcome::{
     FallbackReason, PackCounts, PackFailure, PackReason, PackReport, SkipReason, SpecOutcome, SpecReport,
     SrpmWriter,

@@ -76,7 +76,7 @@ fn break_shortest(
         knot.most_needed(construction).into_iter().take(STARTS).map(|(_, node)| node).collect()
     };
     // A knot has a cycle through each of its builds.
-    let Some(cycle) = knot.shortest_cycle(construction, ignored, starts.into_iter()) else { return };
+    let Some(cycle) = knot.ways(construction, ignored).shortest_cycle(starts.into_iter()) else { return };
     let described = describe(construction, &cycle);
     match weakest_step(construction, &cycle) {
         Some(replacement) => replace(construction, &replacement, &described, false, dropped),
@@ -96,14 +96,15 @@ fn untie_most_needed(
     ignored: &HashSet<EdgeIndex>,
     dropped: &mut Dropped,
 ) -> bool {
+    let ways = knot.ways(construction, ignored);
     for (_, build) in knot.most_needed(construction) {
-        let steps = knot.steps_from(construction, ignored, build);
+        let steps = ways.steps_from(build);
         let found: Option<Vec<_>> =
             steps.iter().map(|step| replacements(construction, step).map(|(_, edges)| edges)).collect();
         let Some(found) = found else { continue };
         let described: Vec<BuildCycle> = steps
             .iter()
-            .filter_map(|step| knot.cycle_over(construction, ignored, step))
+            .filter_map(|step| ways.cycle_over(step))
             .map(|cycle| describe(construction, &cycle))
             .collect();
         for (edges, cycle) in found.into_iter().zip(&described) {

@@ -14,6 +14,8 @@ pub(crate) struct Base {
     pub(crate) worker: WorkerManifest,
     /// `worker.json`.
     pub(crate) worker_file: PathBuf,
+    /// Whether toolchain or worker had to be made just now.
+    pub(crate) was_made: bool,
     /// The toolchain's packages.
     pub(crate) packages: Vec<IndexedPackage>,
 }
@@ -52,7 +54,8 @@ impl Pipeline<'_> {
                 worker.manifest.core.packages().len(),
                 short(&generation)
             );
-            let base = Base { worker: worker.manifest, worker_file: worker.path, packages };
+            let was_made = toolchain.was_made || worker.was_made;
+            let base = Base { worker: worker.manifest, worker_file: worker.path, was_made, packages };
             Ok((base, made_or_kept(worker.was_made, &text)))
         })
     }

@@ -29,13 +29,15 @@ pub(crate) use base::Base;
 pub(crate) use debug::{Kept, LastJob};
 pub(crate) use fetch::{FetchOptions, no_repository};
 pub(crate) use programs::WorkerPrograms;
-pub(crate) use remembered::FilesBefore;
+pub(crate) use remembered::{Nothing, TreeBefore, WarningsKept};
 pub(crate) use specs::Specs;
 
 /// One run over one tree.
 pub(crate) struct Pipeline<'a> {
     config: Config,
     reporter: &'a dyn Reporter,
+    /// The same one, for what it was warned of.
+    kept: &'a WarningsKept<'a>,
     sandbox: Sandbox,
     layers: LayerStore,
     /// Where Millwright's programs are.
@@ -46,7 +48,7 @@ pub(crate) struct Pipeline<'a> {
 
 impl<'a> Pipeline<'a> {
     /// Returns a pipeline; finds the programs that it will start beside this one.
-    pub(crate) fn new(config: Config, reporter: &'a dyn Reporter) -> Result<Self, Failure> {
+    pub(crate) fn new(config: Config, reporter: &'a WarningsKept<'a>) -> Result<Self, Failure> {
         let own = std::env::current_exe().map_err(|error| Failure::new(ExitStatus::Environment, error))?;
         let programs = own.parent().map(PathBuf::from).unwrap_or_default();
         let sandbox = Sandbox::discover().map_err(|error| {
@@ -55,7 +57,8 @@ impl<'a> Pipeline<'a> {
         })?;
         let layers = LayerStore::open(&layer_directory(&config.directories), SetuidPolicy::Strip)
             .map_err(environment)?;
-        Ok(Self { config, reporter, sandbox, layers, programs, answers: programs::Answers::default() })
+        let answers = programs::Answers::default();
+        Ok(Self { config, reporter, kept: reporter, sandbox, layers, programs, answers })
     }
 
     /// Refuses to build when no build root can be set up, before anything is made for it.

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+use file_index::Directory;
 use report::{Event, Failure, Stage};
-use rpm_model::{ContentDigest, PackagesDocument};
+use rpm_model::PackagesDocument;
 use specreader::{
     AzureLayout, CachedReader, DocumentFiles, EngineLimits, ReadOptions, ReleaseMacros, WorkerEngine,
     packages_document,
 };
-use srpmpacker::{Discovery, discover};
+use srpmpacker::{Discovery, discover_listed};
 
 use super::{Base, Pipeline, environment, usage};
 
@@ -18,14 +19,22 @@ use super::{Base, Pipeline, environment, usage};
 pub(crate) struct Specs {
     pub(crate) discovery: Discovery,
     pub(crate) document: PackagesDocument,
-    /// What they say, as one hash; `None` where not all of it would be the same again.
-    pub(crate) digest: Option<ContentDigest>,
 }
 
 impl Pipeline<'_> {
     /// Finds and reads the specs, and writes `packages.json` and `specs.json`; bad specs are told and listed.
     pub(crate) fn specs(&self, base: &Base, only: &[String]) -> Result<Specs, Failure> {
-        let discovery = discover(&self.config.directories.specs, only, false)
+        self.specs_listed(base, only, self.list_specs())
+    }
+
+    /// Does the same with listings of [`list_specs`](Self::list_specs) that were made a moment ago.
+    pub(crate) fn specs_listed(
+        &self,
+        base: &Base,
+        only: &[String],
+        listings: Vec<Directory>,
+    ) -> Result<Specs, Failure> {
+        let discovery = discover_listed(listings, only, false)
             .map_err(|error| usage(error).hint("`--specs-dir` names the directory of specs"))?;
         let total = discovery.specs.len();
         self.stage(Stage::Read, Some(total), || {
@@ -49,8 +58,13 @@ impl Pipeline<'_> {
             })?;
             let read = total - reading.remembered;
             let summary = format!("{} specs ({read} read, {} bad)", total, document.bad.len());
-            Ok((Specs { discovery, document, digest: reading.digest }, summary))
+            Ok((Specs { discovery, document }, summary))
         })
+    }
+
+    /// Lists the trees of specs.
+    pub(crate) fn list_specs(&self) -> Vec<Directory> {
+        self.config.directories.specs.iter().map(|path| Directory::list(path)).collect()
     }
 
     /// Returns what reads specs and makes SRPMs: rpm of the worker, inside the worker.

@@ -40,6 +40,7 @@ mod logs;
 mod make_front;
 mod mass_rebuild;
 mod mkpkg;
+mod nothing_to_do;
 mod phases;
 mod plan;
 mod provenance;

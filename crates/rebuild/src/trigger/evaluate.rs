@@ -139,8 +139,7 @@ impl TriggerFacts {
     /// package was replaced in the meantime; where the name stands for a package that is not in the root, nothing
     /// of it can be in the result, and what is published after the build is as good.
     pub fn seen(&self, lock: &BuildrootLock, state: &dyn PublishedState) -> SeenTriggers {
-        let contents: BTreeSet<&ContentDigest> =
-            lock.packages().iter().map(|package| &package.sha256).collect();
+        let contents: BTreeSet<&ContentDigest> = lock.iter().map(|package| &package.sha256).collect();
         let seen = |(name, before): (&String, &Option<SeenPackage>)| {
             let in_root = before.clone().filter(|before| contents.contains(&before.sha256));
             (name.clone(), in_root.or_else(|| state.trigger_target(name)))
@@ -192,7 +191,7 @@ pub(crate) fn trigger_reasons(
 /// older versions do not say, but their build root may hold a package of the name.
 fn recorded_target(record: &BuildRecord, name: &str) -> Option<Option<SeenPackage>> {
     record.triggers.packages.get(name).cloned().or_else(|| {
-        let in_root = record.lock.packages().iter().find(|package| package.nevra.name == name)?;
+        let in_root = record.lock.iter().find(|package| package.nevra.name == name)?;
         let (nevra, sha256) = (in_root.nevra.clone(), in_root.sha256.clone());
         Some(Some(SeenPackage { nevra, sha256, provided: None }))
     })

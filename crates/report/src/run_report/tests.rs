@@ -243,8 +243,12 @@ fn reports_are_whole_linked_and_not_kept_forever() {
     fs::create_dir_all(document.parent().unwrap()).unwrap();
     fs::write(&document, "{}").unwrap();
     fs::create_dir_all(directory.path().join("reports/mine")).unwrap();
-    let spdx = vec![("jq".to_owned(), document), ("xz".to_owned(), directory.path().join("none"))];
-    let extras = Extras { state_csv: None, spdx };
+    let spdx = |package: &str| match package {
+        "jq" => Some(document.clone()),
+        "xz" => Some(directory.path().join("none")),
+        _ => None,
+    };
+    let extras = Extras { state_csv: None, spdx: &spdx };
     let mut written = Vec::new();
     for number in 0..3 {
         let mut events = events();
@@ -255,7 +259,7 @@ fn reports_are_whole_linked_and_not_kept_forever() {
         let mut torn = fs::read(&path).unwrap();
         torn.extend(b"{\"event\":\"warn");
         fs::write(&path, torn).unwrap();
-        written.push(store.write(&path, &extras).unwrap().unwrap());
+        written.push(store.write(&path, extras).unwrap().unwrap());
     }
     let names: Vec<String> =
         written.iter().map(|one| one.directory.file_name().unwrap().to_string_lossy().into_owned()).collect();
@@ -280,7 +284,7 @@ fn reports_are_whole_linked_and_not_kept_forever() {
         serde_json::from_slice(&fs::read(latest.join("summary.json")).unwrap()).unwrap();
     assert_eq!((summary["schema"].as_u64(), summary["outcome"].as_str()), (Some(1), Some("goals-failed")));
     // Two runs of one second have two reports.
-    let again = store.write(&recorded(directory.path(), &events()), &extras).unwrap().unwrap();
-    let twice = store.write(&recorded(directory.path(), &events()), &extras).unwrap().unwrap();
+    let again = store.write(&recorded(directory.path(), &events()), extras).unwrap().unwrap();
+    let twice = store.write(&recorded(directory.path(), &events()), extras).unwrap().unwrap();
     assert_eq!(twice.directory.to_string_lossy(), format!("{}-2", again.directory.display()));
 }

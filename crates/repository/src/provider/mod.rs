@@ -88,6 +88,17 @@ impl<'a> ProviderIndex<'a> {
         self.provider_ids(dependency).into_iter().map(|id| self.package(id)).collect()
     }
 
+    /// Returns whether [`providers`](Self::providers) would find one that counts; cheaper than finding them all.
+    pub fn is_provided(&self, dependency: &Dependency, counts: impl Fn(&IndexedPackage) -> bool) -> bool {
+        let overlaps = |(id, place): (PackageId, u32)| {
+            let package = self.package(id);
+            package.header.provides[place as usize].overlaps(dependency) && counts(package)
+        };
+        self.capability_ids(&dependency.name).any(overlaps)
+            || (dependency.name.starts_with('/')
+                && self.provider_ids(dependency).into_iter().any(|id| counts(self.package(id))))
+    }
+
     /// Returns the packages that provide a name in any version, with the provide that names it.
     pub fn providers_of_name(&self, name: &str) -> Vec<(&IndexedPackage, &Dependency)> {
         let mut ids: Vec<PackageId> = self.capability_ids(name).map(|(id, _)| id).collect();

@@ -16,6 +16,7 @@ mod fragment;
 mod hostile;
 mod location;
 mod primary;
+mod published;
 mod read;
 mod repomd;
 mod stream;

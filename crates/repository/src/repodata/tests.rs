@@ -98,7 +98,23 @@ fn publishing_again_renders_only_what_is_new_and_prunes_what_is_old() {
     );
     assert_eq!(read(scratch.path()).unwrap(), published(scratch.path()));
 
+    // What nobody but the memory knows to be there is not read; what is not there is written.
     std::fs::write(&cache, b"damaged").unwrap();
+    let unchanged = writer.publish(&scan(scratch.path())).unwrap();
+    assert_eq!(unchanged, Publication { packages: 5, rendered: 0, changed: false });
+    let index = scratch.path().join("repodata/repomd.xml");
+    let text = std::fs::read(&index).unwrap();
+    std::fs::write(&index, b"damaged").unwrap();
+    let mended = writer.publish(&scan(scratch.path())).unwrap();
+    assert_eq!(mended, Publication { packages: 5, rendered: 5, changed: true });
+    assert_eq!(std::fs::read(&index).unwrap(), text);
+    let part = names(scratch.path()).into_iter().find(|name| name.contains("-primary.xml")).unwrap();
+    std::fs::remove_file(scratch.path().join("repodata").join(&part)).unwrap();
+    assert!(writer.publish(&scan(scratch.path())).unwrap().changed);
+    assert!(names(scratch.path()).contains(&part));
+
+    std::fs::write(&cache, b"damaged").unwrap();
+    std::fs::write(scratch.path().join("cache/fragments-published"), b"damaged").unwrap();
     let again = writer.publish(&scan(scratch.path())).unwrap();
     assert_eq!(
         again,

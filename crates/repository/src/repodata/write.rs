@@ -7,11 +7,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use rpm_model::ContentDigest;
 
 use super::BadRepodata;
 use super::checksum::Checksum;
 use super::compress::Compression;
 use super::fragment::{self, Fragment, FragmentCache};
+use super::published::{Published, published_key};
 use super::repomd::{self, Record};
 use crate::error::{IoContext, RepositoryError};
 use crate::header::IndexedPackage;
@@ -72,11 +74,32 @@ impl RepodataWriter {
             .map(|package| Ok((self.place(package)?, package)))
             .collect::<Result<Vec<_>, RepositoryError>>()?;
         places.sort_by(|a, b| (&a.1.header.nevra, &a.0).cmp(&(&b.1.header.nevra, &b.0)));
-        let (fragments, rendered) = self.fragments(&places)?;
         let revision = packages.iter().map(|package| package.facts.build_time).max().unwrap_or(0);
+        let memory = self.cache.as_deref().map(Published::beside);
+        let key = published_key(&places, revision, self.compression.extension());
+        if memory.as_ref().is_some_and(|memory| Published::stands(memory, &key, &self.root)) {
+            return Ok(Publication { packages: packages.len(), rendered: 0, changed: false });
+        }
+        let (fragments, rendered) = self.fragments(&places)?;
         let files = self.files(&fragments, revision)?;
         let changed = self.replace(revision, &files)?;
+        if let Some(memory) = memory {
+            self.remember(&memory, key, revision, &files)?;
+        }
         Ok(Publication { packages: packages.len(), rendered, changed })
+    }
+
+    fn remember(
+        &self,
+        memory: &Path,
+        key: ContentDigest,
+        revision: u64,
+        files: &[(Record, Vec<u8>)],
+    ) -> Result<(), RepositoryError> {
+        let records: Vec<Record> = files.iter().map(|(record, _)| record.clone()).collect();
+        let index = ContentDigest::of_bytes(repomd::render(revision, &records).as_bytes());
+        let sizes = files.iter().map(|(record, bytes)| (record.location.clone(), bytes.len() as u64));
+        Published { key, index, files: sizes.collect() }.write(memory).context("write", memory)
     }
 
     /// Returns a package's place relative to the directory.
