@@ -231,6 +231,34 @@ fn triggers_are_what_their_macros_expand_to() {
 }
 
 #[test]
+fn programs_and_sources_of_versions_are_read_like_triggers() {
+    let Some(site) = Site::new() else { return };
+    let engine = site.engine(|_| ());
+    let several = "%global program b 'c d'\n%global _mkpkg_depends_programs a = %{program};\\\n  e = sh -c 'x | y'\n\
+                   %global _dep_vers_prog ignored = f";
+    let specs = [
+        site.spec("ours", spec(several)),
+        site.spec("of-mkpkg", spec("%global _dep_vers_prog a = date +%%Y")),
+        site.spec("version", spec("%global _mkpkg_version_from git src 'v[0-9]*'")),
+        site.spec("bad-program", spec("%global _dep_vers_prog a = b | c")),
+        site.spec("bad-version", spec("%global _mkpkg_version_from file /etc/passwd")),
+    ];
+    check(&engine, &specs, &options());
+    let read = engine.read(&specs, &options()).unwrap();
+    let triggers: Vec<_> = read.iter().flatten().map(|parsed| &parsed.data.triggers).collect();
+    let programs: Vec<&str> = triggers.iter().map(|triggers| triggers.programs.as_str()).collect();
+    assert_eq!(programs, ["a = b 'c d';\n  e = sh -c 'x | y'", "a = date +%Y", ""]);
+    assert_eq!(triggers[2].version_from, "git src 'v[0-9]*'");
+    for (read, place) in read[3..].iter().zip([
+        "bad-program.spec:6: column 30: `%_dep_vers_prog`: expected a word without",
+        "bad-version.spec:6: column 34: `%_mkpkg_version_from`: expected a path below the directory of the spec",
+    ]) {
+        let failure = read.as_ref().unwrap_err().to_string();
+        assert!(failure.contains(place), "{failure}");
+    }
+}
+
+#[test]
 fn without_the_helper_rpmspec_reads_and_that_is_told() {
     let Some(site) = Site::new() else { return };
     let programs = site.directory.path().join("programs");
