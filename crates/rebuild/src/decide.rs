@@ -46,19 +46,13 @@ pub trait PublishedState {
     /// Returns whether a package has a library for everybody: one that satisfies a requirement with a file in a
     /// directory in which the loader looks by itself. What the tree publishes takes the place of what has the same name
     /// elsewhere.
-    fn linkable(&self, requirement: &Requirement) -> bool {
-        self.satisfied(requirement)
-    }
+    fn linkable(&self, requirement: &Requirement) -> bool;
 
     /// Returns the libraries, as rpm names them, that a spec's packages have for everybody, sorted, with the packages.
-    fn libraries_of(&self, _spec: &str) -> Vec<(String, Nevra)> {
-        Vec::new()
-    }
+    fn libraries_of(&self, spec: &str) -> Vec<(String, Nevra)>;
 
     /// Returns where the library lies that somebody who is linked to it finds, as far as that is known.
-    fn library_path(&self, _library: &str) -> Option<LibraryPath> {
-        None
-    }
+    fn library_path(&self, library: &str) -> Option<LibraryPath>;
 
     /// Returns the best package of this name, whoever may use it.
     fn package(&self, name: &str) -> Option<(&Nevra, &ContentDigest)>;
@@ -260,6 +254,18 @@ mod tests {
 
         fn satisfied(&self, requirement: &Requirement) -> bool {
             self.provides.contains(&requirement.to_string().as_str())
+        }
+
+        fn linkable(&self, requirement: &Requirement) -> bool {
+            self.satisfied(requirement)
+        }
+
+        fn libraries_of(&self, _spec: &str) -> Vec<(String, Nevra)> {
+            Vec::new()
+        }
+
+        fn library_path(&self, _library: &str) -> Option<LibraryPath> {
+            None
         }
 
         fn package(&self, name: &str) -> Option<(&Nevra, &ContentDigest)> {

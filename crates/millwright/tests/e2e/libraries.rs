@@ -45,6 +45,14 @@ fn a_private_library_is_neither_judged_nor_a_substitute() {
     assert_eq!(tree.records()["hello"].triggers.sonames[LIBRARY].nevra.name, "greet");
 
     tree.spec(&Spec::library("greet", "2", 7).version("2.0"));
+    // What acceptance would say, the plan of another run says too.
+    tree.millwright(&["build", "greet"]).exits(0);
+    let why =
+        tree.millwright(&["why", "hello"]).exits(0).stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = "will be built: hello requires `libgreet.so.1()(64bit)`, which nothing provides any more since `greet` \
+                 was built (greet-1.0-1.mw1.x86_64 provided it, greet-2.0-1.mw1.x86_64 provides \
+                 `libgreet.so.2()(64bit)`)";
+    assert!(why.contains(words), "{why}");
     tree.millwright(&["build"]).exits(0).says(&["start  hello"]).never_says(&["start  bundle"]);
     tree.millwright(&["build"]).exits(0).says(&["nothing to do"]);
 }

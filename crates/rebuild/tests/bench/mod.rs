@@ -9,7 +9,7 @@ use rebuild::trigger::{
 };
 use rebuild::{PresentFacts, PublishedState, build_reasons};
 use rpm_model::{
-    BuildReason, BuildRecord, BuildrootLock, ContentDigest, LinkageFacts, LockedPackage, Nevra,
+    BuildReason, BuildRecord, BuildrootLock, ContentDigest, LibraryPath, LinkageFacts, LockedPackage, Nevra,
     PackageArtifact, PackageOrigin, RebuildPolicy, RecordedPackage, Requirement, ResourceUsage, SeenAnswer,
     SeenPackage,
 };
@@ -317,6 +317,14 @@ impl PublishedState for Bench {
 
     fn linkable(&self, requirement: &Requirement) -> bool {
         self.satisfied(requirement) && !self.private.contains(&requirement.to_string())
+    }
+
+    fn libraries_of(&self, _spec: &str) -> Vec<(String, Nevra)> {
+        Vec::new()
+    }
+
+    fn library_path(&self, _library: &str) -> Option<LibraryPath> {
+        None
     }
 
     fn package(&self, name: &str) -> Option<(&Nevra, &ContentDigest)> {

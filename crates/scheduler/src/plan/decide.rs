@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use grapher::{Cause, OwnCause, Place, RootCause, TreeReport, UnresolvedReason, root_causes};
+use rebuild::soname::Soname;
 use rebuild::{PresentFacts, PublishedState, build_reasons, first_build_reasons, layer};
 use rpm_model::{
-    BuildReason, BuildRecord, BuildrootLock, ContentDigest, Dependency, InputParts, Nevra, Requirement,
-    SeenPackage,
+    BuildReason, BuildRecord, BuildrootLock, ContentDigest, Dependency, InputParts, LibraryPath, Nevra,
+    RecordedPackage, Requirement, SeenPackage,
 };
 
 use super::impact::impact;
@@ -331,17 +332,46 @@ struct Returning<'a> {
     records: Vec<&'a BuildRecord>,
 }
 
+impl Returning<'_> {
+    /// Returns whether one of the last builds provided a name, libraries for everybody where that is asked.
+    fn bring(&self, leaf: &Dependency, for_everybody: bool) -> bool {
+        self.records.iter().any(|record| {
+            let facts = record.cascade.as_ref().and_then(|cascade| cascade.linkage.as_ref());
+            let library = Soname::parse(&leaf.name).map(|library| library.without_symbols());
+            let is_private = |package: &RecordedPackage| match (facts, &library) {
+                (Some(facts), Some(library)) if for_everybody => {
+                    !facts.private_directories(&package.artifact.nevra.name, library).is_empty()
+                }
+                _ => false,
+            };
+            let mut providing =
+                record.rpms.iter().filter(|rpm| rpm.provides.iter().any(|provided| provided.overlaps(leaf)));
+            providing.any(|rpm| !is_private(rpm))
+        })
+    }
+}
+
 impl PublishedState for Returning<'_> {
     fn content(&self, path: &str) -> Option<ContentDigest> {
         self.state.content(path)
     }
 
     fn satisfied(&self, requirement: &Requirement) -> bool {
-        let provides = |leaf: &Dependency| {
-            let packages = self.records.iter().flat_map(|record| &record.rpms);
-            packages.flat_map(|package| &package.provides).any(|provided| provided.overlaps(leaf))
-        };
-        self.state.satisfied(requirement) || requirement.leaves().into_iter().any(provides)
+        self.state.satisfied(requirement)
+            || requirement.leaves().into_iter().any(|leaf| self.bring(leaf, false))
+    }
+
+    fn linkable(&self, requirement: &Requirement) -> bool {
+        self.state.linkable(requirement)
+            || requirement.leaves().into_iter().any(|leaf| self.bring(leaf, true))
+    }
+
+    fn libraries_of(&self, spec: &str) -> Vec<(String, Nevra)> {
+        self.state.libraries_of(spec)
+    }
+
+    fn library_path(&self, library: &str) -> Option<LibraryPath> {
+        self.state.library_path(library)
     }
 
     fn package(&self, name: &str) -> Option<(&Nevra, &ContentDigest)> {
