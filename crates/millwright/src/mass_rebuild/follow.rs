@@ -85,3 +85,53 @@ impl Reporter for SetReporter<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rpm_model::FailureClass;
+
+    /// Keeps the counts that it is told.
+    #[derive(Default)]
+    struct Counts(Mutex<Vec<(usize, usize)>>);
+
+    impl Reporter for Counts {
+        fn event(&self, event: &Event) {
+            if let Event::MassRebuildProgress { done, failed, .. } = event {
+                self.0.lock().unwrap().push((*done, *failed));
+            }
+        }
+    }
+
+    #[test]
+    fn ends_are_counted_over_the_set_and_failures_are_kept_when_they_happen() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = ChangeSetStore::new(directory.path());
+        let counts = Counts::default();
+        let open = BTreeSet::from(["a".to_owned(), "b".to_owned(), "c".to_owned()]);
+        let failed = || PackageEnd::Failed {
+            class: FailureClass::Timeout,
+            message: "late".to_owned(),
+            decisive_lines: Vec::new(),
+            log: "a.log".to_owned(),
+        };
+        let failure =
+            FailedSpec { class: FailureClass::Timeout, message: "late".into(), log: "a.log".into() };
+        let earlier =
+            Progress { failed: BTreeMap::from([("b".to_owned(), failure.clone())]), ..Progress::default() };
+        let reporter = SetReporter::new(&counts, &store, ("set", 5), open, earlier);
+        let end = |package: &str, end: PackageEnd| {
+            let (package, seconds, done, total) = (package.to_owned(), 1.0, 1, 1);
+            reporter.event(&Event::PackageFinished { package, end, seconds, done, total });
+        };
+        end("other", PackageEnd::Built);
+        end("a", failed());
+        let kept = store.progress("set").unwrap().unwrap();
+        assert_eq!(kept.failed.keys().collect::<Vec<_>>(), ["a", "b"]);
+        end("c", PackageEnd::Blocked { by: vec!["a".into()] });
+        end("b", PackageEnd::Identical);
+        end("b", PackageEnd::Built);
+        assert_eq!(reporter.failed(), BTreeMap::from([("a".to_owned(), failure)]));
+        assert_eq!(*counts.0.lock().unwrap(), [(2, 1), (2, 2), (3, 1)]);
+    }
+}

@@ -169,3 +169,47 @@ fn write_json(path: &Path, document: &impl Serialize) -> Result<(), Failure> {
     bytes.push(b'\n');
     report::write_file(path, &bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_change_set_is_told_with_what_makes_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = ChangeSetStore::new(directory.path());
+        let file = directory.path().join("some.json");
+        let check = |text: &str, expected: &str| {
+            report::write_file(&file, text.as_bytes()).unwrap();
+            let failure = store.read(&file).unwrap_err();
+            assert_eq!(failure.status(), ExitStatus::Usage);
+            let told = failure.render();
+            assert!(told.contains(expected) && told.contains("--dry-run` writes one"), "{told}");
+        };
+        check("{", "is no change set");
+        let document = |schema: u32, name: &str| {
+            format!(
+                "{{\"schema\":{schema},\"name\":\"{name}\",\"request\":{{\"all_of\":[],\"bump\":\"none\",\"message\":\"\"}},\
+                 \"count\":0,\"time\":{{\"work_seconds\":0.0,\"at_least_seconds\":0.0,\"workers\":1,\"guessed\":0}},\
+                 \"directory\":\"/\",\"specs\":[]}}"
+            )
+        };
+        check(&document(9, "a"), "its schema is 9, not 1");
+        // A name becomes a directory.
+        check(&document(1, "../../etc"), "is no name of one");
+        report::write_file(&file, document(1, "a-1").as_bytes()).unwrap();
+        let set = store.read(&file).unwrap();
+        assert!(store.named("a-1").unwrap_err().render().contains("there is no mass rebuild `a-1`"));
+        store.write(&set, "").unwrap();
+        assert_eq!(store.named("a-1").unwrap(), set);
+        assert!(store.named("b").unwrap_err().render().contains("there are: a-1"));
+        // Written is not begun; begun is unfinished until all of it is done, also where the notes are torn.
+        assert!(store.unfinished().unwrap().is_empty());
+        store.write_progress("a-1", &Progress::default()).unwrap();
+        assert_eq!(store.unfinished().unwrap(), [set.clone()]);
+        report::write_file(&store.progress_file("a-1"), b"{\"schema\":1,").unwrap();
+        assert_eq!(store.unfinished().unwrap(), [set]);
+        store.write_progress("a-1", &Progress { complete: true, ..Progress::default() }).unwrap();
+        assert!(store.unfinished().unwrap().is_empty());
+    }
+}

@@ -183,3 +183,116 @@ pub(super) fn end_text(
     }
     lines.join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mass_rebuild::store::FailedSpec;
+    use rebuild::change_set::{ExpectedTime, LeftOut, LeftOutReason, Request};
+    use rebuild::select::Evidence;
+    use rpm_model::{ContentDigest, FailureClass};
+
+    const STYLE: Style = Style { width: 200, whole: false };
+
+    fn spec(name: &str, layer: usize, from: Option<&str>, to: &str) -> ChangedSpec {
+        let evidence = |number| Evidence::Requires {
+            package: name.to_owned(),
+            requirement: format!("libz.so.1(Z_{number})"),
+        };
+        ChangedSpec {
+            spec: name.to_owned(),
+            layer,
+            because: (1..=3).map(evidence).collect(),
+            path: format!("{name}.spec"),
+            from: from.map(|evr| evr.parse().unwrap()),
+            to: to.parse().unwrap(),
+            sha256: ContentDigest::of_bytes(b""),
+            edit: None,
+            before: None,
+            estimate_seconds: 4.0,
+        }
+    }
+
+    fn set() -> ChangeSet {
+        let request = Request {
+            all_of: vec!["soname:libz.so.1".into()],
+            named: Vec::new(),
+            except: Vec::new(),
+            bump: "spec".into(),
+            message: String::new(),
+        };
+        let time = ExpectedTime { work_seconds: 12.0, at_least_seconds: 8.0, workers: 2, guessed: 0 };
+        let specs = vec![
+            spec("top", 2, Some("1-1"), "1-2"),
+            spec("base", 1, Some("1-1"), "1-1"),
+            spec("more", 1, None, "1-1"),
+        ];
+        let left_out = vec![LeftOut { spec: "gone".into(), reason: LeftOutReason::NoSpec }];
+        ChangeSet::new(request, "/".into(), time, specs, left_out, vec!["new".into()])
+    }
+
+    #[test]
+    fn a_set_is_told_by_layer_with_why_and_what_next() {
+        let set = set();
+        let files = Files { document: Path::new("change-set.json"), patch: Path::new("edits.patch") };
+        let states = BTreeMap::from([("base", SpecState::Rebuilt)]);
+        let text = set_text(&set, &states, &files, &STYLE);
+        let head = format!(
+            "mass rebuild {}: 3 to build for soname:libz.so.1, in 2 layers, about 8.0 s with 2 workers",
+            set.name
+        );
+        let because = |name: &str| {
+            format!("{name} requires `libz.so.1(Z_1)`, {name} requires `libz.so.1(Z_2)` and 1 more")
+        };
+        let expected = [
+            head,
+            String::new(),
+            "to build, by layer:".into(),
+            format!("    1  base    4.0 s  done; 1-1 again; {}", because("base")),
+            format!("       more    4.0 s  1-1, the first build; {}", because("more")),
+            format!("    2  top     4.0 s  1-1 -> 1-2; {}", because("top")),
+            String::new(),
+            "left out (1):".into(),
+            "  gone: it was built once, but the tree has no such spec any more".into(),
+            String::new(),
+            "never built, so nobody knows whether they belong to it (1): new".into(),
+            String::new(),
+            "change set:  change-set.json".into(),
+            "next:        millwright rebuild --change-set change-set.json".into(),
+        ];
+        assert_eq!(text, expected.join("\n"));
+    }
+
+    #[test]
+    fn an_end_says_what_failed_and_what_that_blocks() {
+        let set = set();
+        let states = BTreeMap::from([
+            ("base", SpecState::Identical),
+            ("more", SpecState::Open),
+            ("top", SpecState::Open),
+        ]);
+        let failed = FailedSpec {
+            class: FailureClass::PackageFailure,
+            message: "%build failed\nmore".into(),
+            log: "x.log".into(),
+        };
+        let progress = Progress {
+            failed: BTreeMap::from([("more".to_owned(), failed)]),
+            blocked: BTreeMap::from([("top".to_owned(), vec!["more".to_owned()])]),
+            ..Progress::default()
+        };
+        let text = end_text(&set, &states, &progress, Path::new("change-set.json"), &STYLE);
+        let expected = [
+            &format!(
+                "mass rebuild {} for soname:libz.so.1: 1 of 3 done: 0 rebuilt, 1 identical and kept, 1 failed, 1 never \
+                 reached, 1 left out",
+                set.name
+            ),
+            "  failed: more: [package-failure] %build failed; log: x.log",
+            "  never reached: top: blocked by more",
+            "  left out: gone: it was built once, but the tree has no such spec any more",
+            "  next: millwright rebuild --change-set change-set.json (--only-failed: no more than what failed)",
+        ];
+        assert_eq!(text, expected.join("\n"));
+    }
+}
