@@ -217,7 +217,11 @@ fn what_is_said_twice_or_too_late_changes_nothing() {
     // The engine says no to what its own start of the worker has begun.
     let answer = Err(SubmitError::Rejected("no".into()));
     assert_eq!(said(MachineEvent::Submitted { attempt: caller.attempt.clone(), answer }), []);
-    assert_eq!(said(MachineEvent::Taken { package: "a".into(), taken: Ok(Taken::default()) }), [], "no result yet");
+    assert_eq!(
+        said(MachineEvent::Taken { package: "a".into(), taken: Ok(Taken::default()) }),
+        [],
+        "no result yet"
+    );
     // Acceptance takes its time, and the worker hands its result in once more.
     let finish = |request| MachineEvent::Finish {
         caller: caller.clone(),
