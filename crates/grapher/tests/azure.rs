@@ -25,7 +25,7 @@ fn specs(build: &[&str], run: &[&str]) -> Vec<serde_json::Value> {
         serde_json::json!({
             "name": name, "spec_path": format!("specs/{name}/{name}.spec"), "source": format!("{name}-{evr}.src"),
             "build_requires": build, "check_requires": build, "sources": [], "has_check": false,
-            "generates_build_requires": false, "packages": packages,
+            "packages": packages,
         })
     };
     let package = |name: &str, evr: &str, arch: &str, more: &[&str], requires: &[&str]| {

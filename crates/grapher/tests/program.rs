@@ -23,7 +23,7 @@ impl Place {
             serde_json::json!({
                 "name": name, "spec_path": format!("{name}.spec"), "source": format!("{name}-1-1.src"),
                 "build_requires": requires, "check_requires": requires, "sources": [],
-                "has_check": false, "generates_build_requires": false,
+                "has_check": false,
                 "packages": [{
                     "nevra": format!("{name}-1-1.x86_64"), "provides": [format!("{name} = 1-1")], "requires": [],
                 }],

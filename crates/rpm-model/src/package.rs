@@ -272,11 +272,6 @@ pub struct SpecData {
     pub packages: Vec<SpecPackage>,
     /// Whether there is a `%check` section, be it only under `with_check 1`.
     pub has_check: bool,
-    /// Whether there is a `%generate_buildrequires` section.
-    ///
-    /// As far as rpm's expanded text shows it: rpm 4.18 drops the line of a section that is written plainly. The
-    /// header of the source package knows for certain.
-    pub generates_build_requires: bool,
     /// What else makes a rebuild necessary.
     #[serde(skip_serializing_if = "SpecTriggers::is_empty", default)]
     pub triggers: SpecTriggers,
@@ -342,7 +337,6 @@ impl SpecData {
             sources: Vec::new(),
             packages: Vec::new(),
             has_check: false,
-            generates_build_requires: false,
             triggers: SpecTriggers::default(),
         }
     }

@@ -45,7 +45,6 @@ pub(crate) fn spec_data(input: &SpecInput, answers: &Answers<'_>) -> Result<Spec
         Some((answer, text)) => {
             let checked = text::facts(&String::from_utf8_lossy(text));
             facts.has_check |= checked.has_check;
-            facts.generates_build_requires |= checked.generates_build_requires;
             let record = source_record(answer)?;
             sources = of_both_modes(sources, self::sources(checked.sources, &record)?);
             requirements("BuildRequires", &record.lists[0])?
@@ -65,7 +64,6 @@ pub(crate) fn spec_data(input: &SpecInput, answers: &Answers<'_>) -> Result<Spec
         packages: packages(answers.packages, &text, source.scalars[0], license)?,
         license: license.to_owned(),
         has_check: facts.has_check,
-        generates_build_requires: facts.generates_build_requires,
         triggers: triggers(answers.triggers)?,
         ..SpecData::new(&input.name, input.path.display().to_string(), nevra(&source.scalars, "src")?)
     })
@@ -310,7 +308,7 @@ mod tests {
             (data.exclusive_arch.as_slice(), data.exclude_arch.len()),
             (&["x86_64".to_owned()][..], 0)
         );
-        assert!(data.has_check && !data.generates_build_requires);
+        assert!(data.has_check);
         let sources: Vec<String> =
             data.sources.iter().map(|s| format!("{:?}{} {}", s.kind, s.number, s.file)).collect();
         assert_eq!(sources, ["Source0 z-1.2.tgz", "Source4 z.pc", "Patch0 fix.patch"]);
@@ -383,13 +381,11 @@ mod tests {
     }
 
     #[test]
-    fn the_check_pass_has_its_own_requirements_and_sections() {
+    fn the_check_pass_has_its_own_requirements() {
         let with_check = SOURCE.replace("make\x1f(a", "make\x1fdejagnu\x1f(a");
-        let text = format!("{TEXT}%generate_buildrequires\n");
-        let data = read(SOURCE, PACKAGES, Some((&with_check, &text))).unwrap();
+        let data = read(SOURCE, PACKAGES, Some((&with_check, TEXT))).unwrap();
         assert_eq!(texts(&data.build_requires), ["make", "(a or b >= 2)"]);
         assert_eq!(texts(&data.check_requires), ["dejagnu", "make", "(a or b >= 2)"]);
-        assert!(data.generates_build_requires);
     }
 
     #[test]

@@ -295,7 +295,7 @@ mod tests {
         let text = format!(
             r#"{{"name": "{name}", "spec_path": "specs/{name}/{name}.spec", "source": "{name}-1-2.src",
             "build_requires": ["make"], "check_requires": ["dejagnu", "make"], "exclusive_arch": [{exclusive_arch}],
-            "sources": [], "has_check": true, "generates_build_requires": false,
+            "sources": [], "has_check": true,
             "packages": [{{"nevra": "{name}-1:1-2.x86_64", "provides": ["{name} = 1:1-2", "virtual"], "requires": []}}]}}"#
         );
         serde_json::from_str(&text).unwrap()

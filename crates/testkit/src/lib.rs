@@ -8,6 +8,7 @@
 //! reason, because a test has no better use for an error.
 
 mod account;
+mod blob_service;
 mod draw;
 mod installed;
 mod kills;
@@ -18,6 +19,7 @@ mod tls;
 pub mod verdict;
 
 pub use account::{Account, SOMEBODY, SUBORDINATE, SubordinateIds, give_to_somebody};
+pub use blob_service::{BLOB_ACCOUNT, BLOB_KEY};
 pub use draw::{RequirementSet, requirement_sets};
 pub use installed::{TreeListing, differences, install_with_rpm, list_directory, list_overlay};
 pub use kills::{KillReport, KillTrial, STAGES, Stage, left_running};

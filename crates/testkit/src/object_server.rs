@@ -1,8 +1,9 @@
-//! An object store on loopback: plain HTTP with `PUT`, and as much of the S3 protocol as clients need to put and
-//! get objects (path style, uploads in parts). It can be made to fail in the ways in which stores fail.
+//! An object store on loopback: plain HTTP with `PUT`, and as much of the S3 protocol and of Azure's Blob service as
+//! clients need to put and get objects (path style, uploads in parts). It can be made to fail in the ways in which
+//! stores fail.
 //!
-//! One thread per connection, one request per connection. It checks no signatures; whether requests carried one
-//! can be asked afterwards.
+//! One thread per connection, one request per connection. Of S3 it checks no signatures; whether requests carried one
+//! can be asked afterwards. Of the Blob service it does, and refuses what is not signed right.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::blob_service::{Signed, block_list, unescaped};
 use crate::locked;
 
 /// How requests go wrong.
@@ -31,14 +33,15 @@ pub struct ObjectRequest {
     pub method: String,
     /// The path, without the query.
     pub path: String,
-    /// Whether it carried an `Authorization` header.
+    /// Whether it carried an `Authorization` header, and to the Blob service the right one.
     pub authorized: bool,
 }
 
 #[derive(Default)]
 struct Shared {
     objects: Mutex<BTreeMap<String, Vec<u8>>>,
-    parts: Mutex<BTreeMap<(String, u32), Vec<u8>>>,
+    /// By path and number or name of the part.
+    parts: Mutex<BTreeMap<(String, String), Vec<u8>>>,
     faults: Mutex<Vec<(String, String, ObjectFault)>>,
     requests: Mutex<Vec<ObjectRequest>>,
     stopped: AtomicBool,
@@ -127,8 +130,15 @@ struct Asked {
     method: String,
     path: String,
     query: String,
+    headers: BTreeMap<String, String>,
     authorized: bool,
     body: Vec<u8>,
+}
+
+impl Asked {
+    fn signed(&self) -> Signed<'_> {
+        Signed { method: &self.method, path: &self.path, query: &self.query, headers: &self.headers }
+    }
 }
 
 fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
@@ -167,14 +177,44 @@ fn answer(asked: &Asked, shared: &Shared) -> (u16, Vec<u8>) {
         value.map(str::to_owned)
     };
     let mut objects = locked(&shared.objects);
+    let is_blob_request = asked.signed().is_blob_request();
+    if is_blob_request && !asked.authorized {
+        return (403, b"AuthenticationFailed".to_vec());
+    }
     match asked.method.as_str() {
+        "PUT" if is_blob_request => {
+            let mut parts = locked(&shared.parts);
+            match (part("comp").as_deref(), part("blockid").map(|id| unescaped(&id))) {
+                (Some("block"), Some(id)) => {
+                    parts.insert((asked.path.clone(), id), asked.body.clone());
+                }
+                (Some("blocklist"), _) => {
+                    // In one step; what the list does not name is dropped.
+                    let own: Vec<_> = parts.keys().filter(|(path, _)| *path == asked.path).cloned().collect();
+                    let mut blocks: BTreeMap<String, Vec<u8>> = own
+                        .into_iter()
+                        .filter_map(|key| Some((key.1.clone(), parts.remove(&key)?)))
+                        .collect();
+                    let listed: Option<Vec<Vec<u8>>> =
+                        block_list(&asked.body).iter().map(|id| blocks.remove(id)).collect();
+                    let Some(listed) = listed else { return (400, b"InvalidBlockList".to_vec()) };
+                    objects.insert(asked.path.clone(), listed.concat());
+                }
+                _ if asked.headers.get("x-ms-blob-type").is_none_or(|kind| kind != "BlockBlob") => {
+                    return (400, b"MissingRequiredHeader".to_vec());
+                }
+                _ => drop(objects.insert(asked.path.clone(), asked.body.clone())),
+            }
+            (201, Vec::new())
+        }
         "GET" | "HEAD" => {
             objects.get(&asked.path).map_or((404, b"absent".to_vec()), |body| (200, body.clone()))
         }
         "PUT" => {
-            match part("partNumber").and_then(|number| number.parse().ok()) {
+            match part("partNumber").and_then(|number| number.parse::<u32>().ok()) {
                 Some(number) => {
-                    drop(locked(&shared.parts).insert((asked.path.clone(), number), asked.body.clone()));
+                    let key = (asked.path.clone(), format!("{number:08}"));
+                    drop(locked(&shared.parts).insert(key, asked.body.clone()));
                 }
                 None => drop(objects.insert(asked.path.clone(), asked.body.clone())),
             }
@@ -234,7 +274,12 @@ fn read_request(stream: &mut TcpStream) -> io::Result<Option<Asked>> {
     }
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let (path, query) = (path.to_owned(), query.to_owned());
-    Ok(Some(Asked { method, path, query, authorized: headers.contains_key("authorization"), body }))
+    let authorized = headers.contains_key("authorization");
+    let mut asked = Asked { method, path, query, headers, authorized, body };
+    if asked.signed().is_blob_request() {
+        asked.authorized = asked.signed().is_right();
+    }
+    Ok(Some(asked))
 }
 
 fn write_answer(

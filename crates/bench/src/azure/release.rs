@@ -56,7 +56,7 @@ mod tests {
             "name": "x", "spec_path": "x.spec",
             "source": Nevra::new("other-name", Evr::new(epoch, "1.2", Some(release)), "src").to_string(),
             "build_requires": [], "check_requires": [], "sources": [], "packages": [],
-            "has_check": false, "generates_build_requires": false,
+            "has_check": false,
         }))
         .unwrap()
     }

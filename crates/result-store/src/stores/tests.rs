@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use testkit::{ObjectFault, ObjectServer};
+use testkit::{BLOB_ACCOUNT, BLOB_KEY, ObjectFault, ObjectRequest, ObjectServer};
 
 use super::*;
 use crate::collect::{collect, statistics};
@@ -23,6 +23,7 @@ impl Kind {
             Self::Directory(tempfile::tempdir().unwrap()),
             Self::Server(ObjectServer::start(), "http"),
             Self::Server(ObjectServer::start(), "s3"),
+            Self::Server(ObjectServer::start(), "azure"),
         ]
     }
 
@@ -30,6 +31,7 @@ impl Kind {
         let location = match self {
             Self::Directory(directory) => Location::Directory(directory.path().join("store")),
             Self::Server(server, "http") => url(&format!("{}/results/azure", server.url()), &[]),
+            Self::Server(server, "azure") => blobs(server, BLOB_KEY),
             Self::Server(server, _) => url(
                 "s3://bucket/azure",
                 &[
@@ -70,6 +72,18 @@ impl Kind {
             }),
         }
     }
+}
+
+/// The place of an emulator of Azure's Blob service.
+fn blobs(server: &ObjectServer, key: &str) -> Location {
+    url(
+        "az://container/azure",
+        &[
+            ("azure_storage_account_name", BLOB_ACCOUNT),
+            ("azure_storage_account_key", key),
+            ("azure_storage_endpoint", &format!("{}/{BLOB_ACCOUNT}", server.url())),
+        ],
+    )
 }
 
 fn url(text: &str, options: &[(&str, &str)]) -> Location {
@@ -114,7 +128,10 @@ fn what_was_put_there_comes_back() {
         assert_eq!(stores.find(0, &digest("other")).unwrap_err(), MissReason::Absent);
         if let Kind::Server(server, protocol) = &kind {
             let requests = server.requests();
-            assert!(requests.iter().all(|request| request.authorized == (*protocol == "s3")), "{requests:?}");
+            assert!(
+                requests.iter().all(|request| request.authorized == (*protocol != "http")),
+                "{requests:?}"
+            );
         }
     }
 }
@@ -275,28 +292,46 @@ fn an_upload_that_is_cut_leaves_no_result() {
 
 #[test]
 fn large_files_go_up_in_parts_and_appear_whole() {
-    let kind = Kind::Server(ObjectServer::start(), "s3");
-    let Kind::Server(server, _) = &kind else { unreachable!() };
-    let (from, into) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let mut result = result("zlib", from.path());
     let bytes: Vec<u8> = (0..40_000_000u32).map(|number| (number >> 8) as u8).collect();
     let large = StoredFile { sha256: ContentDigest::of_bytes(&bytes), size: bytes.len() as u64 };
-    let path = from.path().join("large");
-    fs::write(&path, &bytes).unwrap();
-    result.document.log = Some(large.clone());
-    result.files[2] = (large.clone(), path.clone());
-    let stores = open_one(kind.settings("a"));
-    stores.publish(0, &Publication::built(result.clone())).unwrap();
-    let files = stores.fetch(0, &result.document, into.path()).unwrap();
-    assert!(fs::read(&files[&large.sha256]).unwrap() == bytes);
-    assert!(server.requests().iter().any(|request| request.method == "POST"));
+    for protocol in ["s3", "azure"] {
+        let kind = Kind::Server(ObjectServer::start(), protocol);
+        let Kind::Server(server, _) = &kind else { unreachable!() };
+        let (from, into) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut result = result("zlib", from.path());
+        let path = from.path().join("large");
+        fs::write(&path, &bytes).unwrap();
+        result.document.log = Some(large.clone());
+        result.files[2] = (large.clone(), path.clone());
+        let stores = open_one(kind.settings("a"));
+        stores.publish(0, &Publication::built(result.clone())).unwrap();
+        let files = stores.fetch(0, &result.document, into.path()).unwrap();
+        assert!(fs::read(&files[&large.sha256]).unwrap() == bytes, "{protocol}");
+        let of_it = |request: &&ObjectRequest| {
+            request.path.ends_with(&content_name(&large.sha256)) && request.method == "PUT"
+        };
+        // Three pieces; the Blob service is sent the list of them besides.
+        let puts = server.requests().iter().filter(of_it).count();
+        assert_eq!(puts, if protocol == "s3" { 3 } else { 4 }, "{protocol}");
 
-    // A file that is not what was accepted never becomes an object.
-    server.change(BTreeMap::clear);
-    fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
-    let error = stores.publish(0, &Publication::built(result)).unwrap_err();
-    assert!(matches!(error, AccessError::Local { .. }), "{error}");
-    assert!(!server.objects().keys().any(|path| path.ends_with(&content_name(&large.sha256))));
+        // A file that is not what was accepted never becomes an object.
+        server.change(BTreeMap::clear);
+        fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+        let error = stores.publish(0, &Publication::built(result)).unwrap_err();
+        assert!(matches!(error, AccessError::Local { .. }), "{protocol}: {error}");
+        assert!(!server.objects().keys().any(|path| path.ends_with(&content_name(&large.sha256))));
+    }
+}
+
+#[test]
+fn a_key_that_is_not_the_accounts_is_denied() {
+    let server = ObjectServer::start();
+    let other = format!("A{}", &BLOB_KEY[1..]);
+    let location = blobs(&server, &other);
+    let kind = Kind::Server(server, "azure");
+    let stores = open_one(StoreSettings { location, ..kind.settings("a") });
+    let reason = stores.find(0, &digest("zlib")).unwrap_err();
+    assert!(matches!(reason, MissReason::Access(AccessError::Denied { .. })), "{reason}");
 }
 
 #[test]

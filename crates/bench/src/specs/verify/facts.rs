@@ -134,7 +134,7 @@ mod tests {
             "build_requires": ["make", {"or": ["a", "b >= 2"]}], "check_requires": [],
             "sources": [{"kind": "patch", "number": 3, "file": "p", "url": "http://h/p"}],
             "packages": [{"nevra": "z-1-2.noarch", "provides": ["z = 1-2"], "requires": []}],
-            "has_check": true, "generates_build_requires": false,
+            "has_check": true,
         }))
         .unwrap();
         let expected = facts(&[
@@ -145,7 +145,6 @@ mod tests {
             ("packages", "z-1-2.noarch"),
             ("z-1-2.noarch/provides", "z = 1-2"),
             ("has_check", "true"),
-            ("generates_build_requires", "false"),
         ]);
         assert_eq!(of_data(&data), expected);
     }

@@ -218,9 +218,8 @@ fn account<'t>(text: &impl Fn(&str) -> &'t str) -> Facts {
         only.for_each(|source| facts.add("sources", &format!("{source} used={used}")));
     }
     let (plain, checked) = (text("text-0"), text("text-1"));
-    let has = |word| sections::has(plain, word) || sections::has(checked, word);
-    facts.add("has_check", &has("check").to_string());
-    facts.add("generates_build_requires", &has("generate_buildrequires").to_string());
+    let has_check = sections::has(plain, "check") || sections::has(checked, "check");
+    facts.add("has_check", &has_check.to_string());
     add_packages(&mut facts, text("packages-0"), text("source-0"), plain);
     facts
 }
@@ -371,7 +370,6 @@ mod tests {
             ("license", "MIT"),
             ("summary", "A b"),
             ("has_check", "true"),
-            ("generates_build_requires", "false"),
             ("packages", "z-1:2-3.noarch"),
             ("packages", "z-devel-1:2-3.noarch"),
             ("z-1:2-3.noarch/provides", "z = 1:2-3"),

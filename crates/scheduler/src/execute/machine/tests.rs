@@ -186,6 +186,87 @@ fn memory_is_raised_once_where_that_is_configured_and_infrastructure_failures_do
     assert!(actions.iter().any(failed), "{actions:?}");
 }
 
+/// Returns a job of a package, and what is written when an attempt at it is made.
+fn attempted(package: &str) -> (Caller, Entry) {
+    let identity = ContentDigest::of_bytes(package.as_bytes());
+    let id = AttemptId { job: JobDigest::new(identity.clone()), number: 1 };
+    let token = Token::new("secret");
+    let caller = Caller {
+        attempt: id.clone(),
+        token: token.clone(),
+        instance: "worker".to_owned(),
+        host: "n0".to_owned(),
+    };
+    (caller, Entry::Attempt { package: package.to_owned(), id, identity, token })
+}
+
+/// Tells a machine something and returns what it does about it.
+fn said(machine: &mut Machine, seconds: u64, event: MachineEvent) -> Vec<Action> {
+    machine.handle(Duration::from_secs(seconds), event);
+    std::iter::from_fn(|| machine.next_action()).collect()
+}
+
+/// Rules 1 and 4: what an engine may not have heard is said again, and only as long as that is not known.
+#[test]
+fn submissions_and_cancellations_that_were_lost_are_repeated() {
+    let queue = Queue::new([crate::testing::task("a", &[])]);
+    let mut machine = Machine::new(queue, World::settings(false), Book::default(), &|_, _| false);
+    let room = Capacity { slots: 1, cpus: 1, memory_bytes: 1 };
+    said(&mut machine, 0, MachineEvent::Capacity(room));
+    let (caller, _) = attempted("a");
+    let attempt = caller.attempt;
+    let (job, identity) = (attempt.job.clone(), ContentDigest::of_bytes(b"a"));
+    let prepared = Prepared::Ready { job, identity, token: caller.token };
+    said(&mut machine, 0, MachineEvent::Prepared { package: "a".into(), prepared });
+    let lost = Err(SubmitError::Transient("no answer".into()));
+    let answer = MachineEvent::Submitted { attempt: attempt.clone(), answer: lost };
+    assert_eq!(said(&mut machine, 0, answer), []);
+    assert_eq!(said(&mut machine, 1, MachineEvent::Tick), []);
+    let again = said(&mut machine, 2, MachineEvent::Tick);
+    assert!(
+        matches!(&again[..], [Action::Submit { attempt: again, .. }] if again.id == attempt),
+        "{again:?}"
+    );
+    let picture = |state| MachineEvent::Observed(BTreeMap::from([(attempt.clone(), state)]));
+    assert_eq!(said(&mut machine, 3, picture(EngineState::Queued)), []);
+    assert_eq!(said(&mut machine, 60, MachineEvent::Tick), [], "the engine has it");
+    // Taken back because the run is to end; the engine does not hear that either.
+    let cancel = Action::Cancel(attempt.clone());
+    assert!(said(&mut machine, 61, MachineEvent::Stop).contains(&cancel));
+    assert_eq!(said(&mut machine, 62, picture(EngineState::Running)), [cancel]);
+    assert_eq!(said(&mut machine, 63, picture(EngineState::Ended)), []);
+}
+
+/// Rule 6, for each thing that a run before may have left.
+#[test]
+fn what_a_run_before_left_is_recorded_gone_or_failed() {
+    let machine = |single_host, entries: &[Entry], is_recorded: bool| {
+        let queue = Queue::new([crate::testing::task("a", &[])]);
+        let settings = World::settings(single_host);
+        let mut machine = Machine::new(queue, settings, Book::replay(entries), &|_, _| is_recorded);
+        let room = Capacity { slots: 1, cpus: 1, memory_bytes: 1 };
+        let actions = said(&mut machine, 0, MachineEvent::Capacity(room));
+        let prepares = actions.iter().any(|action| matches!(action, Action::Prepare { .. }));
+        (machine, prepares)
+    };
+    let (caller, attempt) = attempted("a");
+    // Recorded, and only the journal was not told: its worker may say so once more.
+    let (mut recorded, _) = machine(false, std::slice::from_ref(&attempt), true);
+    let finish = MachineEvent::Finish { caller, request: Request(1), ending: Ending::Succeeded };
+    assert_eq!(said(&mut recorded, 0, finish), [Action::Answer(Request(1), Answer::Accepted)]);
+    // A worker of another host goes on; one of this host ended with its scheduler, and is not waited for.
+    assert!(!machine(false, std::slice::from_ref(&attempt), false).1);
+    let (gone, prepares) = machine(true, std::slice::from_ref(&attempt), false);
+    assert!(prepares && gone.book().open().next().is_none());
+    // What failed has failed in a run that goes on; a run of this host alone is a new one.
+    let result = PackageResult::Failed { class: FailureClass::PackageFailure, message: "no".into() };
+    let failed = [attempt, Entry::Ended { package: "a".into(), result }];
+    let (goes_on, prepares) = machine(false, &failed, false);
+    assert!(!prepares && goes_on.is_over());
+    assert_eq!(goes_on.conclude().unwrap().failed["a"], "no");
+    assert!(machine(true, &failed, false).1);
+}
+
 /// Engines, workers and acceptance may answer late, twice, or when nobody waits any more.
 #[test]
 fn what_is_said_twice_or_too_late_changes_nothing() {
