@@ -58,6 +58,10 @@ impl Session<'_> {
                 generated_before: records
                     .get(&spec.name)
                     .map_or_else(Vec::new, |record| record.generated.clone()),
+                published_before: records.get(&spec.name).map_or_else(Vec::new, |record| {
+                    record.rpms.iter().map(|rpm| rpm.artifact.clone()).collect()
+                }),
+                bump: limits.bump,
                 policy: limits.rebuild,
                 triggers: match trigger_facts(spec, answers.get(&spec.name), &universe.state()) {
                     Ok(triggers) => triggers.with_sonames(limits.sonames),
