@@ -94,9 +94,12 @@ impl<'a> Releases<'a> {
         let packages: Vec<Nevra> = task.spec.packages.iter().map(|package| package.nevra.clone()).collect();
         let mut published: Vec<Nevra> =
             published_files(task, universe).into_iter().map(|file| file.nevra).collect();
-        // A record that was lost leaves packages that somebody may have installed.
-        let is_ours = |nevra: &&Nevra| packages.iter().any(|package| package.name == nevra.name);
-        published.extend(universe.unclaimed().iter().filter(is_ours).cloned());
+        // A record that was lost leaves packages that somebody may have installed. Beside a record they are what a
+        // run that was killed did not come to publish.
+        if published.is_empty() {
+            let is_ours = |nevra: &&Nevra| packages.iter().any(|package| package.name == nevra.name);
+            published.extend(universe.unclaimed().iter().filter(is_ours).cloned());
+        }
         Self { task, dist: defines.get("dist").map_or("", String::as_str), packages, published }
     }
 
@@ -148,5 +151,97 @@ impl<'a> Releases<'a> {
             }
             Err(error) => Some(PlannedRelease::Stay { because: error.to_string() }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{indexed, package_task, record_of};
+    use rpm_model::{PackageOrigin, SpecPackage};
+
+    const DIST: [(&str, &str); 1] = [("dist", ".mw1")];
+
+    /// A spec of `a` and `a-devel`, release 3.
+    fn task(bump: ReleaseBump) -> PackageTask {
+        let mut task = package_task("a");
+        let packages = ["a-1-3.mw1.x86_64", "a-devel-1-3.mw1.x86_64"];
+        task.spec.packages = packages.map(|text| SpecPackage::new(text.parse().unwrap())).into();
+        task.spec.source = "a-1-3.mw1.src".parse().unwrap();
+        PackageTask { bump, ..task }
+    }
+
+    /// A repository of these packages of `a`; a record vouches for them, or it was lost.
+    fn universe(packages: &[(&str, &str)], recorded: bool) -> Universe {
+        let packages: Vec<_> =
+            packages.iter().map(|(name, evr)| indexed(name, evr, PackageOrigin::Tree, &[])).collect();
+        let record = ("a".to_owned(), record_of("a", &packages));
+        let records = recorded.then_some(record).into_iter().collect();
+        Universe::new(Vec::new(), Path::new("/repo"), packages, &records)
+    }
+
+    #[track_caller]
+    fn check(task: &PackageTask, universe: &Universe, rise: Rise, expected: &[&str]) {
+        let defines = DIST.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let releases = Releases::new(task, universe, &defines);
+        let counter = releases.wanted(rise).unwrap();
+        let named: Vec<String> = releases.named(counter).iter().map(Nevra::nvra).collect();
+        assert_eq!(named, expected);
+    }
+
+    #[test]
+    fn packages_rise_together_and_never_fall() {
+        let plain = ["a-1-3.mw1.x86_64", "a-devel-1-3.mw1.x86_64"];
+        let second = ["a-1-3.mw1.2.x86_64", "a-devel-1-3.mw1.2.x86_64"];
+        let third = ["a-1-3.mw1.3.x86_64", "a-devel-1-3.mw1.3.x86_64"];
+        let counted = task(ReleaseBump::Dist);
+        check(&counted, &universe(&[], true), Rise::Likely, &plain);
+        let first = universe(&[("a", "1-3.mw1"), ("a-devel", "1-3.mw1")], true);
+        check(&counted, &first, Rise::Stays, &plain);
+        check(&counted, &first, Rise::IfDifferent, &second);
+        check(&task(ReleaseBump::None), &first, Rise::Likely, &plain);
+        for recorded in [true, false] {
+            let later = universe(&[("a", "1-3.mw1.2"), ("a-devel", "1-3.mw1.2")], recorded);
+            check(&counted, &later, Rise::Stays, &second);
+            check(&counted, &later, Rise::Likely, &third);
+            check(&task(ReleaseBump::None), &later, Rise::Likely, &second);
+            check(&task(ReleaseBump::Spec), &later, Rise::Likely, &third);
+        }
+        // What the record says counts where the file is gone.
+        let gone = PackageTask {
+            published_before: record_of("a", &[indexed("a", "1-3.mw1.2", PackageOrigin::Tree, &[])])
+                .rpms
+                .into_iter()
+                .map(|rpm| rpm.artifact)
+                .collect(),
+            ..task(ReleaseBump::Dist)
+        };
+        check(&gone, &universe(&[], true), Rise::Stays, &second);
+        check(&gone, &universe(&[], true), Rise::Likely, &third);
+        check(&counted, &universe(&[("a", "1-2.mw1.7")], true), Rise::Likely, &plain);
+    }
+
+    #[test]
+    fn a_plan_says_what_becomes_of_a_release_and_why_it_cannot_rise() {
+        let published = universe(&[("a", "1-3.mw1"), ("a-devel", "1-3.mw1")], true);
+        let planned = |task: &PackageTask, reason: BuildReason, dist: &str| {
+            let defines = BTreeMap::from([("dist".to_owned(), dist.to_owned())]);
+            Releases::new(task, &published, &defines).planned(&[reason])
+        };
+        let counted = task(ReleaseBump::Dist);
+        let rise = planned(&counted, BuildReason::Requested, ".mw1").unwrap();
+        assert_eq!(rise.to_string(), "becomes 1-3.mw1.2 unless it comes out the same");
+        assert_eq!(planned(&counted, BuildReason::CheckNotRun, ".mw1"), None);
+        assert_eq!(planned(&task(ReleaseBump::None), BuildReason::Requested, ".mw1"), None);
+        let stay = planned(&counted, BuildReason::Requested, ".other").unwrap().to_string();
+        assert!(stay.starts_with("its release does not rise: the release of a-1-3.mw1.x86_64"), "{stay}");
+        // The value of the macro is written out.
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.spec");
+        std::fs::write(&path, "Name: a\nRelease: 3.mw1\n").unwrap();
+        let mut written_out = task(ReleaseBump::Dist);
+        written_out.spec.spec_path = path.to_string_lossy().into_owned();
+        let stay = planned(&written_out, BuildReason::Requested, ".mw1").unwrap().to_string();
+        assert!(stay.contains("has `.mw1` written out"), "{stay}");
     }
 }

@@ -36,7 +36,7 @@ pub struct PackageTask {
     pub max_cpu: u32,
     /// What `%generate_buildrequires` asked for when the spec was last built; empty when it never was.
     pub generated_before: Vec<Requirement>,
-    /// What its last build published, as its record says.
+    /// What its last build published, as its record says; empty where all of that is there.
     pub published_before: Vec<PackageArtifact>,
     /// How its release rises when it is built again for others' sake.
     pub bump: ReleaseBump,
