@@ -188,8 +188,10 @@ fn record(
         schema: BuildRecord::SCHEMA,
         package: spec.name.clone(),
         source: spec.source.clone(),
+        dist_counter: None,
         identity: IdentityFacts {
             inputs: &inputs,
+            dist_counter: None,
             run_check: false,
             lock: &lock.digest(),
             ccache: false,

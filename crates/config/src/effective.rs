@@ -70,6 +70,7 @@ impl RawConfig {
         let programs = resolved.program_limits("");
         self.policy.program_timeout = Some(text(programs.timeout));
         self.policy.program_network = Some(programs.network);
+        self.policy.bump = Some(limits.bump);
         self
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use rpm_model::{Dependency, PackagePattern, RebuildPolicy, TuningMode};
+use rpm_model::{Dependency, PackagePattern, RebuildPolicy, ReleaseBump, TuningMode};
 use serde::{Deserialize, Serialize};
 
 use crate::layers::CascadeLayers;
@@ -202,6 +202,8 @@ pub struct RawPolicy {
     /// `keep` (default), `newer`, a level such as `minor`, `never` or `neverever`: what a change of the shared
     /// libraries that a package is linked to does.
     pub sonames: Option<String>,
+    /// `dist` (default), `spec` or `none`: how the release of what is built again for others' sake rises.
+    pub bump: Option<ReleaseBump>,
     /// How many layers of dependants a rebuild brings along: `"all"` (default), 0, 1, 2, ...
     pub max_cascading_rebuilds: Option<CascadeLayers>,
     /// What a command of a spec may take that gives a version, for example `30s` (the default).
@@ -228,6 +230,8 @@ pub struct RawPackage {
     pub program_network: Option<bool>,
     /// The git repository that its version comes from, where its spec says `git` and no directory.
     pub version_repository: Option<PathBuf>,
+    /// How its release rises.
+    pub bump: Option<ReleaseBump>,
     /// Its own time limit.
     pub timeout: Option<String>,
     /// Its own disk limit in MiB.
@@ -330,7 +334,7 @@ impl RawConfig {
             tuning,
         );
         lay_over!(self.cache, upper.cache, layer_budget, results, result_budget);
-        lay_over!(self.policy, upper.policy, rebuild, max_cascading_rebuilds, sonames, pins, excludes);
+        lay_over!(self.policy, upper.policy, rebuild, max_cascading_rebuilds, sonames, bump, pins, excludes);
         lay_over!(self.policy, upper.policy, program_timeout, program_network);
         lay_over!(self.reports, upper.reports, keep);
         self.packages.extend(upper.packages);

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rebuild::soname::SonamePolicy;
-use rpm_model::{BuildLimits, CleanPolicy, JobDocument, PackageRules, RebuildPolicy, TuningMode};
+use rpm_model::{
+    BuildLimits, CleanPolicy, JobDocument, PackageRules, RebuildPolicy, ReleaseBump, TuningMode,
+};
 
 use crate::layers::CascadeLayers;
 use crate::programs::{self, ProgramLimits};
@@ -126,6 +128,8 @@ pub struct PackageLimits {
     pub rebuild: RebuildPolicy,
     /// What a change of shared libraries does.
     pub sonames: SonamePolicy,
+    /// How its release rises when it is built again for others' sake.
+    pub bump: ReleaseBump,
     /// Its time limit.
     pub timeout: Duration,
     /// What its upper directory may hold, in bytes.
@@ -200,6 +204,7 @@ impl RawConfig {
         let cpus = self.build.cpus.filter(|number| *number > 0).unwrap_or(all_cpus);
         let defaults = PackageLimits {
             rebuild: self.policy.rebuild.unwrap_or_default(),
+            bump: self.policy.bump.unwrap_or_default(),
             sonames: soname_policy("policy.sonames", self.policy.sonames.as_deref().unwrap_or("keep"))?,
             timeout: duration("build.timeout", self.build.timeout.as_deref().unwrap_or("8h"))?,
             disk_limit_bytes: self.build.disk_limit_mib.unwrap_or(16384) << 20,
@@ -317,6 +322,7 @@ impl Config {
         let mut limits = self.defaults.clone();
         if let Some(own) = self.packages.get(package) {
             limits.rebuild = own.rebuild.unwrap_or(limits.rebuild);
+            limits.bump = own.bump.unwrap_or(limits.bump);
             if let Some(Ok(sonames)) = own.sonames.as_deref().map(|text| soname_policy("sonames", text)) {
                 limits.sonames = sonames;
             }
@@ -534,6 +540,15 @@ mod tests {
         assert_eq!(layers("[policy]\nmax-cascading-rebuilds = 1\n"), Some(1));
         assert_eq!(layers("[policy]\nmax-cascading-rebuilds = 'all'\n"), None);
         assert!(resolve("[policy]\nmax-cascading-rebuilds = 'some'\n").unwrap_err().contains("`all`"));
+    }
+
+    #[test]
+    fn a_package_has_its_own_way_to_raise_its_release() {
+        let bump = |text: &str, name: &str| resolve(text).unwrap().limits(name).bump;
+        assert_eq!(bump("", "zlib"), ReleaseBump::Dist);
+        let text = "[policy]\nbump = 'none'\n[packages.gcc]\nbump = 'spec'\n";
+        assert_eq!((bump(text, "zlib"), bump(text, "gcc")), (ReleaseBump::None, ReleaseBump::Spec));
+        assert!(resolve("[policy]\nbump = 'much'\n").unwrap_err().contains("`dist`"));
     }
 
     #[test]

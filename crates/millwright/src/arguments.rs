@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use config::{
-    CascadeLayers, RawBuild, RawCache, RawConfig, RawDirectories, RawDistribution, RawPolicy, RawRepository,
-    RawSources, SignatureHandling,
+    RawBuild, RawCache, RawConfig, RawDirectories, RawDistribution, RawRepository, RawSources,
+    SignatureHandling,
 };
 
 use crate::archive::{ARCHIVE_EXAMPLES, ArchiveCommand};
@@ -20,6 +20,7 @@ use grapher::QuestionArguments;
 use rpm_model::TuningMode;
 
 use crate::log::{LOG_HELP, LogArguments};
+use crate::policy_arguments::PolicyArguments;
 use crate::test_lists::TestLists;
 use crate::upstream::UpdateVersions;
 use crate::why::{WHY_HELP, WhyArguments};
@@ -430,10 +431,8 @@ pub(crate) struct Common {
     /// What stands for rpmbuild's helper scripts; with compare both run and a difference is an error
     #[arg(long, global = true, value_name = "WHAT")]
     tuning: Option<Tuning>,
-    /// How many layers of dependants a rebuild brings along: `all`, 0 (none), 1 (direct dependants), 2, ...; what
-    /// lies beyond stays due
-    #[arg(long, global = true, value_name = "NUMBER")]
-    max_cascading_rebuilds: Option<CascadeLayers>,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArguments,
     /// Stop at the first failure instead of going on with independent packages
     #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     stop_on_failure: Option<bool>,
@@ -574,7 +573,6 @@ impl Common {
                 }),
             },
             cache: RawCache { results: self.result_cache, ..RawCache::default() },
-            policy: RawPolicy { max_cascading_rebuilds: self.max_cascading_rebuilds, ..RawPolicy::default() },
             ..RawConfig::default()
         })
     }

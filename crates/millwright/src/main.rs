@@ -12,6 +12,7 @@ mod log;
 mod mass_rebuild;
 mod mkpkg;
 mod pipeline;
+mod policy_arguments;
 mod reporting;
 mod results;
 mod settings;
@@ -218,6 +219,7 @@ fn configuration(common: &Common) -> Result<(RawConfig, Config), Failure> {
         raw.repositories.clear();
     }
     let mut raw = raw.overlaid_with(overlay);
+    common.policy.lay_over(&mut raw);
     if common.disable_upstream_repos == Some(true) {
         raw.repositories.clear();
     }

@@ -277,6 +277,7 @@ impl Arguments {
                 ),
                 ("distro_build_number".to_owned(), required(self.distro_build_number.as_ref())?.clone()),
             ]),
+            dist_counter: None,
             macros_file: self.rpmmacros_file.as_ref().map(|path| path.to_string_lossy().into_owned()),
             run_check: self.run_check,
             has_check: None,

@@ -85,6 +85,10 @@ fn worker_macros(job: &JobDocument) -> BTreeMap<String, String> {
     let mut macros: BTreeMap<String, String> =
         fixed.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     macros.extend(job.defines.clone());
+    // The source package, and whoever read it, know the release without it.
+    if let (Some(counter), Some(dist)) = (job.dist_counter, macros.get_mut("dist")) {
+        *dist = format!("{dist}.{counter}");
+    }
     macros
 }
 
@@ -267,6 +271,7 @@ mod tests {
             common: Default::default(),
             arch: HOST_ARCH.into(),
             defines: BTreeMap::from([("dist".into(), ".mw1".into())]),
+            dist_counter: None,
             macros_file: None,
             run_check: false,
             has_check: None,
@@ -297,6 +302,9 @@ mod tests {
              clamp_mtime_to_source_date_epoch 1|--define|dist .mw1|--define|source_date_epoch_from_changelog 1|\
              --define|use_source_date_epoch_as_buildtime 1|--define|with_check 0|/run/millwright/srpm/z.src.rpm"
         );
+        let counted = JobDocument { dist_counter: std::num::NonZeroU32::new(2), ..job() };
+        let counted = rpmbuild_arguments(&counted, "z.src.rpm").join("|");
+        assert_eq!(counted, arguments.replace("dist .mw1", "dist .mw1.2"));
         let mut checked = job();
         checked.run_check = true;
         assert!(!rpmbuild_arguments(&checked, "z").contains(&"--nocheck".to_owned()));

@@ -4,6 +4,7 @@
 //! given by content is named by content.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use rpm_model::{
     BuildLimits, BuildrootLock, CcacheMount, CheckVerdict, ContentDigest, HostFacts, JobDocument,
@@ -155,6 +156,9 @@ pub struct Settings {
     pub arch: String,
     /// Macros that the build was given.
     pub defines: BTreeMap<String, String>,
+    /// What was appended to the value of `%dist`, after a dot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dist_counter: Option<NonZeroU32>,
     /// Whether `%check` ran.
     pub run_check: bool,
     /// Processors that the build counted on; absent means all.
@@ -264,6 +268,7 @@ impl BuildInfo {
             settings: Settings {
                 arch: job.arch.clone(),
                 defines: job.defines.clone(),
+                dist_counter: job.dist_counter,
                 run_check: job.run_check,
                 processors: job.max_cpu,
                 timeout_seconds: job.timeout_seconds,
@@ -352,6 +357,7 @@ impl BuildInfo {
             common: Default::default(),
             arch: self.settings.arch.clone(),
             defines: self.settings.defines.clone(),
+            dist_counter: self.settings.dist_counter,
             macros_file,
             run_check: self.settings.run_check,
             has_check: None,
@@ -431,6 +437,7 @@ pub(crate) mod tests {
             common: Default::default(),
             arch: "x86_64".into(),
             defines: BTreeMap::from([("dist".into(), ".mw1".into())]),
+            dist_counter: NonZeroU32::new(2),
             macros_file: Some("/host/macros.extra".into()),
             run_check: true,
             has_check: Some(true),

@@ -57,12 +57,16 @@ pub fn statement(info: &BuildInfo, build_info: &ContentDigest) -> Value {
 }
 
 fn external_parameters(info: &BuildInfo) -> Value {
-    json!({
+    let mut parameters = json!({
         "source": { "uri": package_url(&info.source.nevra), "digest": sha256(&info.source.sha256) },
         "arch": info.settings.arch,
         "defines": info.settings.defines,
         "runCheck": info.settings.run_check,
-    })
+    });
+    if let Some(counter) = info.settings.dist_counter {
+        parameters["distCounter"] = counter.get().into();
+    }
+    parameters
 }
 
 fn internal_parameters(info: &BuildInfo) -> Value {

@@ -1,16 +1,22 @@
 //! The next release of a package that is built again without a new version.
 //!
-//! Two ways: a counter behind `%dist` ([`dist_counter`]), which leaves the spec alone, and an edit of the spec's
+//! Two ways: a counter behind `%dist` ([`raised_counter`]), which leaves the spec alone, and an edit of the spec's
 //! `Release:` ([`bump_spec`]). Both begin with everything that was ever published under the name, and neither
 //! gives an EVR that is not above all of it.
 //!
 //! What it is not: it reads and writes no file; whoever edits a spec puts the old text back when the build fails.
 
-use std::num::NonZeroU32;
+mod dist;
 
-use rpm_model::Evr;
+use std::path::PathBuf;
+
+use rpm_model::{Evr, Nevra};
 
 use crate::trigger::Level;
+
+pub use self::dist::{
+    Rise, counted, is_dist_written_out, is_own, kept_counter, published_evr, raised_counter, rise,
+};
 
 /// Why a release cannot be raised, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +74,28 @@ pub enum BumpError {
         /// The highest that was published.
         published: Evr,
     },
+    /// A package's release does not hold `%dist` exactly once.
+    #[error(
+        "the release of {package} does not hold %dist (`{dist}`) once, so there is nothing to count behind; write \
+         `%{{?dist}}` at the end of its `Release:`, or raise that (--bump=spec, or by hand)"
+    )]
+    NotCounted {
+        /// The package, as the spec names it.
+        package: Box<Nevra>,
+        /// The value of `%dist`.
+        dist: String,
+    },
+    /// A spec states the value of `%dist` instead of the macro.
+    #[error(
+        "`{path}` has `{dist}` written out in its `Release:`, so nothing can be counted behind it; write `%{{?dist}}` \
+         there, or raise the release (--bump=spec, or by hand)"
+    )]
+    WrittenOut {
+        /// The spec.
+        path: PathBuf,
+        /// The value of `%dist`.
+        dist: String,
+    },
     /// There is no higher number.
     #[error("the release of {0} cannot be raised any more")]
     Exhausted(Evr),
@@ -95,40 +123,6 @@ pub struct ChangelogEntry<'a> {
     pub author: &'a str,
     /// One sentence.
     pub message: &'a str,
-}
-
-/// Returns the number that a rebuild appends to `%dist` (`3%{?dist}` becomes `3.azl3.2`), `None` where what the
-/// spec says is above all that was published: the counter begins anew with every release of the spec.
-///
-/// # Errors
-///
-/// Returns an error where something was published that no counter reaches.
-///
-/// # Examples
-///
-/// ```
-/// let evrs = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>();
-/// let source = "1.2-3.azl3".parse().unwrap();
-/// let next = rebuild::bump::dist_counter(&source, &evrs(&["1.2-3.azl3", "1.2-3.azl3.2"])).unwrap();
-/// assert_eq!(next.map(u32::from), Some(3));
-/// assert_eq!(rebuild::bump::dist_counter(&source, &evrs(&["1.2-2.azl3.7"])).unwrap(), None);
-/// ```
-pub fn dist_counter(source: &Evr, published: &[Evr]) -> Result<Option<NonZeroU32>, BumpError> {
-    if published.iter().all(|other| source.compare(other).is_gt()) {
-        return Ok(None);
-    }
-    let release = source.release.as_deref().unwrap_or_default();
-    let used = |other: &Evr| {
-        let rest = other.release.as_deref()?.strip_prefix(release)?.strip_prefix('.')?;
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        rest[..digits].parse::<u32>().ok()
-    };
-    // The first build has no number; the second is 2.
-    let highest = published.iter().filter_map(used).max().unwrap_or(1).max(1);
-    let next = highest.checked_add(1).and_then(NonZeroU32::new);
-    let next = next.ok_or_else(|| BumpError::Exhausted(source.clone()))?;
-    let candidate = Evr::new(source.epoch, source.version.clone(), Some(&format!("{release}.{next}")));
-    above_all(&candidate, published).map(|()| Some(next))
 }
 
 /// Raises the leading number of a spec's `Release:` and adds a changelog entry; every other byte stays.
@@ -343,24 +337,6 @@ mod tests {
         assert_eq!((bumped.text.as_str(), bumped.from, bumped.to), ("Release: 4", 3, 4));
     }
 
-    #[test]
-    fn the_counter_counts_rebuilds_of_one_release() {
-        let next = |source: &str, published: &[&str]| {
-            let published: Vec<Evr> = published.iter().map(|text| evr(text)).collect();
-            dist_counter(&evr(source), &published).map(|next| next.map(u32::from))
-        };
-        assert_eq!(next("1.2-3.mw1", &[]), Ok(None));
-        assert_eq!(next("1.2-3.mw1", &["1.2-3.mw1"]), Ok(Some(2)));
-        assert_eq!(next("1.2-3.mw1", &["1.2-3.mw1.2", "1.2-3.mw1"]), Ok(Some(3)));
-        assert_eq!(next("1.2-3.mw1", &["1.2-3.mw1.10", "1.2-3.mw1.9"]), Ok(Some(11)));
-        assert_eq!(next("1.2-4.mw1", &["1.2-3.mw1.10"]), Ok(None));
-        assert_eq!(next("2.0-1.mw1", &["1.2-3.mw1.10"]), Ok(None));
-        assert!(matches!(next("1.2-3.mw1", &["1.2-4.mw1"]), Err(BumpError::StepBack { .. })));
-        assert!(matches!(next("1.2-3.mw1", &["1:1.0-1"]), Err(BumpError::StepBack { .. })));
-        let sorted = ["1.2-3.azl3", "1.2-3.azl3.2", "1.2-3.azl3.10", "1.2-4.azl3"].map(evr);
-        assert!(sorted.is_sorted());
-    }
-
     fn any_evr() -> impl Strategy<Value = Evr> {
         (0..2_u32, "[0-2](\\.[0-2]|~rc1|\\^git)?", "[0-9]{1,2}(\\.mw1(\\.[0-9]{1,2})?|[a-z]|~a|\\^1)?")
             .prop_map(|(epoch, version, release)| Evr::new(epoch, version, Some(&release)))
@@ -369,12 +345,6 @@ mod tests {
     proptest! {
         #[test]
         fn no_evr_is_ever_lower(source in any_evr(), published in proptest::collection::vec(any_evr(), 0..6)) {
-            if let Ok(counter) = dist_counter(&source, &published) {
-                let release = source.release.as_deref().unwrap();
-                let release = counter.map_or(release.to_owned(), |number| format!("{release}.{number}"));
-                let built = Evr::new(source.epoch, source.version.clone(), Some(&release));
-                prop_assert!(published.iter().all(|other| built.compare(other).is_gt()), "{built}");
-            }
             let text = format!("Release: {}\n%changelog\n", source.release.as_deref().unwrap());
             if let Ok(bumped) = bump_spec(&text, &source, &published, &ENTRY) {
                 let release = bumped.text.lines().next().unwrap().strip_prefix("Release: ").unwrap();

@@ -311,6 +311,7 @@ mod tests {
             schema: BuildRecord::SCHEMA,
             package: "jq".into(),
             source: "jq-1-1.src".parse().unwrap(),
+            dist_counter: None,
             inputs: digest("inputs"),
             identity: digest("identity"),
             worker: digest("worker"),

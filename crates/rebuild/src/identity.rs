@@ -1,6 +1,7 @@
 //! The identity of a build: a hash of everything that can influence its result.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use rpm_model::{ContentDigest, ContentHasher, JobDocument};
 
@@ -46,6 +47,8 @@ pub fn build_identity(inputs: &ContentDigest, job: &JobDocument) -> ContentDiges
         defines: _,
         // In the inputs by content; inside the root it always has the same name.
         macros_file: _,
+        // Beside the inputs: a record is not out of date because of its own counter.
+        dist_counter,
         run_check,
         lock,
         ccache,
@@ -77,6 +80,7 @@ pub fn build_identity(inputs: &ContentDigest, job: &JobDocument) -> ContentDiges
     } = job;
     let facts = IdentityFacts {
         inputs,
+        dist_counter: *dist_counter,
         run_check: *run_check,
         lock: &lock.digest(),
         ccache: ccache.is_some(),
@@ -90,6 +94,8 @@ pub fn build_identity(inputs: &ContentDigest, job: &JobDocument) -> ContentDiges
 pub struct IdentityFacts<'a> {
     /// [`InputFacts::digest`].
     pub inputs: &'a ContentDigest,
+    /// The counter behind `%dist`.
+    pub dist_counter: Option<NonZeroU32>,
     /// Whether `%check` runs.
     pub run_check: bool,
     /// Identity of the exact build root.
@@ -111,6 +117,10 @@ impl IdentityFacts<'_> {
             .field("buildroot-lock", self.lock.as_str())
             .field("ccache", flag(self.ccache))
             .field("sccache", flag(self.sccache));
+        // What needs no counter is what it was before there were counters.
+        if let Some(counter) = self.dist_counter {
+            hasher.field("dist-counter", &counter.to_string());
+        }
         hasher.finish()
     }
 }
@@ -175,6 +185,7 @@ mod tests {
             ("srpm_sha256", serde_json::json!(digest), true),
             ("arch", "aarch64".into(), true),
             ("defines", serde_json::json!({ "dist": ".mw2" }), true),
+            ("dist_counter", 2.into(), true),
             ("run_check", true.into(), true),
             ("lock", locked, true),
             ("ccache", cache.clone(), true),

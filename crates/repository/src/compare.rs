@@ -114,11 +114,82 @@ pub fn header_differences(first: &Path, second: &Path) -> Result<Vec<PackageDiff
     Ok(differences)
 }
 
+/// Returns what the headers of two packages say of their differences once the second one's release is written as the
+/// first one's wherever a text holds it; nothing where that leaves none.
+///
+/// # Errors
+/// When one of them cannot be read.
+pub fn differences_apart_from_release(
+    first: &Path,
+    second: &Path,
+) -> Result<Vec<PackageDifference>, RepositoryError> {
+    let (a, b) = (read_metadata(first)?, read_metadata(second)?);
+    let release = |metadata: &PackageMetadata| metadata.get_release().unwrap_or_default().to_owned();
+    let (old, new) = (release(&a), release(&b));
+    let rename = |text: &str| if new.is_empty() { text.to_owned() } else { text.replace(&new, &old) };
+    let renamed = tag_values(&b).into_iter().map(|(tag, data)| (tag, renamed(data, &rename))).collect();
+    let mut differences = compare_values(&tag_values(&a), &renamed);
+    let files: Vec<PackagedFile> = contents_of(&b, second)?
+        .files
+        .into_iter()
+        .map(|file| PackagedFile { path: rename(&file.path), link: rename(&file.link), ..file })
+        .collect();
+    differences.extend(compare_files(&contents_of(&a, first)?.files, &files));
+    Ok(differences)
+}
+
+fn renamed(data: IndexData, rename: &impl Fn(&str) -> String) -> IndexData {
+    let all = |texts: Vec<String>| texts.iter().map(|text| rename(text)).collect();
+    match data {
+        IndexData::StringTag(text) => IndexData::StringTag(rename(&text)),
+        IndexData::StringArray(texts) => IndexData::StringArray(all(texts)),
+        IndexData::I18NString(texts) => IndexData::I18NString(all(texts)),
+        other => other,
+    }
+}
+
+/// How much the size of a file changes at most by a release that is a few characters longer: the name of a
+/// program's debugging information stands in it, filled up to a multiple of four.
+const RELEASE_IN_A_FILE: u64 = 64;
+
+/// Returns whether one of the [`differences_apart_from_release`] is more than a release can show in a package.
+///
+/// A release enters the build identifier of each program, and with it names below `/usr/lib/.build-id`, the content of
+/// the program and its debugging information below `/usr/lib/debug`. It may stand in any other file too, so a content
+/// that is other and about as long says nothing.
+pub fn is_more_than_a_release(difference: &PackageDifference) -> bool {
+    let follows_the_release =
+        |path: &str| ["/usr/lib/.build-id", "/usr/lib/debug"].iter().any(|place| path.starts_with(place));
+    match difference {
+        PackageDifference::Tag { tag, .. } => tag != "SIZE" && tag != "LONGSIZE",
+        PackageDifference::OnlyInFirst { path }
+        | PackageDifference::OnlyInSecond { path }
+        | PackageDifference::File { path, .. }
+            if follows_the_release(path) =>
+        {
+            false
+        }
+        PackageDifference::OnlyInFirst { .. } | PackageDifference::OnlyInSecond { .. } => true,
+        PackageDifference::File { aspects, .. } => aspects.iter().any(|aspect| match aspect {
+            FileAspect::Content { sizes: [a, b] } => a.abs_diff(*b) > RELEASE_IN_A_FILE,
+            _ => true,
+        }),
+        PackageDifference::PayloadEncoding | PackageDifference::SignatureHeader => false,
+    }
+}
+
+fn tag_values(metadata: &PackageMetadata) -> BTreeMap<u32, IndexData> {
+    metadata.header.get_all_entries().unwrap_or_default().into_iter().collect()
+}
+
 fn compare_tags(first: &PackageMetadata, second: &PackageMetadata) -> Vec<PackageDifference> {
-    let values = |metadata: &PackageMetadata| -> BTreeMap<u32, IndexData> {
-        metadata.header.get_all_entries().unwrap_or_default().into_iter().collect()
-    };
-    let (first, second) = (values(first), values(second));
+    compare_values(&tag_values(first), &tag_values(second))
+}
+
+fn compare_values(
+    first: &BTreeMap<u32, IndexData>,
+    second: &BTreeMap<u32, IndexData>,
+) -> Vec<PackageDifference> {
     let tags: BTreeSet<u32> = first.keys().chain(second.keys()).copied().collect();
     tags.into_iter()
         .filter(|tag| first.get(tag) != second.get(tag))
@@ -250,6 +321,40 @@ mod tests {
         assert!(lines.contains(&"/usr/bin/b: only in the first build".to_owned()), "{lines:#?}");
         assert!(lines.contains(&"/usr/bin/c: only in the second build".to_owned()), "{lines:#?}");
         assert!(!lines.iter().any(|line| line.contains("BASENAMES")), "{lines:#?}");
+    }
+
+    #[test]
+    fn a_release_that_has_risen_is_no_difference_and_what_it_cannot_show_is_one() {
+        let scratch = Scratch::new();
+        let package = |release: &str, file: &str| {
+            let doc = format!("/usr/share/doc/a-1-{release}/{file}");
+            TinyPackage::new("a", &format!("1-{release}"), "noarch").file(&doc).bytes()
+        };
+        let first = scratch.write("one.rpm", &package("3.mw1", "x"));
+        let same = scratch.write("same.rpm", &package("3.mw1.2", "x"));
+        assert_eq!(differences_apart_from_release(&first, &same).unwrap(), []);
+        assert!(header_differences(&first, &same).unwrap().iter().any(is_more_than_a_release));
+        let other = scratch.write("other.rpm", &package("3.mw1.2", "y"));
+        let differences = differences_apart_from_release(&first, &other).unwrap();
+        assert_eq!(differences.len(), 2, "{differences:?}");
+        assert!(differences.iter().all(is_more_than_a_release));
+        let content = |path: &str, sizes| PackageDifference::File {
+            path: path.into(),
+            aspects: vec![FileAspect::Content { sizes }],
+        };
+        for (difference, expected) in [
+            (content("/usr/bin/a", [1000, 1004]), false),
+            (content("/usr/bin/a", [1000, 2000]), true),
+            (content("/usr/lib/debug/usr/bin/a.debug", [1000, 2000]), false),
+            (PackageDifference::OnlyInFirst { path: "/usr/lib/.build-id/ab/cd".into() }, false),
+            (PackageDifference::OnlyInSecond { path: "/usr/lib/debug/.build-id/ab".into() }, false),
+            (PackageDifference::OnlyInSecond { path: "/usr/lib/deb".into() }, true),
+            (PackageDifference::PayloadEncoding, false),
+            (PackageDifference::Tag { tag: "SIZE".into(), first: None, second: None }, false),
+            (PackageDifference::Tag { tag: "REQUIRENAME".into(), first: None, second: None }, true),
+        ] {
+            assert_eq!(is_more_than_a_release(&difference), expected, "{difference:?}");
+        }
     }
 
     #[test]

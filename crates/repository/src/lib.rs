@@ -21,7 +21,10 @@ mod solver;
 mod testing;
 mod verify;
 
-pub use compare::{SetDifference, compare_packages, compare_sets, header_differences};
+pub use compare::{
+    SetDifference, compare_packages, compare_sets, differences_apart_from_release, header_differences,
+    is_more_than_a_release,
+};
 pub use contents::{PackageContents, PackagedFile, read_contents};
 pub use directory::{PackageDirectory, Scan};
 pub use error::{BadPackage, HeaderPart, RepositoryError};

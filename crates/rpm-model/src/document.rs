@@ -4,6 +4,7 @@
 //! else. A [`ResultDocument`] is what came out; a [`BuildRecord`] is what the tree remembers of a build.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,9 @@ pub struct JobDocument {
     pub arch: String,
     /// Macro definitions, `-D 'key value'` each, for example `dist` → `.mw1`.
     pub defines: BTreeMap<String, String>,
+    /// What is appended to the value of `%dist`, after a dot; see `rebuild::bump`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dist_counter: Option<NonZeroU32>,
     /// A file of macros that the build reads besides the worker's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub macros_file: Option<String>,
@@ -501,6 +505,9 @@ pub struct BuildRecord {
     pub package: String,
     /// The source package.
     pub source: Nevra,
+    /// The counter behind `%dist` that its packages were built with; the source package has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dist_counter: Option<NonZeroU32>,
     /// Identity of the inputs without the build root.
     pub inputs: ContentDigest,
     /// Identity of everything: inputs and build root.

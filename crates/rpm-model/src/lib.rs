@@ -25,6 +25,7 @@ mod listed_file;
 mod nevra;
 mod package;
 mod reason;
+mod release_bump;
 mod reused;
 mod rich;
 mod rules;
@@ -59,6 +60,7 @@ pub use package::{
     BadSpec, PackageHeader, PackagesDocument, RequirementKind, SourceKind, SourceUse, SpecData, SpecPackage,
     SpecSource,
 };
+pub use release_bump::{ReleaseBump, ReleaseBumpError};
 pub use reused::{HostFacts, ReusedResult, ReusedSettings};
 pub use rich::RichDependency;
 pub use rules::{Ban, PackagePattern, PackagePatternError, PackageRules};

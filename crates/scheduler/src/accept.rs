@@ -25,6 +25,7 @@ use crate::overlap::{FileOverlap, overlaps};
 use crate::provenance::ProvenanceWriter;
 use crate::published::{Place, PublishedComparison};
 use crate::records::{RecordError, RecordStore};
+use crate::releases::Releases;
 use crate::reuse::ResultReuse;
 use crate::run::{Acceptance, Acceptor, Refused};
 use crate::task::PackageTask;
@@ -121,7 +122,7 @@ impl Acceptor for RepositoryAcceptor<'_> {
         job: &JobDocument,
         result: &ResultDocument,
     ) -> Result<Acceptance, Refused> {
-        self.take(package, reasons, job, result).map_err(|error| {
+        self.take(package, reasons, &self.as_built(package, job, result), result).map_err(|error| {
             let cause =
                 std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
             Refused { class: error.class(), message: format!("{error}{cause}") }
@@ -196,6 +197,16 @@ impl RepositoryAcceptor<'_> {
         Ok(Acceptance { changed, cascade, overlaps })
     }
 
+    /// Returns the job that a result is of: with a raised release, or with the published one ([`crate::trial`]).
+    fn as_built(&self, package: &str, job: &JobDocument, result: &ResultDocument) -> JobDocument {
+        let made: Vec<Nevra> = result.rpms.iter().map(|rpm| rpm.nevra.clone()).collect();
+        let Some(task) = self.tasks.get(package) else { return job.clone() };
+        let universe = self.universe.read().unwrap_or_else(PoisonError::into_inner);
+        let releases = Releases::new(task, &universe, &job.defines);
+        let counter = releases.of(&made);
+        JobDocument { dist_counter: counter, expected: releases.named(counter), ..job.clone() }
+    }
+
     /// Returns whether a file of the repository is known to have this content.
     fn is_published(&self, path: &Path, content: &ContentDigest) -> bool {
         let universe = self.universe.read().unwrap_or_else(PoisonError::into_inner);
@@ -249,6 +260,7 @@ impl RepositoryAcceptor<'_> {
             schema: BuildRecord::SCHEMA,
             package: package.to_owned(),
             source: source_nevra.clone(),
+            dist_counter: job.dist_counter,
             identity: build_identity(&inputs, job),
             inputs,
             worker: self.worker.clone(),

@@ -160,6 +160,7 @@ impl Arguments {
         PackageLimits {
             rebuild: RebuildPolicy::default(),
             sonames: Default::default(),
+            bump: Default::default(),
             timeout: self.timeout,
             disk_limit_bytes: DISK_LIMIT,
             build: BuildLimits::default(),

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use rebuild::bump::rise;
 use report::{Event, PackageEnd};
 use rpm_model::{BuildReason, FailureClass, JobDocument, Outcome, ResultDocument};
 
@@ -230,9 +231,10 @@ impl<'a> Driver<'a> {
             Action::Prepare { package, more_memory, cpus } => {
                 self.remains.remove(&package);
                 let generated = self.generated.get(&package).cloned();
-                let mut reasons = self.reasons.get(&package).into_iter().flatten();
-                let anew = reasons.any(BuildReason::demands_a_build);
-                (self.prepare)(package, PrepareRequest { generated, more_memory, cpus: Some(cpus), anew });
+                let reasons = self.reasons.get(&package).map_or(&[][..], Vec::as_slice);
+                let anew = reasons.iter().any(BuildReason::demands_a_build);
+                let (rise, cpus) = (rise(reasons), Some(cpus));
+                (self.prepare)(package, PrepareRequest { generated, more_memory, cpus, anew, rise });
             }
             Action::Journal(entry) => self.journal.append(&entry)?,
             Action::Submit { attempt, dispatch } => {

@@ -14,6 +14,7 @@ use std::sync::{PoisonError, RwLock};
 
 use pkgworker::{MOST_ROUNDS, WORKER_SEMANTICS, changed_requirements};
 use rebuild::build_identity;
+use rebuild::bump::Rise;
 use report::{Event, Reporter};
 use rpm_model::{
     BuildrootLock, CleanPolicy, ContentDigest, JobDocument, Requirement, ResultDocument, TuningMode,
@@ -23,10 +24,12 @@ use rpm_model::{
 use crate::caches::CompilerCaches;
 use crate::execute::{Attempt, Fence, Input, InputKind, JobFacts, JobSpec, Worker, times};
 use crate::generated::Learned;
+use crate::releases::Releases;
 use crate::reuse::{ResultPlaces, ResultReuse};
 use crate::root::Roots;
 use crate::run::{Builder, Generated, Job, Preparation, PrepareRequest};
 use crate::task::PackageTask;
+use crate::trial::{JobPlace, Rises};
 use crate::universe::{RootRequest, Universe};
 
 /// Where workers find and leave things.
@@ -64,6 +67,8 @@ pub struct LocalBuilder<'a> {
     pub caches: &'a CompilerCaches,
     /// How many times its memory limit a package is given that ran out of it.
     pub memory_retry: Option<f64>,
+    /// Why packages of this run rise.
+    pub rises: Rises,
     /// What specs generate that could not be had in this run.
     pub learned: &'a Learned,
     /// Results of other builds.
@@ -78,6 +83,7 @@ pub struct LocalBuilder<'a> {
 
 impl Builder for LocalBuilder<'_> {
     fn prepare(&self, package: &str, request: &PrepareRequest) -> Preparation {
+        self.rises.set(package, request.rise);
         let Some(task) = self.tasks.get(package) else {
             return Preparation::Infrastructure(format!("`{package}` has no task"));
         };
@@ -110,7 +116,13 @@ impl Builder for LocalBuilder<'_> {
 
 impl Worker for LocalBuilder<'_> {
     fn work(&self, attempt: &Attempt, job: &JobDocument, fence: &Fence) -> Result<ResultDocument, String> {
-        self.run_worker(attempt, job, fence)
+        let package = self.directories.work.join("jobs").join(&job.package);
+        if package.exists() {
+            fs::remove_dir_all(&package).map_err(|error| tell("remove", &package, &error))?;
+        }
+        // A worker of an earlier attempt that has not noticed its end yet finds nothing to write to.
+        let directory = package.join(&attempt.token.reveal()[..16]);
+        self.run_released(job, fence, &JobPlace { directory, log: self.log_file(job) })
     }
 }
 
@@ -150,6 +162,7 @@ impl LocalBuilder<'_> {
             })
         };
         let macros_file = self.macros_file.as_deref().map(file).transpose()?;
+        self.release(task, &mut document, request.rise);
         let srpm = fs::metadata(&task.srpm).map_err(|error| tell("read", &task.srpm, &error))?;
         let identity = build_identity(&task.inputs, &document);
         let facts = JobFacts {
@@ -167,6 +180,19 @@ impl LocalBuilder<'_> {
             document.limits.memory_limit_bytes = raised;
         }
         Ok(Job { spec: JobSpec::new(&document, &facts), document })
+    }
+
+    /// Gives a document the release that its packages are built under.
+    fn release(&self, task: &PackageTask, document: &mut JobDocument, rise: Rise) {
+        let universe = self.universe.read().unwrap_or_else(PoisonError::into_inner);
+        let releases = Releases::new(task, &universe, &self.defines);
+        document.dist_counter = releases.wanted(rise).unwrap_or_else(|error| {
+            let name = &task.spec.name;
+            let message = format!("{name} is built again under the release that it has: {error}");
+            self.reporter.event(&Event::Warning { message });
+            releases.kept()
+        });
+        document.expected = releases.named(document.dist_counter);
     }
 
     /// Returns what `%generate_buildrequires` is known to ask for: what it asked for in this run, else last time.
@@ -220,6 +246,7 @@ impl LocalBuilder<'_> {
             common: self.worker.core_contents(),
             arch: arch.clone(),
             defines: self.defines.clone(),
+            dist_counter: None,
             macros_file: self.macros_file.as_ref().map(|path| path.to_string_lossy().into_owned()),
             run_check: task.run_check,
             has_check: Some(task.spec.has_check),
@@ -232,33 +259,27 @@ impl LocalBuilder<'_> {
             ccache: self.caches.ccache(&task.spec, arch),
             sccache: self.caches.sccache(&task.spec, arch),
             tuning: self.tuning,
-            expected: task.spec.packages.iter().map(|package| package.nevra.clone()).collect(),
+            expected: Vec::new(),
         }
     }
 
     /// Runs one worker to its end and returns its result document, or a sentence on why there is none.
-    ///
-    /// What it makes goes to a directory of the attempt's own: a worker of an earlier attempt that has not noticed
-    /// its end yet finds nothing to write to.
-    fn run_worker(
+    pub(crate) fn run_worker(
         &self,
-        attempt: &Attempt,
         job: &JobDocument,
         fence: &Fence,
+        place: &JobPlace,
     ) -> Result<ResultDocument, String> {
         let package = self.directories.work.join("jobs").join(&job.package);
-        if package.exists() {
-            fs::remove_dir_all(&package).map_err(|error| tell("remove", &package, &error))?;
-        }
-        let place = package.join(&attempt.token.reveal()[..16]);
-        fs::create_dir_all(&place).map_err(|error| tell("create", &place, &error))?;
+        let JobPlace { directory: place, log } = place;
+        fs::create_dir_all(place).map_err(|error| tell("create", place, &error))?;
         let (job_file, result_file) = (package.join("job.json"), place.join("result.json"));
         let bytes =
             serde_json::to_vec_pretty(job).map_err(|error| format!("cannot encode the job: {error}"))?;
         fs::write(&job_file, bytes).map_err(|error| tell("write", &job_file, &error))?;
         // People and `millwright shell` look for it beside the job.
         let shown = package.join("result.json");
-        let places = ResultPlaces { rpms: &place.join("rpms"), log: &self.log_file(job) };
+        let places = ResultPlaces { rpms: &place.join("rpms"), log };
         if let Some(reused) = self.results.find(job, places, self.reporter) {
             let bytes = serde_json::to_vec_pretty(&reused)
                 .map_err(|error| format!("cannot encode the result: {error}"))?;
@@ -266,7 +287,7 @@ impl LocalBuilder<'_> {
             return Ok(reused);
         }
         let mut child = self
-            .command(job, &job_file, &result_file, &place)
+            .command(&job_file, &result_file, place, log)
             .spawn()
             .map_err(|error| tell("start", &self.program, &error))?;
         // Held until the worker has ended: its end of the pipe tells it that we live and want it.
@@ -282,7 +303,7 @@ impl LocalBuilder<'_> {
         Ok(ResultDocument { reused: None, ..result })
     }
 
-    fn command(&self, job: &JobDocument, job_file: &Path, result_file: &Path, place: &Path) -> Command {
+    fn command(&self, job_file: &Path, result_file: &Path, place: &Path, log: &Path) -> Command {
         let mut command = Command::new(&self.program);
         command
             .arg("--lifeline")
@@ -297,7 +318,7 @@ impl LocalBuilder<'_> {
             .arg("--layers")
             .arg(&self.directories.layers)
             .arg("--log-file")
-            .arg(self.log_file(job))
+            .arg(log)
             .arg("--clean")
             .arg(self.clean.as_str());
         if self.find_unused {

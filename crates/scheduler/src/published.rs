@@ -7,7 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use repository::{IndexedPackage, header_differences, read_package, same_apart_from_signature};
+use repository::{
+    IndexedPackage, differences_apart_from_release, header_differences, read_package,
+    same_apart_from_signature,
+};
 use rpm_model::{
     BuildRecord, ChangedPackage, ContentDigest, PackageDifference, PackageOrigin, RecordedPackage,
 };
@@ -58,7 +61,10 @@ impl<'a> PublishedComparison<'a> {
             }
         }
         let published: PathBuf = self.rpms.join(&old.artifact.path);
-        if let Ok(differences) = header_differences(&published, &built.path)
+        // That a release has risen is plain, and shows in many places.
+        let same_version = old.artifact.nevra.evr.version == nevra.evr.version;
+        let compare = if same_version { differences_apart_from_release } else { header_differences };
+        if let Ok(differences) = compare(&published, &built.path)
             && !matches!(differences[..], [] | [PackageDifference::SignatureHeader])
         {
             self.changes.push(ChangedPackage::new(old.artifact.nevra.clone(), differences));

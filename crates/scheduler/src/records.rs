@@ -129,6 +129,7 @@ mod tests {
             schema: BuildRecord::SCHEMA,
             package: package.into(),
             source: nevra.clone(),
+            dist_counter: None,
             inputs: digest.clone(),
             identity: digest.clone(),
             worker: digest.clone(),

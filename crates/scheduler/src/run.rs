@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use rebuild::bump::Rise;
 use report::{Event, Reporter};
 use rpm_model::{BuildReason, ContentDigest, FailureClass, JobDocument, Requirement, ResultDocument};
 
@@ -66,6 +67,8 @@ pub struct PrepareRequest {
     pub more_memory: bool,
     /// Whether it is built whatever another build of the same inputs has made.
     pub anew: bool,
+    /// What the build is to make of its release.
+    pub rise: Rise,
     /// Processors that it is promised; `None` leaves it at its even share.
     pub cpus: Option<u32>,
 }

@@ -33,12 +33,14 @@ use crate::programs::VersionPrograms;
 use crate::provenance::ProvenanceWriter;
 use crate::queue::Queue;
 use crate::records::RecordStore;
+use crate::releases::Releases;
 use crate::reuse::ResultReuse;
 use crate::rounds::Rounds;
 use crate::run::{Preparation, RunContext, RunError, RunSummary, run};
 use crate::simulate::SimulationDocument;
 use crate::state_csv::state_csv;
 use crate::task::PackageTask;
+use crate::trial::Rises;
 use crate::triggers::{refreshed_records, unknown_triggers};
 use crate::universe::{Outside, RelevantPackage, Universe};
 use crate::weights::Weights;
@@ -268,6 +270,7 @@ impl Session<'_> {
             never_built_outside: outside.count(),
             workers: self.settings.run.workers,
             input_parts: &|task| inputs.parts(task),
+            release: &|task, reasons| Releases::new(task, &universe, &self.settings.defines).planned(reasons),
             root: &|task| roots.present(&universe, task),
             max_layers: self.settings.max_layers,
         });
@@ -396,6 +399,7 @@ impl Session<'_> {
             caches: &settings.caches,
             memory_retry: settings.run.memory_retry,
             results: &self.results,
+            rises: Rises::default(),
             learned: &self.learned,
             clean: settings.clean,
             find_unused: settings.run.find_unused,

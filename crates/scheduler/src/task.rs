@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use grapher::BuildOrder;
 use rebuild::trigger::TriggerFacts;
-use rpm_model::{BuildLimits, ContentDigest, RebuildPolicy, Requirement, SpecData};
+use rpm_model::{
+    BuildLimits, ContentDigest, PackageArtifact, RebuildPolicy, ReleaseBump, Requirement, SpecData,
+};
 
 /// A spec that can be built: its data, its packed source, its limits.
 #[derive(Clone, Debug)]
@@ -37,6 +39,10 @@ pub struct PackageTask {
     pub max_cpu: u32,
     /// What `%generate_buildrequires` asked for when the spec was last built; empty when it never was.
     pub generated_before: Vec<Requirement>,
+    /// What its last build published, as its record says; empty where all of that is there.
+    pub published_before: Vec<PackageArtifact>,
+    /// How its release rises when it is built again for others' sake.
+    pub bump: ReleaseBump,
     /// Which changes of others count.
     pub policy: RebuildPolicy,
     /// What the spec watches.

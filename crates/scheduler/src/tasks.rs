@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use grapher::BuildOrder;
-use rpm_model::{BuildRecord, ContentDigest};
+use rpm_model::{BuildRecord, ContentDigest, PackageArtifact};
 
 use crate::inputs::CommonInputs;
 use crate::root::Roots;
@@ -59,6 +59,8 @@ impl Session<'_> {
                 generated_before: records
                     .get(&spec.name)
                     .map_or_else(Vec::new, |record| record.generated.clone()),
+                published_before: missing_of(records.get(&spec.name), universe),
+                bump: limits.bump,
                 policy: limits.rebuild,
                 triggers: match trigger_facts(spec, answers.get(&spec.name), &universe.state()) {
                     Ok(triggers) => triggers.with_sonames(limits.sonames),
@@ -70,4 +72,11 @@ impl Session<'_> {
         };
         self.document.specs.iter().filter_map(task).collect()
     }
+}
+
+/// Returns what a record says was published, where not all of it is there.
+fn missing_of(record: Option<&BuildRecord>, universe: &Universe) -> Vec<PackageArtifact> {
+    let is_whole = |record: &&BuildRecord| record.rpms.len() == universe.packages_of(&record.package).count();
+    let record = record.filter(|record| !is_whole(record));
+    record.map_or_else(Vec::new, |record| record.rpms.iter().map(|rpm| rpm.artifact.clone()).collect())
 }

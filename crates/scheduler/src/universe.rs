@@ -34,6 +34,8 @@ pub struct Universe {
     contents: HashMap<PathBuf, ContentDigest>,
     /// The spec that published a package of this name.
     specs: HashMap<String, String>,
+    /// Packages in the repository that no record vouches for: no build may use them, but they were published.
+    unclaimed: Vec<Nevra>,
     /// What specs provided once and nothing does since.
     withdrawn: BTreeMap<Requirement, String>,
     /// Libraries that packages keep for themselves.
@@ -117,9 +119,12 @@ impl Universe {
             }
         }
         let mut owned: BTreeMap<&str, Vec<IndexedPackage>> = BTreeMap::new();
+        let mut unclaimed = Vec::new();
         for package in scanned {
             if let Some(owner) = recorded.get(&(package.path.clone(), package.sha256.clone())) {
                 owned.entry(owner).or_default().push(package);
+            } else {
+                unclaimed.push(package.header.nevra);
             }
         }
         let Outside { packages, repositories } = outside.into();
@@ -131,6 +136,7 @@ impl Universe {
             repository: repository.to_owned(),
             contents: HashMap::new(),
             specs: HashMap::new(),
+            unclaimed,
             withdrawn: BTreeMap::new(),
             libraries: PrivateLibraries::default(),
         };
@@ -224,6 +230,21 @@ impl Universe {
     pub(crate) fn packages_of_others(&self, spec: &str) -> impl Iterator<Item = (&str, &IndexedPackage)> {
         let others = self.published.iter().filter(move |(owner, _)| *owner != spec);
         others.flat_map(|(owner, packages)| packages.iter().map(|package| (owner.as_str(), package.as_ref())))
+    }
+
+    /// Returns the packages in the repository that no record vouched for when the run began.
+    pub(crate) fn unclaimed(&self) -> &[Nevra] {
+        &self.unclaimed
+    }
+
+    /// Returns the directory of the repository.
+    pub(crate) fn repository(&self) -> &Path {
+        &self.repository
+    }
+
+    /// Returns the packages of a spec.
+    pub(crate) fn packages_of(&self, spec: &str) -> impl Iterator<Item = &IndexedPackage> {
+        self.published.get(spec).into_iter().flatten().map(Arc::as_ref)
     }
 
     /// Returns whether there are packages of a spec.

@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use grapher::{GoalError, GoalErrors, GoalRequest, RootCause};
+use rebuild::bump::published_evr;
 use rebuild::{PresentFacts, build_reasons};
-use rpm_model::{BuildReason, BuildRecord, BuildrootLock, Nevra, RebuildPolicy};
+use rpm_model::{BuildReason, BuildRecord, BuildrootLock, Evr, Nevra, RebuildPolicy};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{PlanCause, PlannedAction, PossibleRebuild};
 use crate::records::RecordStore;
+use crate::releases::PlannedRelease;
 use crate::session::{Graphed, Planned, Session, SessionError};
 use crate::task::PackageTask;
 
@@ -54,6 +56,9 @@ pub struct WhyPackage {
 pub struct LastBuild {
     /// Its source package.
     pub source: Nevra,
+    /// Epoch, version and release that its packages were published with, where the source package has another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<Evr>,
     /// Why it was built then.
     pub reasons: Vec<BuildReason>,
     /// Who caused these, the nearest first.
@@ -81,6 +86,9 @@ pub enum Verdict {
     Build {
         /// Why.
         reasons: Vec<BuildReason>,
+        /// What becomes of its release, where that does not stay.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        release: Option<PlannedRelease>,
         /// Who caused these, the nearest first.
         chain: Vec<CausedBy>,
     },
@@ -248,6 +256,7 @@ fn last_build(planned: &Planned, record: &BuildRecord) -> LastBuild {
     let reasons_of = |spec: &str| planned.records.get(spec).map(|record| record.reasons.clone());
     LastBuild {
         source: record.source.clone(),
+        published: Some(published_evr(record)).filter(|evr| *evr != record.source.evr),
         reasons: record.reasons.clone(),
         chain: chain(&record.package, &record.reasons, &reasons_of),
         seconds: record.usage.wall_seconds,
@@ -268,9 +277,11 @@ fn verdict(planned: &Planned, spec: &str) -> Verdict {
     let causes_of =
         |causes: &[usize]| causes.iter().filter_map(|number| plan.causes.get(*number)).cloned().collect();
     match &package.action {
-        PlannedAction::Build { reasons, .. } => {
-            Verdict::Build { reasons: reasons.clone(), chain: chain(spec, reasons, &reasons_of) }
-        }
+        PlannedAction::Build { reasons, .. } => Verdict::Build {
+            reasons: reasons.clone(),
+            release: package.release.clone(),
+            chain: chain(spec, reasons, &reasons_of),
+        },
         PlannedAction::UpToDate => {
             let mut possible = plan.impact.iter().flat_map(|impact| &impact.possible);
             Verdict::UpToDate { could_follow: possible.find(|possible| possible.package == spec).cloned() }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use rebuild::change_set::ChangeSet;
 use report::{Event, ExitStatus, Failure};
+use rpm_model::ReleaseBump;
 use scheduler::{Finished, Rounds, Stop, run_status, summary_text};
 
 use super::edits::{apply, pending_edits, undo};
@@ -52,7 +53,15 @@ impl MassRebuild<'_> {
         let base = pipeline.base(false)?;
         let specs = pipeline.specs(&base, self.only)?;
         let tests = crate::chosen_tests(&self.asked.goals, &specs)?;
-        let limits = |spec: &str| tests.over(spec, pipeline.limits(spec));
+        // What was reviewed says whether releases rise, whatever is typed or configured when it is carried out.
+        let leaves_releases = set.request.bump == ReleaseBump::None.as_str();
+        let limits = |spec: &str| {
+            let mut limits = tests.over(spec, pipeline.limits(spec));
+            if leaves_releases {
+                limits.bump = ReleaseBump::None;
+            }
+            limits
+        };
         let of_set = (set.name.as_str(), set.count);
         let follower = SetReporter::new(pipeline.reporter(), &self.store, of_set, open, progress.clone());
         let mut session = pipeline.session(&base, &specs, &limits)?;

@@ -10,12 +10,12 @@ use rebuild::change_set::{
 };
 use rebuild::select::Evidence;
 use report::{Event, Failure};
-use rpm_model::{BuildRecord, ContentDigest, Evr, SpecData};
+use rpm_model::{BuildRecord, ContentDigest, Evr, ReleaseBump, SpecData};
 use scheduler::{PlanDocument, Planned, Rounds, Wanted, blocked_text};
 
 use super::select::{Facts, Selected};
 use super::{MassRebuild, io_failure};
-use crate::mkpkg::{Bump, packager, published_evrs, today};
+use crate::mkpkg::{packager, published_evrs, today};
 use crate::tell;
 
 /// What is done about a spec's release.
@@ -67,7 +67,8 @@ impl MassRebuild<'_> {
         let is_inside = paths.values().all(|path| path.starts_with(&root));
         let directory = if is_inside { root } else { PathBuf::from("/") };
         let entry = Entry { day: today(), author: packager()?, message: request.message.clone() };
-        let making = Making { planned: &planned, entry: &entry, directory: &directory, asked: self.bump() };
+        let asked = |spec: &str| self.pipeline.limits(spec).bump;
+        let making = Making { planned: &planned, entry: &entry, directory: &directory, asked: &asked };
         let Made { changed, left_out, patches } = making.specs(&specs.document.specs, &selected, &paths)?;
         let time = time(&planned.plan, &changed);
         let Selected { never_built, .. } = selected;
@@ -81,10 +82,6 @@ impl MassRebuild<'_> {
     pub(super) fn wanted(&self, names: &BTreeSet<String>) -> Wanted {
         let names: Vec<String> = names.iter().cloned().collect();
         Wanted { goals: names.clone(), ..crate::wanted(&self.asked.goals, &names) }
-    }
-
-    fn bump(&self) -> Bump {
-        self.asked.bump.unwrap_or_default()
     }
 }
 
@@ -116,7 +113,8 @@ struct Making<'a> {
     planned: &'a Planned,
     entry: &'a Entry,
     directory: &'a Path,
-    asked: Bump,
+    /// How the release of a spec rises.
+    asked: &'a dyn Fn(&str) -> ReleaseBump,
 }
 
 impl Making<'_> {
@@ -185,10 +183,10 @@ impl Making<'_> {
     /// Decides about a release; here each way of raising it has its place.
     fn release_step(&self, spec: &SpecData, bytes: &[u8]) -> Result<ReleaseStep, LeftOutReason> {
         let stays = Ok(ReleaseStep::Stays(spec.source.evr.clone()));
-        match (self.asked, self.planned.records.get(&spec.name)) {
-            // A first build has nothing to be above of.
-            (Bump::None, _) | (Bump::Spec, None) => stays,
-            (Bump::Spec, Some(record)) => self.spec_edit(spec, record, bytes),
+        match ((self.asked)(&spec.name), self.planned.records.get(&spec.name)) {
+            // A first build has nothing to be above of; whether a counter is needed, its build shows.
+            (ReleaseBump::Dist | ReleaseBump::None, _) | (ReleaseBump::Spec, None) => stays,
+            (ReleaseBump::Spec, Some(record)) => self.spec_edit(spec, record, bytes),
         }
     }
 

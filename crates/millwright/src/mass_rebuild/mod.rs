@@ -19,9 +19,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use rebuild::change_set::{ChangeSet, Request};
 use report::{Event, ExitStatus, Failure};
+use rpm_model::ReleaseBump;
 
 use crate::arguments::{Common, Goals, words as words_of};
-use crate::mkpkg::Bump;
 use crate::pipeline::Pipeline;
 use crate::reporting::Reporting;
 use crate::{command_line, tell};
@@ -39,7 +39,8 @@ Examples:
   millwright rebuild --change-set build/mass-rebuilds/NAME/change-set.json
                                                               carry out what was reviewed; go on with it
   millwright rebuild --all-of soname:libz.so.1                both at once; interrupted, the same command goes on
-  millwright rebuild --all-of builds-with:gcc --bump spec     raise `Release:` in each spec too
+  millwright rebuild --all-of builds-with:gcc --bump spec     raise `Release:` in each spec, instead of
+                                                              counting behind %dist
   millwright rebuild --all-of requires:python3 --except jq    all whose packages require it, or a library of it
   millwright rebuild --all-of FILE                            the specs that a file names, `#` begins a remark
   millwright rebuild --all-of left-by:NAME                    what the mass rebuild NAME failed at or did not come to
@@ -59,9 +60,6 @@ pub(crate) struct RebuildArguments {
     /// Leave these specs alone, separated by blanks (can be repeated)
     #[arg(long, value_name = "NAMES", requires = "all_of", help_heading = MASS)]
     except: Vec<String>,
-    /// How releases rise [default: none]
-    #[arg(long, value_name = "HOW", requires = "all_of", help_heading = MASS)]
-    bump: Option<Bump>,
     /// What changelog entries say [default: Rebuilt for WHAT]
     #[arg(long, value_name = "TEXT", requires = "all_of", help_heading = MASS)]
     message: Option<String>,
@@ -88,7 +86,7 @@ impl RebuildArguments {
         !self.all_of.is_empty() || self.change_set.is_some()
     }
 
-    fn request(&self) -> Request {
+    fn request(&self, bump: ReleaseBump) -> Request {
         let sorted = |mut list: Vec<String>| {
             list.sort();
             list.dedup();
@@ -100,7 +98,7 @@ impl RebuildArguments {
             all_of,
             named: sorted(self.goals.wanted()),
             except: sorted(self.except.iter().flat_map(|list| words_of(Some(list))).collect()),
-            bump: self.bump.unwrap_or_default().word().to_owned(),
+            bump: bump.to_string(),
             message,
         }
     }
@@ -164,7 +162,8 @@ impl MassRebuild<'_> {
         if let Some(file) = &self.asked.change_set {
             return self.store.read(file).map(Some);
         }
-        let request = self.asked.request();
+        // Of single packages the configuration may say something else.
+        let request = self.asked.request(self.pipeline.limits("").bump);
         let unfinished = self.store.unfinished()?;
         if !self.asked.anew
             && let Some(set) = unfinished.iter().find(|set| set.request == request)

@@ -206,7 +206,7 @@ mod tests {
         // Written is not begun; begun is unfinished until all of it is done, also where the notes are torn.
         assert!(store.unfinished().unwrap().is_empty());
         store.write_progress("a-1", &Progress::default()).unwrap();
-        assert_eq!(store.unfinished().unwrap(), [set.clone()]);
+        assert_eq!(store.unfinished().unwrap(), std::slice::from_ref(&set));
         report::write_file(&store.progress_file("a-1"), b"{\"schema\":1,").unwrap();
         assert_eq!(store.unfinished().unwrap(), [set]);
         store.write_progress("a-1", &Progress { complete: true, ..Progress::default() }).unwrap();

@@ -6,6 +6,7 @@ use std::path::Path;
 use grapher::{Style, counted, list_of_names};
 use rebuild::change_set::{ChangeSet, ChangedSpec, SpecState};
 use report::duration;
+use rpm_model::ReleaseBump;
 
 use super::store::Progress;
 
@@ -84,7 +85,7 @@ fn spec_lines(set: &ChangeSet, states: &BTreeMap<&str, SpecState>, style: &Style
             Some(SpecState::Rebuilt | SpecState::Identical) => "done; ",
             Some(SpecState::Open) | None => "",
         };
-        lines.extend(style.lines(&lead, &format!("{done}{}; {}", release_text(spec), because(spec))));
+        lines.extend(style.lines(&lead, &format!("{done}{}; {}", release_text(set, spec), because(spec))));
     }
     lines.extend(
         style
@@ -95,8 +96,12 @@ fn spec_lines(set: &ChangeSet, states: &BTreeMap<&str, SpecState>, style: &Style
 }
 
 /// Says what becomes of a release.
-fn release_text(spec: &ChangedSpec) -> String {
+fn release_text(set: &ChangeSet, spec: &ChangedSpec) -> String {
+    let is_counted = set.request.bump == ReleaseBump::Dist.as_str() && spec.edit.is_none();
     match &spec.from {
+        Some(from) if *from == spec.to && is_counted => {
+            format!("{} again, counted behind %dist if it comes out different", spec.to)
+        }
         Some(from) if *from == spec.to => format!("{} again", spec.to),
         Some(from) => format!("{from} -> {}", spec.to),
         None => format!("{}, the first build", spec.to),

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use rebuild::soname::SonamePolicy;
 use report::{ExitStatus, Failure};
+use rpm_model::ReleaseBump;
 use serde::Deserialize;
 
 /// Read first; what the user's own file says counts more.
@@ -30,7 +31,8 @@ Examples:
   mkpkg --dry-run               what would be built in the whole tree, and why
   mkpkg -f jq -- --run-check    build jq again, with its tests; after -- come options of `millwright build`
   mkpkg --refresh jq            take over what is true now into jq's record, without building
-  mkpkg --bump spec jq          also raise `Release:` where jq is built again for others' sake
+  mkpkg --bump spec jq          raise `Release:` in the spec where jq is built again for others' sake, instead of
+                                counting behind %dist; --bump none leaves the release
 
 Configuration (TOML): /etc/mkpkg/config, then ~/.config/mkpkg/config, with the keys soname_comp, bump, packager,
 verb, force, refresh.
@@ -57,33 +59,9 @@ pub(crate) struct MkpkgArguments {
     /// tree's policy.sonames, else keep]
     #[arg(long, alias = "so-comp", value_name = "POLICY")]
     soname_comp: Option<SonamePolicy>,
-    /// How the release of what is built again for others' sake rises [default: none]
-    #[arg(long, value_name = "HOW")]
-    bump: Option<Bump>,
     /// Show what would be done and do nothing
     #[arg(long)]
     dry_run: bool,
-}
-
-/// How releases rise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Bump {
-    /// Not at all: a package that comes out identical is the same package
-    #[default]
-    None,
-    /// By an edit of the spec's Release: and a changelog entry; undone when the build fails
-    Spec,
-}
-
-impl Bump {
-    /// Returns the word that it is typed as.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Spec => "spec",
-        }
-    }
 }
 
 impl MkpkgArguments {
@@ -103,7 +81,7 @@ impl MkpkgArguments {
 #[serde(deny_unknown_fields, default)]
 struct File {
     soname_comp: Option<String>,
-    bump: Option<Bump>,
+    bump: Option<ReleaseBump>,
     packager: Option<String>,
     verb: Option<bool>,
     force: Option<bool>,
@@ -119,18 +97,23 @@ pub(super) struct Settings {
     pub(super) refresh: bool,
     /// `None` leaves it to the tree's configuration.
     pub(super) soname_comp: Option<SonamePolicy>,
-    pub(super) bump: Bump,
+    /// `None` leaves it to the tree's configuration.
+    pub(super) bump: Option<ReleaseBump>,
     pub(super) packager: String,
     pub(super) dry_run: bool,
 }
 
 impl Settings {
-    /// Reads the configuration files and lays what was typed over them.
-    pub(super) fn new(asked: &MkpkgArguments) -> Result<Self, Failure> {
-        Self::over(asked, &configuration()?).map_err(|text| Failure::new(ExitStatus::Usage, text))
+    /// Reads the configuration files and lays what was typed over them; `bump` is an option of every command.
+    pub(super) fn new(asked: &MkpkgArguments, bump: Option<ReleaseBump>) -> Result<Self, Failure> {
+        Self::over(asked, bump, &configuration()?).map_err(|text| Failure::new(ExitStatus::Usage, text))
     }
 
-    fn over(asked: &MkpkgArguments, texts: &[(PathBuf, String)]) -> Result<Self, String> {
+    fn over(
+        asked: &MkpkgArguments,
+        bump: Option<ReleaseBump>,
+        texts: &[(PathBuf, String)],
+    ) -> Result<Self, String> {
         let mut file = File::default();
         let mut soname_comp = None;
         for (path, text) in texts {
@@ -151,7 +134,7 @@ impl Settings {
             force,
             refresh: asked.refresh || (file.refresh == Some(true) && !force),
             soname_comp: asked.soname_comp.or(soname_comp),
-            bump: asked.bump.or(file.bump).unwrap_or_default(),
+            bump: bump.or(file.bump),
             packager: file.packager.unwrap_or_else(|| PACKAGER.to_owned()),
             dry_run: asked.dry_run,
         })
@@ -201,17 +184,20 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::policy_arguments::PolicyArguments;
 
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]
         asked: MkpkgArguments,
+        #[command(flatten)]
+        policy: PolicyArguments,
     }
 
     fn settings(line: &[&str], texts: &[&str]) -> Result<Settings, String> {
         let line = Line::try_parse_from(["mkpkg"].iter().chain(line)).map_err(|error| error.to_string())?;
         let texts: Vec<_> = texts.iter().map(|text| (PathBuf::from("f"), (*text).to_owned())).collect();
-        Settings::over(&line.asked, &texts)
+        Settings::over(&line.asked, line.policy.bump, &texts)
     }
 
     #[test]
@@ -221,14 +207,15 @@ mod tests {
         let found = settings(&["jq", "-f"], &[system, user]).unwrap();
         assert_eq!(
             (found.names, found.force, found.verb, found.bump),
-            (vec!["jq".to_owned()], true, true, Bump::Spec)
+            (vec!["jq".to_owned()], true, true, Some(ReleaseBump::Spec))
         );
         assert_eq!((found.soname_comp, found.packager.as_str()), ("major".parse().ok(), "A <a@b>"));
         let found = settings(&["--so-comp", "neverever", "--bump", "none"], &[system, user]).unwrap();
-        assert_eq!((found.soname_comp, found.bump), (Some(SonamePolicy::NeverEver), Bump::None));
+        assert_eq!((found.soname_comp, found.bump), (Some(SonamePolicy::NeverEver), Some(ReleaseBump::None)));
         let found = settings(&["-r"], &["force = true\n"]).unwrap();
         assert!(found.refresh && !found.force);
-        assert_eq!(settings(&[], &[]).unwrap().packager, PACKAGER);
+        let plain = settings(&[], &[]).unwrap();
+        assert_eq!((plain.packager.as_str(), plain.bump), (PACKAGER, None));
     }
 
     #[test]
@@ -236,6 +223,8 @@ mod tests {
         let error = |line: &[&str], texts: &[&str]| settings(line, texts).unwrap_err();
         assert!(error(&[], &["soname_comp = \"sometimes\""]).contains("neverever"));
         assert!(error(&[], &["soname = 1"]).contains("soname_comp"));
+        assert!(error(&[], &["bump = \"much\""]).contains("`dist`"));
+        assert!(error(&["--bump", "much"], &[]).contains("`dist`"));
         assert!(error(&["--soname-comp", "sometimes"], &[]).contains("neverever"));
         assert!(error(&["-f", "-r"], &[]).contains("cannot be used with"));
     }

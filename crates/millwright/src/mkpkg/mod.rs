@@ -12,7 +12,7 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 use report::{ExitStatus, Failure};
-use rpm_model::{BuildReason, BuildRecord};
+use rpm_model::{BuildReason, BuildRecord, ReleaseBump};
 use scheduler::{
     Finished, PlanDocument, PlanWords, Planned, PlannedAction, RecordStore, Rounds, RunSummary, Session,
     Stop, Style, Wanted, blocked_text, failure, plan_text, run_status, summary_text,
@@ -20,7 +20,7 @@ use scheduler::{
 use serde::Serialize;
 
 use arguments::Settings;
-pub(crate) use arguments::{Bump, MKPKG_HELP, MkpkgArguments, packager};
+pub(crate) use arguments::{MKPKG_HELP, MkpkgArguments, packager};
 pub(crate) use bump::{published_evrs, today};
 
 use crate::arguments::Common;
@@ -95,7 +95,7 @@ pub(crate) fn run_mkpkg(
     only: &[String],
     reporting: &Reporting,
 ) -> Result<ExitStatus, Failure> {
-    let settings = Settings::new(asked)?;
+    let settings = Settings::new(asked, common.policy.bump)?;
     let start = std::time::Instant::now();
     if asked.builds() {
         reporting.begin(pipeline.reporter(), &settings.names, &command_line());
@@ -195,13 +195,13 @@ fn raise_and_build(
     wanted: &mut Wanted,
 ) -> Result<Ended, Failure> {
     // Builds plan anew; only these two have to know beforehand.
-    let edits = match settings.bump {
-        Bump::None if !settings.force => Vec::new(),
-        bump => {
-            let due = due(pipeline, settings, base, specs, wanted)?;
-            let raises = bump == Bump::Spec;
-            if raises { bump::edits(&due, &specs.document, &settings.packager)? } else { Vec::new() }
-        }
+    let is_edited = |spec: &str| settings.limits(pipeline, spec).bump == ReleaseBump::Spec;
+    let edits_any = specs.document.specs.iter().any(|spec| is_edited(&spec.name));
+    let edits = if edits_any || settings.force {
+        let due = due(pipeline, settings, base, specs, wanted)?;
+        bump::edits(&due, &specs.document, &settings.packager, &is_edited)?
+    } else {
+        Vec::new()
     };
     if edits.is_empty() {
         return build(pipeline, common, settings, base, specs, wanted);
@@ -366,11 +366,12 @@ fn ends(
         .map(|package| {
             let name = &package.package;
             let read = specs.document.specs.iter().find(|spec| spec.name == *name).map(|spec| &spec.source);
-            let source = records.get(name).map(|record| &record.source).or(read);
+            let published = records.get(name).map(rebuild::bump::published_evr);
+            let evr = published.or_else(|| read.map(|source| source.evr.clone()));
             PackageEnd {
                 package: name.clone(),
                 status: status(name, &package.action),
-                version: source.map(|source| source.evr.to_string()).unwrap_or_default(),
+                version: evr.map(|evr| evr.to_string()).unwrap_or_default(),
                 reasons: match &package.action {
                     PlannedAction::Build { reasons, .. } => reasons.clone(),
                     _ => Vec::new(),
@@ -401,9 +402,10 @@ impl MkpkgDocument {
 }
 
 impl Settings {
-    /// Returns what holds for a spec, with the soname policy that was asked for.
+    /// Returns what holds for a spec, with the policies that were asked for.
     fn limits(&self, pipeline: &Pipeline<'_>, spec: &str) -> config::PackageLimits {
         let limits = pipeline.limits(spec);
-        config::PackageLimits { sonames: self.soname_comp.unwrap_or(limits.sonames), ..limits }
+        let sonames = self.soname_comp.unwrap_or(limits.sonames);
+        config::PackageLimits { sonames, bump: self.bump.unwrap_or(limits.bump), ..limits }
     }
 }

@@ -45,6 +45,7 @@ mod phases;
 mod plan;
 mod provenance;
 mod rebuilds;
+mod releases;
 mod reports;
 mod repository;
 mod reproducible;

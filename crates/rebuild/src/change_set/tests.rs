@@ -27,6 +27,7 @@ fn record(release: u32, content: &str, seconds: f64) -> BuildRecord {
         schema: BuildRecord::SCHEMA,
         package: "jq".into(),
         source: format!("jq-1.0-{release}.src").parse().unwrap(),
+        dist_counter: None,
         inputs: digest("inputs"),
         identity: digest("identity"),
         worker: digest("worker"),

@@ -70,6 +70,7 @@ impl Default for Bench {
             schema: BuildRecord::SCHEMA,
             package: "own".into(),
             source: "own-1-1.src".parse().unwrap(),
+            dist_counter: None,
             inputs: digest("inputs"),
             identity: digest("identity"),
             worker: digest("worker"),

@@ -141,6 +141,7 @@ impl JobSpec {
         inputs.sort();
         let mut argv = vec!["pkgworker".to_owned(), format!("--run-check={}", document.run_check)];
         argv.extend(document.defines.iter().map(|(name, value)| format!("--define={name} {value}")));
+        argv.extend(document.dist_counter.map(|counter| format!("--dist-counter={counter}")));
         let property = |name: &str, value: String| (name.to_owned(), value);
         let output = |path: &str, required| OutputRule { path: path.to_owned(), required };
         Self {
@@ -185,6 +186,7 @@ mod tests {
     use crate::testing::job_document;
     use rebuild::{InputFacts, build_identity};
     use rpm_model::{BuildrootLock, LockedPackage, PackageOrigin};
+    use std::num::NonZeroU32;
 
     /// Returns build identity and job digest of a document, as a session makes them.
     fn names(document: &JobDocument, semantics: u32) -> (ContentDigest, JobDigest) {
@@ -220,11 +222,12 @@ mod tests {
                 origin: PackageOrigin::Toolchain,
             }])
         };
-        let inputs: [&dyn Fn(&mut JobDocument); 5] = [
+        let inputs: [&dyn Fn(&mut JobDocument); 6] = [
             &|document| document.srpm_sha256 = ContentDigest::of_bytes(b"other"),
             &|document| document.lock = package("/a"),
             &|document| document.arch = "aarch64".into(),
             &|document| drop(document.defines.insert("dist".into(), ".mw1".into())),
+            &|document| document.dist_counter = NonZeroU32::new(2),
             &|document| document.run_check = true,
         ];
         for (number, change) in inputs.iter().enumerate() {

@@ -13,6 +13,7 @@ use rpm_model::{
 use super::impact::impact;
 use super::time::{Timed, times};
 use super::{Estimates, LocalCause, PlanCause, PlanDocument, PlannedAction, PlannedPackage, SourcesState};
+use crate::releases::PlannedRelease;
 use crate::task::PackageTask;
 
 /// One spec in its place in the graph.
@@ -64,6 +65,8 @@ pub struct PlanInput<'a> {
     pub workers: usize,
     /// The parts of a spec's inputs; asked for only where they changed.
     pub input_parts: &'a dyn Fn(&PackageTask) -> Option<InputParts>,
+    /// What becomes of a spec's release when it is built for these reasons.
+    pub release: &'a dyn Fn(&PackageTask, &[BuildReason]) -> Option<PlannedRelease>,
     /// The build root that a spec would get now; asked for only where its policy looks at it.
     pub root: &'a dyn Fn(&PackageTask) -> Option<BuildrootLock>,
     /// How many layers of dependants a rebuild brings along; `None` is all.
@@ -143,6 +146,7 @@ impl PlanDocument {
                 let package = PlannedPackage {
                     package: place.package.clone(),
                     level: place.level,
+                    release: input.release(&place.package, &action),
                     action,
                     needs: place.needs.iter().cloned().collect(),
                     dependants: place.dependants,
@@ -285,6 +289,14 @@ impl PlanInput<'_> {
             if let Some(verdict) = verdict.cloned() {
                 found.cause = verdict;
             }
+        }
+    }
+
+    /// Returns what becomes of a spec's release.
+    fn release(&self, name: &str, action: &PlannedAction) -> Option<PlannedRelease> {
+        match (action, self.tasks.get(name)) {
+            (PlannedAction::Build { reasons, .. }, Some(task)) => (self.release)(task, reasons),
+            _ => None,
         }
     }
 

@@ -18,6 +18,7 @@ use rpm_model::{BuildReason, Requirement};
 use serde::{Deserialize, Serialize};
 
 use crate::queue::{Queue, Task};
+use crate::releases::PlannedRelease;
 
 pub use cause::{LocalCause, PlanCause};
 pub(crate) use decide::layer_of;
@@ -81,6 +82,9 @@ pub struct PlannedPackage {
     /// What is done.
     #[serde(flatten)]
     pub action: PlannedAction,
+    /// What becomes of its release, where that does not stay; absent where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<PlannedRelease>,
     /// Specs of the tree whose packages enter its build root, sorted; what those were built with is not
     /// among them.
     pub needs: Vec<String>,

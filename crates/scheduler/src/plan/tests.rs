@@ -143,6 +143,7 @@ pub(crate) fn plan_of(scene: &Scene, rounds: &Rounds) -> PlanDocument {
         never_built_outside: scene.outside,
         workers: 2,
         input_parts: &|_| None,
+        release: &|_, _| None,
         root: &|_| None,
         max_layers: scene.max_layers,
     })

@@ -92,7 +92,10 @@ fn build_lines(plan: &PlanDocument, style: &Style) -> Vec<String> {
     let mut level = None;
     for package in shown {
         let PlannedAction::Build { reasons, .. } = &package.action else { continue };
-        let reasons = reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let mut reasons = reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        if let Some(release) = &package.release {
+            reasons = format!("{reasons}; {release}");
+        }
         // The level stands where it changes.
         let number = if level == Some(package.level) { String::new() } else { package.level.to_string() };
         level = Some(package.level);

@@ -19,7 +19,8 @@ pub fn why_text(document: &WhyDocument, style: &Style) -> String {
 fn package_lines(package: &WhyPackage, style: &Style) -> Vec<String> {
     let mut head = package.package.clone();
     if let Some(last) = &package.last {
-        head.push_str(&format!(" ({})", last.source.nvra()));
+        let published = last.published.as_ref().map(|evr| format!(", published as {evr}"));
+        head.push_str(&format!(" ({}{})", last.source.nvra(), published.unwrap_or_default()));
     }
     if package.asked != package.package {
         head.push_str(&format!(", which yields {}", package.asked));
@@ -70,8 +71,9 @@ fn chain_lines(chain: &[CausedBy], style: &Style) -> Vec<String> {
 fn now_lines(now: &Verdict, style: &Style) -> Vec<String> {
     let lead = "  now:       ";
     match now {
-        Verdict::Build { reasons, chain } => {
-            let mut lines = style.lines(lead, &format!("will be built: {}", because(reasons)));
+        Verdict::Build { reasons, release, chain } => {
+            let release = release.as_ref().map(|release| format!("; {release}")).unwrap_or_default();
+            let mut lines = style.lines(lead, &format!("will be built: {}{release}", because(reasons)));
             lines.extend(chain_lines(chain, style));
             lines
         }
@@ -197,6 +199,7 @@ mod tests {
             asked: "libjq".into(),
             package: "jq".into(),
             last: Some(LastBuild {
+                published: None,
                 source: "jq-1-1.src".parse().unwrap(),
                 reasons: vec![lost],
                 chain: vec![CausedBy {
