@@ -6,7 +6,7 @@
 //! holds every capability. It is a list of refusals, not of permissions: programs of any kind must build and
 //! test themselves, and a call unknown to this list must work.
 //!
-//! A pure module: [`filters`] compiles the table, `buildroot-init` installs the result just before it executes
+//! A pure module: [`filter`] compiles the table, `buildroot-init` installs the result just before it executes
 //! the program. A refusal is an error number, never the end of a process, so that programs go on with what
 //! they have instead. The exceptions are programs of another architecture's instruction set (32-bit ones): the
 //! numbers of their calls mean other things, so the first of them ends the program with SIGSYS.
@@ -248,9 +248,8 @@ pub(crate) enum FilterError {
     Compiler(#[from] seccompiler::BackendError),
 }
 
-/// Returns the table as programs of the kernel's filter machine, one for each answer; every one of them is to
-/// be installed.
-pub(crate) fn filters() -> Result<Vec<BpfProgram>, FilterError> {
+/// Returns the table as one program of the kernel's filter machine.
+pub(crate) fn filter() -> Result<BpfProgram, FilterError> {
     let arch = std::env::consts::ARCH;
     let target = TargetArch::try_from(arch).map_err(|_| FilterError::Architecture(arch))?;
     let mut tables: BTreeMap<CallAnswer, BTreeMap<i64, Vec<SeccompRule>>> = BTreeMap::new();
@@ -260,6 +259,7 @@ pub(crate) fn filters() -> Result<Vec<BpfProgram>, FilterError> {
             table.insert(*number, conditions(rule.when)?);
         }
     }
+    // The compiler knows one answer a program.
     let programs = tables.into_iter().map(|(answer, table)| {
         let refusal = SeccompAction::Errno(answer.errno().unsigned_abs());
         let filter = SeccompFilter::new(table, SeccompAction::Allow, refusal, target)?;
@@ -270,7 +270,32 @@ pub(crate) fn filters() -> Result<Vec<BpfProgram>, FilterError> {
     if target == TargetArch::x86_64 {
         programs.push(no_x32());
     }
-    Ok(programs)
+    Ok(join(programs))
+}
+
+/// Returns one program that does what these do one after the other, as long as no call is refused by two of them: where
+/// one would allow a call it goes on with the next. The kernel examines each program that is installed with every
+/// call that there is, which costs more than all the rest.
+fn join(programs: Vec<BpfProgram>) -> BpfProgram {
+    let count = programs.len();
+    let mut joined = Vec::new();
+    for (number, program) in (1..).zip(programs) {
+        let length = program.len();
+        joined.extend(program.into_iter().enumerate().map(|(place, statement)| {
+            let allows = u32::from(statement.code) == libc::BPF_RET | libc::BPF_K
+                && statement.k == libc::SECCOMP_RET_ALLOW;
+            if number == count || !allows {
+                return statement;
+            }
+            let rest = u32::try_from(length - place - 1).expect("programs have at most 4096 instructions");
+            instruction(libc::BPF_JMP | libc::BPF_JA, 0, 0, rest)
+        }));
+    }
+    joined
+}
+
+fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
+    sock_filter { code: u16::try_from(code).expect("instruction codes have 16 bits"), jt, jf, k }
 }
 
 /// Returns the rules of one call: it is refused when any of them holds.
@@ -307,12 +332,6 @@ fn conditions(when: CallCondition) -> Result<Vec<SeccompRule>, FilterError> {
 /// numbers of their own: a second door to everything that the table closes.
 fn no_x32() -> BpfProgram {
     const CONVENTION: u32 = 0x4000_0000;
-    let instruction = |code: u32, jt, jf, k| sock_filter {
-        code: u16::try_from(code).expect("instruction codes have 16 bits"),
-        jt,
-        jf,
-        k,
-    };
     vec![
         // The number is the first word of what a filter is shown.
         instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
@@ -335,8 +354,29 @@ mod tests {
         for number in [libc::SYS_execve, libc::SYS_ptrace, libc::SYS_chroot, libc::SYS_mknodat] {
             assert!(!numbers.contains(&number), "{number} is needed");
         }
-        let programs = filters().expect("the table compiles");
-        assert!(programs.iter().all(|program| (4..4096).contains(&program.len())));
+        let program = filter().expect("the table compiles");
+        assert!((100..4096).contains(&program.len()));
+        let allows = |statement: &&sock_filter| statement.k == libc::SECCOMP_RET_ALLOW;
+        assert!(program.last().is_some_and(|last| allows(&last)), "what nobody refuses is allowed");
+        for (place, statement) in program.iter().enumerate() {
+            if u32::from(statement.code) == libc::BPF_JMP | libc::BPF_JA {
+                let to = place + 1 + usize::try_from(statement.k).expect("a jump");
+                assert!(to < program.len(), "{place} jumps out of the program");
+            }
+        }
+    }
+
+    #[test]
+    fn joined_programs_end_where_the_first_of_them_refuses() {
+        let allow = || instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW);
+        let refuse = |k| instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | k);
+        let jump = |k| instruction(libc::BPF_JMP | libc::BPF_JA, 0, 0, k);
+        let joined = join(vec![vec![allow(), refuse(1), allow()], vec![refuse(2), allow()]]);
+        let expected = vec![jump(2), refuse(1), jump(0), refuse(2), allow()];
+        assert_eq!(joined.len(), expected.len());
+        for (one, other) in joined.iter().zip(&expected) {
+            assert_eq!((one.code, one.jt, one.jf, one.k), (other.code, other.jt, other.jf, other.k));
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod init;
 mod kernel_file;
 mod layer;
 pub mod lifeline;
+mod memory_tree;
 mod opened;
 mod outcome;
 mod plan;
@@ -40,9 +41,10 @@ pub use layer::{
     LayerOutcome, LayerRequest, LayerStore, PackageFault, Payload, PayloadFile, Scriptlet, ScriptletKind,
     SetuidPolicy, StoreDirectory, StoreStatistics, TreeFault, UnpackFault,
 };
+pub use memory_tree::{Held, MemoryTree};
 pub use opened::OpenedFiles;
 pub use outcome::{End, IdMapping, LimitKind, Limiter, Outcome, SetupFailure, SetupOperation, Usage};
-pub use plan::{MountOperation, MountPlan, PlanError};
+pub use plan::{Device, MountOperation, MountPlan, PlanError};
 pub use probe::{AccountingSource, Probe};
 pub use remove::remove_tree;
 pub use root::{PackageScriptlet, RootError, RootNote, RootOptions, RootOutcome, RootPlan, TransactionFault};

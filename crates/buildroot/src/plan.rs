@@ -8,10 +8,28 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
-use crate::spec::{Capabilities, MAX_LOWERS, SandboxSpec, Upper};
+use crate::spec::{Capabilities, MAX_LOWERS, SandboxSpec, TmpfsMount, Upper};
 
-/// Device nodes of the host that every sandbox sees.
-const DEVICES: [&str; 6] = ["full", "null", "random", "tty", "urandom", "zero"];
+/// A character device that every sandbox sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Device {
+    /// Its absolute path, the same inside as on the host.
+    pub path: &'static str,
+    /// Numbers by which the kernel knows it, the same on every host (`devices.txt` of the kernel).
+    pub major: u32,
+    /// The second of them.
+    pub minor: u32,
+}
+
+/// Everything in the minimal `/dev` but pseudo terminals.
+const DEVICES: [Device; 6] = [
+    Device { path: "/dev/full", major: 1, minor: 7 },
+    Device { path: "/dev/null", major: 1, minor: 3 },
+    Device { path: "/dev/random", major: 1, minor: 8 },
+    Device { path: "/dev/tty", major: 5, minor: 0 },
+    Device { path: "/dev/urandom", major: 1, minor: 9 },
+    Device { path: "/dev/zero", major: 1, minor: 5 },
+];
 
 /// Symbolic links in `/dev`, with what they point to.
 const DEVICE_LINKS: [(&str, &str); 5] = [
@@ -25,11 +43,11 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
 /// Parts of `/proc` through which user id 0 could change the host without any capability.
 const PROC_READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// Size in MiB of the staging file system when it holds nothing but mount points.
+/// Size in MiB of the staging file system when it holds nothing but mount points, and what is in `/dev`.
 const STAGING_MB: u64 = 16;
 
-/// Size in MiB of `/dev`, which holds only mount points and links.
-const DEV_MB: u64 = 1;
+/// Greatest number of files and directories of the same.
+const STAGING_FILES: u64 = 16_384;
 
 /// Size in MiB of `/dev/shm`.
 const SHM_MB: u64 = 512;
@@ -52,6 +70,11 @@ pub enum MountOperation {
         slot: usize,
         /// Absolute host path.
         source: PathBuf,
+    },
+    /// Takes detached copies of the host's devices, where this process may make none of its own.
+    OpenDevices {
+        /// The devices.
+        devices: &'static [Device],
     },
     /// Opens the lower directories on the host, topmost first.
     OpenLowers {
@@ -84,6 +107,19 @@ pub enum MountOperation {
         read_only: bool,
         /// Never syncs the upper; for uppers that are not kept across a power loss.
         volatile: bool,
+    },
+    /// Mounts an empty directory of the staging file system, which costs less than a file system of its own: for
+    /// directories in which the program may not write.
+    MountShared {
+        /// Absolute path inside.
+        target: PathBuf,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// Makes the devices, or mounts the copies of the host's.
+    MakeDevices {
+        /// The devices.
+        devices: &'static [Device],
     },
     /// Mounts an empty tmpfs.
     MountTmpfs {
@@ -175,26 +211,20 @@ impl MountPlan {
     pub fn new(spec: &SandboxSpec) -> Result<Self, PlanError> {
         check(spec)?;
         let mut operations = vec![MountOperation::MakePrivate];
-        let devices = DEVICES.map(|name| Path::new("/dev").join(name));
-        let first_bind = devices.len();
-        let sources = devices.iter().chain(spec.binds.iter().map(|bind| &bind.source));
+        operations.push(MountOperation::OpenDevices { devices: &DEVICES });
         operations.extend(
-            sources
+            spec.binds
+                .iter()
                 .enumerate()
-                .map(|(slot, source)| MountOperation::CloneTree { slot, source: source.clone() }),
+                .map(|(slot, bind)| MountOperation::CloneTree { slot, source: bind.source.clone() }),
         );
         operations.push(MountOperation::OpenLowers { lowers: spec.lowers.clone() });
-        operations.extend(root(spec, first_bind));
+        operations.extend(root(spec));
         operations.push(MountOperation::MountProc);
-        operations.extend(device_directory(&devices, spec.limits.files));
-        operations.extend(spec.tmpfs.iter().map(|tmpfs| MountOperation::MountTmpfs {
-            target: tmpfs.target.clone(),
-            size_mb: tmpfs.size_mb,
-            files: spec.limits.files,
-            mode: tmpfs.mode,
-        }));
-        operations.extend(spec.binds.iter().enumerate().map(|(index, bind)| MountOperation::AttachTree {
-            slot: first_bind + index,
+        operations.extend(device_directory(spec.limits.files));
+        operations.extend(spec.tmpfs.iter().map(|tmpfs| in_memory(spec, tmpfs)));
+        operations.extend(spec.binds.iter().enumerate().map(|(slot, bind)| MountOperation::AttachTree {
+            slot,
             target: bind.target.clone(),
             read_only: bind.read_only,
         }));
@@ -208,7 +238,7 @@ impl MountPlan {
 }
 
 /// Returns the operations between opening the lowers and having a root.
-fn root(spec: &SandboxSpec, first_bind: usize) -> Vec<MountOperation> {
+fn root(spec: &SandboxSpec) -> Vec<MountOperation> {
     let mut operations = Vec::new();
     if let Upper::Disk { dir } = &spec.upper {
         operations.push(MountOperation::OpenDiskUpper { dir: dir.clone() });
@@ -217,14 +247,15 @@ fn root(spec: &SandboxSpec, first_bind: usize) -> Vec<MountOperation> {
         Upper::Tmpfs { size_mb } => {
             MountOperation::MountStaging { size_mb, files: spec.limits.files, with_upper: true }
         }
-        Upper::None | Upper::Disk { .. } => {
-            MountOperation::MountStaging { size_mb: STAGING_MB, files: None, with_upper: false }
-        }
+        Upper::None | Upper::Disk { .. } => MountOperation::MountStaging {
+            size_mb: STAGING_MB,
+            files: Some(STAGING_FILES),
+            with_upper: false,
+        },
     });
     let fixed = ["/dev", "/proc"].into_iter().map(|path| (PathBuf::from(path), None));
     let tmpfs = spec.tmpfs.iter().map(|tmpfs| (tmpfs.target.clone(), None));
-    let binds =
-        spec.binds.iter().enumerate().map(|(index, bind)| (bind.target.clone(), Some(first_bind + index)));
+    let binds = spec.binds.iter().enumerate().map(|(slot, bind)| (bind.target.clone(), Some(slot)));
     let points: BTreeSet<(PathBuf, Option<usize>)> = fixed.chain(tmpfs).chain(binds).collect();
     operations.push(MountOperation::MakeSkeleton { points: points.into_iter().collect() });
     operations.push(MountOperation::MountOverlay {
@@ -234,22 +265,24 @@ fn root(spec: &SandboxSpec, first_bind: usize) -> Vec<MountOperation> {
     operations
 }
 
+/// Returns the operation that mounts an empty directory in memory.
+fn in_memory(spec: &SandboxSpec, tmpfs: &TmpfsMount) -> MountOperation {
+    let target = tmpfs.target.clone();
+    // It belongs to root: only root, or one whom its mode lets, can fill it.
+    if spec.uid != 0 && spec.gid != 0 && tmpfs.mode & 0o002 == 0 {
+        return MountOperation::MountShared { target, mode: tmpfs.mode };
+    }
+    MountOperation::MountTmpfs { target, size_mb: tmpfs.size_mb, files: spec.limits.files, mode: tmpfs.mode }
+}
+
 /// Returns the operations that make the minimal `/dev`.
-fn device_directory(devices: &[PathBuf], files: Option<u64>) -> Vec<MountOperation> {
-    let tmpfs = |target: &str, size_mb, files, mode| MountOperation::MountTmpfs {
-        target: PathBuf::from(target),
-        size_mb,
-        files,
-        mode,
-    };
-    let mut operations = vec![tmpfs("/dev", DEV_MB, None, 0o755)];
-    operations.extend(devices.iter().enumerate().map(|(slot, path)| MountOperation::AttachTree {
-        slot,
-        target: path.clone(),
-        read_only: false,
-    }));
-    operations.push(MountOperation::MountDevpts);
-    operations.push(tmpfs("/dev/shm", SHM_MB, files, 0o1777));
+fn device_directory(files: Option<u64>) -> Vec<MountOperation> {
+    let mut operations = vec![
+        MountOperation::MountShared { target: "/dev".into(), mode: 0o755 },
+        MountOperation::MakeDevices { devices: &DEVICES },
+        MountOperation::MountDevpts,
+        MountOperation::MountTmpfs { target: "/dev/shm".into(), size_mb: SHM_MB, files, mode: 0o1777 },
+    ];
     operations.extend(DEVICE_LINKS.iter().map(|(link, points_to)| MountOperation::Symlink {
         link: PathBuf::from(link),
         points_to: PathBuf::from(points_to),
@@ -327,7 +360,7 @@ fn check_path(what: &'static str, path: &Path, may_be_root: bool) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{BindMount, TmpfsMount};
+    use crate::spec::BindMount;
 
     fn spec() -> SandboxSpec {
         SandboxSpec::new(vec!["/store/b".into(), "/store/a".into()], vec!["true".to_owned()])
@@ -338,10 +371,8 @@ mod tests {
         let plan = MountPlan::new(spec).expect("plan");
         let shown = plan.operations.iter().filter_map(|operation| {
             Some(match operation {
-                MountOperation::CloneTree { slot, source } if *slot >= DEVICES.len() => {
-                    format!("clone {slot} {}", source.display())
-                }
-                MountOperation::AttachTree { slot, target, read_only } if *slot >= DEVICES.len() => {
+                MountOperation::CloneTree { slot, source } => format!("clone {slot} {}", source.display()),
+                MountOperation::AttachTree { slot, target, read_only } => {
                     format!("attach {slot} {} {}", target.display(), if *read_only { "ro" } else { "rw" })
                 }
                 MountOperation::OpenLowers { lowers } => format!("lowers {lowers:?}"),
@@ -365,6 +396,9 @@ mod tests {
                     let files = files.map(|files| format!(" {files} files")).unwrap_or_default();
                     format!("tmpfs {} {size_mb} {mode:o}{files}", target.display())
                 }
+                MountOperation::MountShared { target, mode } if target != Path::new("/dev") => {
+                    format!("shared {} {mode:o}", target.display())
+                }
                 MountOperation::ProtectPath { path } => format!("protect {}", path.display()),
                 MountOperation::EnterRoot => "enter".to_owned(),
                 _ => return None,
@@ -376,7 +410,8 @@ mod tests {
     #[test]
     fn host_paths_are_opened_before_anything_covers_them_and_mounts_follow_the_root() {
         let mut spec = spec();
-        spec.tmpfs = vec![TmpfsMount { target: "/tmp".into(), size_mb: 64, mode: 0o1777 }];
+        let tmpfs = |target: &str, mode| TmpfsMount { target: target.into(), size_mb: 64, mode };
+        spec.tmpfs = vec![tmpfs("/tmp", 0o1777), tmpfs("/run", 0o755)];
         spec.binds = vec![
             BindMount { source: "/srv/build".into(), target: "/build".into(), read_only: false },
             BindMount { source: "/etc/hosts".into(), target: "/tmp/hosts".into(), read_only: true },
@@ -384,15 +419,16 @@ mod tests {
         assert_eq!(
             summary(&spec),
             [
-                "clone 6 /srv/build",
-                "clone 7 /etc/hosts",
+                "clone 0 /srv/build",
+                "clone 1 /etc/hosts",
                 r#"lowers ["/store/b", "/store/a"]"#,
                 "staging 1024 upper true",
-                "skeleton /build=6 /dev /proc /tmp /tmp/hosts=7",
+                "skeleton /build=0 /dev /proc /run /tmp /tmp/hosts=1",
                 "overlay ro false volatile false",
                 "tmpfs /tmp 64 1777",
-                "attach 6 /build rw",
-                "attach 7 /tmp/hosts ro",
+                "shared /run 755",
+                "attach 0 /build rw",
+                "attach 1 /tmp/hosts ro",
                 "enter",
             ]
         );
@@ -409,8 +445,13 @@ mod tests {
                     | MountOperation::MountStaging { files: Some(7), with_upper: true, .. }
             )
         });
-        // The upper, /dev/shm, /tmp, /var/tmp and /run; /dev is nobody's to write.
-        assert_eq!(limited.count(), 5);
+        // The upper, /dev/shm, /tmp and /var/tmp; /dev and /run are nobody's to write.
+        assert_eq!(limited.count(), 4);
+        (spec.uid, spec.gid) = (0, 0);
+        let own = MountPlan::new(&spec).expect("plan").operations.into_iter().filter(
+            |operation| matches!(operation, MountOperation::MountTmpfs { files: Some(7), target, .. } if target == Path::new("/run")),
+        );
+        assert_eq!(own.count(), 1, "root can write /run");
     }
 
     #[test]

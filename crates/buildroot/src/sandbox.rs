@@ -189,32 +189,39 @@ impl Sandbox {
     /// outcome.
     pub fn spawn(&self, spec: &SandboxSpec, io: SandboxIo) -> Result<Running, SandboxError> {
         MountPlan::new(spec)?;
+        if self.forks && has_one_thread() {
+            let (ours, theirs) = socket_pair()?;
+            let forked = crate::init::fork_helper(&theirs.into(), spec, &io);
+            return self.running(ours, forked.map(Helper::Fork).map_err(io::Error::from));
+        }
         let running = self.start(io.stdout, io.stderr, spec.interactive)?;
         wire::send_order(&running.control, &Order::Run(spec), io.stdin.as_ref().map(AsFd::as_fd))
             .map_err(|source| SandboxError::Control { operation: "send the specification to", source })?;
         Ok(running)
     }
 
-    /// Starts the helper, which then waits for an order.
+    /// Starts the helper program, which then waits for an order.
     fn start(&self, stdout: OwnedFd, stderr: OwnedFd, interactive: bool) -> Result<Running, SandboxError> {
-        let (ours, theirs) = UnixStream::pair()
-            .map_err(|source| SandboxError::Control { operation: "make a socket for", source })?;
-        let helper = if self.forks && has_one_thread() {
-            let theirs = OwnedFd::from(theirs);
-            let forked = crate::init::fork_helper(&theirs, &stdout, &stderr, !interactive);
-            forked.map(Helper::Fork).map_err(io::Error::from)
-        } else {
-            let mut command = Command::new(&self.init);
-            command.env_clear().stdin(OwnedFd::from(theirs)).stdout(stdout).stderr(stderr);
-            if !interactive {
-                // A Ctrl-C at the terminal reaches the caller, who decides; not the helper.
-                command.process_group(0);
-            }
-            // Until it is dropped the command holds the helper's ends of the socket and of the caller's pipes.
-            command.spawn().map(Helper::Program)
-        };
+        let (ours, theirs) = socket_pair()?;
+        let mut command = Command::new(&self.init);
+        command.env_clear().stdin(OwnedFd::from(theirs)).stdout(stdout).stderr(stderr);
+        if !interactive {
+            // A Ctrl-C at the terminal reaches the caller, who decides; not the helper.
+            command.process_group(0);
+        }
+        // Until it is dropped the command holds the helper's ends of the socket and of the caller's pipes.
+        let started = command.spawn();
+        drop(command);
+        self.running(ours, started.map(Helper::Program))
+    }
+
+    fn running(&self, control: UnixStream, helper: io::Result<Helper>) -> Result<Running, SandboxError> {
         let helper = helper.map_err(|source| SandboxError::Start { program: self.init.clone(), source })?;
-        Ok(Running { helper: Some(helper), control: Arc::new(ours), reports: Mutex::new(Reports::default()) })
+        Ok(Running {
+            helper: Some(helper),
+            control: Arc::new(control),
+            reports: Mutex::new(Reports::default()),
+        })
     }
 
     /// Has the helper work on files in the user namespace of this caller's sandboxes.
@@ -346,6 +353,10 @@ impl KillHandle {
     pub fn kill(&self) {
         shut(&self.control);
     }
+}
+
+fn socket_pair() -> Result<(UnixStream, UnixStream), SandboxError> {
+    UnixStream::pair().map_err(|source| SandboxError::Control { operation: "make a socket for", source })
 }
 
 /// Returns whether this process has no other thread, which could hold a lock that a forked process would wait

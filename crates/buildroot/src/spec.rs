@@ -59,6 +59,9 @@ pub struct SandboxSpec {
     /// Records which files of the root are opened ([`Outcome::opened`](crate::Outcome::opened)); costs time.
     #[serde(default)]
     pub record_opens: bool,
+    /// Counts what the processes write to disk ([`Probe::written_bytes`](crate::Probe::written_bytes)). Each process is
+    /// asked at each probe, which is needless where there is no disk to write to.
+    pub count_written: bool,
 }
 
 /// Says where changes to the root directory go.
@@ -194,6 +197,7 @@ impl SandboxSpec {
             limits: Limits::default(),
             interactive: false,
             record_opens: false,
+            count_written: true,
         }
     }
 }

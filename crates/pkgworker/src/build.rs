@@ -7,8 +7,8 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use buildroot::{
-    End, LayerRequest, LayerStore, OpenedFiles, Outcome as SandboxOutcome, RootOptions, RootOutcome, Sandbox,
-    SandboxIo, SandboxSpec,
+    End, LayerRequest, LayerStore, MemoryTree, OpenedFiles, Outcome as SandboxOutcome, Probe, RootOptions,
+    RootOutcome, Sandbox, SandboxIo, SandboxSpec,
 };
 use repository::IndexedSource;
 use rpm_model::{
@@ -30,6 +30,7 @@ use crate::memory;
 use crate::output::{Followed, Follower, follow};
 use crate::patience::Patient;
 use crate::phases::{phase_usage, source_of, sum, usage_of};
+use crate::place::{place_in_memory, reason_for_disk};
 use crate::section::{Section, stop_before};
 use crate::tuning::{Tuning, probe};
 use crate::workdir::{JobDirectory, Wants, prepare_cache};
@@ -65,7 +66,7 @@ pub(crate) struct Ran {
     /// Whether it was killed because it wrote too much.
     flooded: bool,
     /// The limit of its directory for which it was killed.
-    passed: Option<Passed>,
+    pub(crate) passed: Option<Passed>,
     /// Whether the disk under its directory or its log was full when it ended.
     host_disk_full: bool,
     /// The memory limit that was set.
@@ -101,18 +102,49 @@ fn build_watched(
     for cache in job.ccache.iter().chain(&job.sccache) {
         prepare_cache(Path::new(&cache.directory))?;
     }
-    let wants = Wants { ccache_links: job.ccache.is_some(), temporary_directories: host.clean.may_keep() };
-    let mut directory = JobDirectory::create(host.work, &stem(&job.srpm_path), wants)?;
-    let mut spec = sandbox_spec(job, root.lowers.clone(), &directory.places(), wants.temporary_directories);
-    spec.record_opens = record_opens;
     let facts = probe(job.tuning, job.arch == HOST_ARCH, host.sandbox, &root.lowers);
     let tuning = Tuning::decide(job.tuning, &facts);
-    tuning.apply(&mut spec);
-    let mut log = LogFile::create(host.log, job.log_limit_bytes).context("create", host.log)?;
-    let runs = run_all(job, host, directory.path(), &spec, &source, &mut log);
-    // The log is finished whatever became of the runs: it may say why.
-    let log_omitted_bytes = log.finish().context("write", host.log)?;
-    let Runs { last: ran, usage, phases, asked } = runs?;
+    let memory_limit = job.limits.memory_limit_bytes.or_else(memory::memory_for_builds);
+    let wants = Wants { ccache_links: job.ccache.is_some(), temporary_directories: host.clean.may_keep() };
+    let attempt = |directory: &JobDirectory, note: Option<&str>| -> Result<(Runs, u64), WorkerError> {
+        let mut spec =
+            sandbox_spec(job, root.lowers.clone(), &directory.places(), wants.temporary_directories);
+        spec.record_opens = record_opens;
+        spec.limits.memory_bytes = memory_limit;
+        tuning.apply(&mut spec);
+        let mut log = LogFile::create(host.log, job.log_limit_bytes).context("create", host.log)?;
+        let noted = note.map_or(Ok(()), |note| log.write(format!("[millwright: {note}]\n").as_bytes()));
+        let runs = run_all(job, host, directory, &spec, &source, &mut log);
+        // The log is finished whatever became of the runs: it may say why.
+        let omitted = noted.and_then(|()| log.finish()).context("write", host.log)?;
+        Ok((runs?, omitted))
+    };
+    let stem = stem(&job.srpm_path);
+    let in_memory = match place_in_memory(job, host, &source, memory_limit) {
+        Some(tree) => {
+            let directory = JobDirectory::in_memory(host.work, tree, wants)?;
+            let (runs, omitted) = attempt(&directory, None)?;
+            let reason = directory.memory().and_then(|tree| reason_for_disk(&runs.last, tree));
+            Some((directory, runs, omitted, reason))
+        }
+        None => None,
+    };
+    let (mut directory, runs, log_omitted_bytes) = match in_memory {
+        Some((directory, runs, omitted, None)) => (directory, runs, omitted),
+        tried => {
+            // What it held in memory is gone before it is made once more.
+            let before = tried.map(|(_, runs, _, reason)| (runs.usage, reason));
+            let note = before.as_ref().and_then(|(_, reason)| *reason);
+            let note = note.map(|reason| format!("started again, on disk: {reason}"));
+            let directory = JobDirectory::create(host.work, &stem, wants)?;
+            let (mut runs, omitted) = attempt(&directory, note.as_deref())?;
+            if let Some((usage, _)) = before {
+                runs.usage = sum(&usage, &runs.usage);
+            }
+            (directory, runs, omitted)
+        }
+    };
+    let Runs { last: ran, usage, phases, asked } = runs;
     let outcome = match asked {
         Asked::Others(requirements) => Outcome::RequirementsGenerated { requirements },
         Asked::Unreadable(message) => package_failure(message),
@@ -199,7 +231,7 @@ enum Asked {
 fn run_all(
     job: &JobDocument,
     host: &Host<'_>,
-    directory: &Path,
+    directory: &JobDirectory,
     spec: &SandboxSpec,
     source: &IndexedSource,
     log: &mut LogFile,
@@ -219,7 +251,7 @@ fn run_all(
     let asking = run(job, &run_host, &asking_spec, log)?;
     let asked = match asking.outcome.end {
         End::Exited { code: generated::GENERATED } => {
-            let srpms = directory.join("build/SRPMS");
+            let srpms = directory.places().top.join("SRPMS");
             match generated::requirements(&srpms, &source.header)? {
                 Ok(requirements) => requirements,
                 Err(message) => return Ok(Runs::only(asking, Asked::Unreadable(message))),
@@ -263,12 +295,20 @@ pub(crate) struct RunHost<'a> {
     pub(crate) log: &'a Path,
     /// What counts against the disk limit, with the log.
     pub(crate) directory: &'a Path,
+    /// The file system in memory that the directory is, if it is one.
+    pub(crate) memory: Option<&'a MemoryTree>,
     pub(crate) on_phase: &'a (dyn Fn(&str) + Sync),
 }
 
 impl<'a> Host<'a> {
-    fn run(&self, directory: &'a Path) -> RunHost<'a> {
-        RunHost { sandbox: self.sandbox, log: self.log, directory, on_phase: self.on_phase }
+    fn run(&self, directory: &'a JobDirectory) -> RunHost<'a> {
+        RunHost {
+            sandbox: self.sandbox,
+            log: self.log,
+            directory: directory.path(),
+            memory: directory.memory(),
+            on_phase: self.on_phase,
+        }
     }
 }
 
@@ -281,6 +321,12 @@ pub(crate) fn run(
 ) -> Result<Ran, WorkerError> {
     let mut spec = spec.clone();
     spec.limits.memory_bytes = spec.limits.memory_bytes.or_else(memory::memory_for_builds);
+    spec.count_written = host.memory.is_none();
+    let with_written = |probe: Probe| match host.memory {
+        // What is in memory now stands for what was written.
+        Some(tree) => Probe { written_bytes: tree.held().ok().map(|held| held.bytes), ..probe },
+        None => probe,
+    };
     let (reader, writer) = io::pipe().context("open a pipe for", host.log)?;
     let second = writer.try_clone().context("open a pipe for", host.log)?;
     let streams = SandboxIo { stdin: None, stdout: writer.into(), stderr: second.into() };
@@ -289,7 +335,7 @@ pub(crate) fn run(
     let (killer, (alive, ended)) = (running.kill_handle(), channel());
     let follower = Follower {
         on_phase: host.on_phase,
-        probe: &|| running.probe(),
+        probe: &|| running.probe().map(with_written),
         flood: job.log_limit_bytes.saturating_mul(JobDocument::FLOOD),
         kill: &|| running.kill(),
     };
@@ -298,7 +344,7 @@ pub(crate) fn run(
         let watch_disk = || {
             watcher = Some(scope.spawn(move || {
                 let allowance = Allowance { bytes: job.disk_limit_bytes, files: job.limits.file_limit };
-                let passed = watch(&[host.directory, host.log], allowance, &ended);
+                let passed = watch(host.directory, host.memory, host.log, allowance, &ended);
                 if passed.is_some() {
                     killer.kill();
                 }
@@ -312,7 +358,8 @@ pub(crate) fn run(
         (followed, watcher.and_then(|watcher| watcher.join().unwrap_or(None)))
     });
     let finished = Instant::now();
-    let outcome = running.wait()?;
+    let mut outcome = running.wait()?;
+    outcome.last_probe = outcome.last_probe.map(with_written);
     let Followed { phases, check, flooded, written } = followed;
     written.context("write", host.log)?;
     let phases = phase_usage(started, &phases, outcome.last_probe, finished);

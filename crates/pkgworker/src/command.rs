@@ -170,7 +170,8 @@ pub(crate) fn sandbox_spec(
     let srpm_name = srpm.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut spec = SandboxSpec::new(lowers, rpmbuild_arguments(job, &srpm_name));
     let disk_limit_mb = (job.disk_limit_bytes >> 20).max(1);
-    spec.upper = Upper::Tmpfs { size_mb: disk_limit_mb };
+    // An upper that nobody can write to would cost the overlay its preparation, and every name looked up a look.
+    spec.upper = Upper::None;
     // Nothing outside /build, /tmp, /var/tmp and /dev/shm can be changed by a build, whether its root is kept or not.
     spec.read_only_root = true;
     for tmpfs in &mut spec.tmpfs {
@@ -319,7 +320,7 @@ mod tests {
         assert_eq!((spec.limits.processes, spec.limits.files), (Some(16_384), Some(2_000_000)));
         assert_eq!(spec.system_calls, buildroot::SystemCalls::Contained);
         assert!(spec.tmpfs.iter().all(|tmpfs| tmpfs.size_mb == 64), "no more than the disk limit");
-        assert!(matches!(spec.upper, Upper::Tmpfs { size_mb: 64 }));
+        assert_eq!(spec.upper, Upper::None);
         let kept = sandbox_spec(&job(), vec!["/l".into()], &directories(), true);
         assert!(kept.read_only_root);
         let targets = |spec: &SandboxSpec| -> Vec<PathBuf> {

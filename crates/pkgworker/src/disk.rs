@@ -3,7 +3,8 @@
 //! A build writes to a directory of the host, because large trees do not fit into memory; plain directories
 //! have no quota of their own. So usage is measured by walking, rarely enough to cost at most a twentieth of
 //! one processor, and a build beyond its limit is killed. It is a guard of the host against runaway builds,
-//! not an exact limit: what is written between two looks is noticed late.
+//! not an exact limit: what is written between two looks is noticed late. Of a directory in memory the kernel says
+//! at once what it holds; there a build is also killed when it holds more than memory is spent for.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
@@ -11,6 +12,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
+
+use buildroot::{Held, MemoryTree};
 
 /// The shortest time between two looks.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -34,28 +37,53 @@ pub(crate) enum Passed {
     Bytes,
     /// [`Allowance::files`]
     Files,
+    /// What a directory in memory may hold before it has to be one on disk.
+    Memory,
 }
 
-/// What some paths hold, or what a file system has given away.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Held {
-    bytes: u64,
-    files: u64,
-}
+impl Allowance {
+    /// What a directory in memory may hold.
+    const IN_MEMORY: Self = Self { bytes: 256 << 20, files: 20_000 };
 
-impl Held {
-    fn passes(self, allowance: Allowance) -> Option<Passed> {
-        if self.bytes > allowance.bytes {
+    /// Returns which limit this is more than.
+    fn passed_by(self, held: Held) -> Option<Passed> {
+        if held.bytes > self.bytes {
             Some(Passed::Bytes)
         } else {
-            (self.files > allowance.files).then_some(Passed::Files)
+            (held.files > self.files).then_some(Passed::Files)
         }
     }
 }
 
-/// Looks at what these paths hold until it is more than is allowed or `ended` is closed; returns which limit
-/// was passed.
-pub(crate) fn watch(paths: &[&Path], allowance: Allowance, ended: &Receiver<()>) -> Option<Passed> {
+/// Looks at what a job's directory and its log hold until it is more than is allowed or `ended` is closed; returns
+/// which limit was passed.
+pub(crate) fn watch(
+    directory: &Path,
+    memory: Option<&MemoryTree>,
+    log: &Path,
+    allowance: Allowance,
+    ended: &Receiver<()>,
+) -> Option<Passed> {
+    match memory {
+        Some(tree) => watch_memory(tree, log, allowance, ended),
+        None => watch_disk(&[directory, log], allowance, ended),
+    }
+}
+
+fn watch_memory(tree: &MemoryTree, log: &Path, allowance: Allowance, ended: &Receiver<()>) -> Option<Passed> {
+    while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(INTERVAL) {
+        // Without an answer the kernel's own limit of the file system counts.
+        let held = tree.held().unwrap_or_default();
+        let with_log = Held { bytes: held.bytes.saturating_add(usage(&[log], allowance).bytes), ..held };
+        let outgrown = Allowance::IN_MEMORY.passed_by(held).map(|_| Passed::Memory);
+        if let Some(passed) = allowance.passed_by(with_log).or(outgrown) {
+            return Some(passed);
+        }
+    }
+    None
+}
+
+fn watch_disk(paths: &[&Path], allowance: Allowance, ended: &Receiver<()>) -> Option<Passed> {
     let mut walked = (Instant::now(), Duration::ZERO, Held::default());
     let mut given = given_away(paths);
     while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(INTERVAL) {
@@ -67,12 +95,12 @@ pub(crate) fn watch(paths: &[&Path], allowance: Allowance, ended: &Receiver<()>)
             bytes: held.bytes.saturating_add(now.bytes.saturating_sub(given.bytes)),
             files: held.files.saturating_add(now.files.saturating_sub(given.files)),
         };
-        if last.elapsed() < took * RARITY && could_hold.passes(allowance).is_none() {
+        if last.elapsed() < took * RARITY && allowance.passed_by(could_hold).is_none() {
             continue;
         }
         let start = Instant::now();
         let held = usage(paths, allowance);
-        if let Some(passed) = held.passes(allowance) {
+        if let Some(passed) = allowance.passed_by(held) {
             return Some(passed);
         }
         walked = (Instant::now(), start.elapsed(), held);
@@ -118,7 +146,7 @@ fn usage(paths: &[&Path], enough: Allowance) -> Held {
             total.bytes += metadata.blocks() * 512;
             total.files += 1;
         }
-        if total.passes(enough).is_some() {
+        if enough.passed_by(total).is_some() {
             return total;
         }
         if metadata.is_dir() {
@@ -167,7 +195,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("file"), vec![1; 1 << 20]).unwrap();
         let (running, ended) = channel();
-        let with = |bytes, files| watch(&[directory.path()], Allowance { bytes, files }, &ended);
+        let log = directory.path().join("file");
+        let with = |bytes, files| watch(directory.path(), None, &log, Allowance { bytes, files }, &ended);
         assert_eq!(with(1 << 10, u64::MAX), Some(Passed::Bytes));
         assert_eq!(with(u64::MAX, 1), Some(Passed::Files));
         drop(running);
@@ -182,7 +211,7 @@ mod tests {
         }
         let held = usage(&[directory.path()], Allowance { bytes: u64::MAX, files: 10 });
         assert_eq!(
-            (held.files, held.passes(Allowance { bytes: u64::MAX, files: 10 })),
+            (held.files, Allowance { bytes: u64::MAX, files: 10 }.passed_by(held)),
             (11, Some(Passed::Files))
         );
     }

@@ -9,7 +9,7 @@
 //! What it is not: it decides nothing about other packages, publishes nothing and is not trusted: whoever
 //! takes its results verifies them again.
 //!
-//! On disk: `<work>/<name-version-release>.<pid>/` while it runs, see `workdir`. Killing it at any moment
+//! On disk: `<work>/<name-version-release>.<pid>/` while it runs, see `workdir`; of a small build nothing (`place`). Killing it at any moment
 //! leaves no process and no mount (both live in the sandbox), and a directory that the next worker removes.
 
 mod build;
@@ -30,6 +30,7 @@ mod network;
 mod output;
 mod patience;
 mod phases;
+mod place;
 mod rerun;
 pub mod resolve;
 mod section;

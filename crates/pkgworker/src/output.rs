@@ -9,9 +9,13 @@ use rpm_model::PhaseUsage;
 use crate::check::CheckLog;
 use crate::log::phase_of_line;
 use crate::log_file::LogFile;
+use crate::patience::{Output, SILENCE};
 
 /// A line beyond this is passed on in pieces, so that a build without newlines cannot fill memory.
 const LONGEST_LINE: u64 = 1 << 20;
+
+/// How much is read at once, in bytes. Small builds say less; a buffer is filled with zeroes before it is used.
+const PORTION: usize = 16 << 10;
 
 /// More sections than these are not told apart: a build that writes such lines itself fills no memory.
 const MOST_PHASES: usize = 1_000;
@@ -55,11 +59,12 @@ pub(crate) struct Followed {
 ///
 /// An error of the log file ends the copying, not the reading: a build must not hang on a full pipe because
 /// its log's disk is full.
-pub(crate) fn follow(output: impl Read, log: &mut LogFile, follower: &Follower<'_>) -> Followed {
-    let mut reader = BufReader::with_capacity(64 << 10, output);
+pub(crate) fn follow(output: impl Output, log: &mut LogFile, follower: &Follower<'_>) -> Followed {
+    let mut reader = BufReader::with_capacity(PORTION, output);
     let mut seen =
         Followed { phases: Vec::new(), check: CheckLog::default(), flooded: false, written: Ok(()) };
     let (mut line, mut is_line_start) = (Vec::new(), true);
+    let mut shown = Instant::now();
     loop {
         line.clear();
         match reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line) {
@@ -77,10 +82,15 @@ pub(crate) fn follow(output: impl Read, log: &mut LogFile, follower: &Follower<'
             seen.flooded = true;
             (follower.kill)();
         }
-        if seen.written.is_ok() && reader.buffer().is_empty() {
+        if seen.written.is_ok()
+            && reader.buffer().is_empty()
+            && (shown.elapsed() >= SILENCE || reader.get_mut().is_silent())
+        {
             // Before waiting for more: who reads the log of a running build sees how far it is, and a
-            // worker that is killed leaves a log that ends where the build was.
+            // worker that is killed leaves a log that ends about where the build was. Not for each line: a
+            // write costs more than what is written.
             seen.written = log.flush();
+            shown = Instant::now();
         }
     }
     seen
@@ -116,6 +126,18 @@ mod tests {
     use super::*;
     use std::cell::{Cell, RefCell};
     use std::io::Write;
+
+    impl Output for &[u8] {
+        fn is_silent(&mut self) -> bool {
+            false
+        }
+    }
+
+    impl Output for std::io::PipeReader {
+        fn is_silent(&mut self) -> bool {
+            true
+        }
+    }
 
     fn quiet<'a>() -> Follower<'a> {
         Follower { on_phase: &|_| {}, probe: &|| None, flood: u64::MAX, kill: &|| {} }

@@ -15,10 +15,21 @@ const LARGE: usize = 4096;
 /// How long more is waited for. Nobody who watches a log notices.
 const MOMENT: Duration = Duration::from_millis(8);
 
+/// Whoever says nothing for so long is silent.
+pub(crate) const SILENCE: Duration = Duration::from_millis(100);
+
+/// Something that is read and may have nothing to say for a while.
+pub(crate) trait Output: Read {
+    /// Returns whether nothing more comes soon; waits for a moment to find out.
+    fn is_silent(&mut self) -> bool;
+}
+
 /// A pipe that is read in portions.
 pub(crate) struct Patient<F> {
     pipe: PipeReader,
     last: usize,
+    /// Whether more has been waited for since the last read.
+    has_paused: bool,
     /// What is to be done when reading has not come to its end until then.
     later: Option<(Instant, F)>,
 }
@@ -27,7 +38,16 @@ impl<F: FnOnce()> Patient<F> {
     /// Reads `pipe`; calls `act` once when that takes longer than `soon`.
     pub(crate) fn new(pipe: PipeReader, soon: Duration, act: F) -> Self {
         let later = Instant::now().checked_add(soon).map(|then| (then, act));
-        Self { pipe, last: LARGE, later }
+        Self { pipe, last: LARGE, has_paused: false, later }
+    }
+
+    /// Waits for more to come, after a short read.
+    fn pause(&mut self) {
+        if self.last < LARGE && !self.has_paused {
+            // Asked for no event, it reports only that all writers are gone.
+            self.wait(PollFlags::empty(), MOMENT);
+        }
+        self.has_paused = true;
     }
 
     /// Acts when it is time; otherwise waits until it is, or until there is something to read.
@@ -58,13 +78,18 @@ impl<F: FnOnce()> Patient<F> {
 
 impl<F: FnOnce()> Read for Patient<F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.last < LARGE {
-            // Asked for no event, it reports only that all writers are gone.
-            self.wait(PollFlags::empty(), MOMENT);
-        }
+        self.pause();
         self.act_or_wait();
         self.last = self.pipe.read(buffer)?;
+        self.has_paused = false;
         Ok(self.last)
+    }
+}
+
+impl<F: FnOnce()> Output for Patient<F> {
+    fn is_silent(&mut self) -> bool {
+        self.pause();
+        !self.wait(PollFlags::IN, SILENCE)
     }
 }
 
@@ -97,6 +122,18 @@ mod tests {
         // Nothing is written and nobody closes the pipe until it is done.
         let mut reader = Patient::new(reader, Duration::from_millis(1), move || drop(writer));
         assert_eq!(reader.read(&mut [0; 16]).unwrap(), 0);
+    }
+
+    #[test]
+    fn silence_is_neither_more_to_read_nor_the_end() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let mut reader = Patient::new(reader, Duration::from_secs(3600), || panic!("it is not time"));
+        assert!(reader.is_silent());
+        writer.write_all(b"x").unwrap();
+        assert!(!reader.is_silent());
+        assert_eq!(reader.read(&mut [0; 16]).unwrap(), 1);
+        drop(writer);
+        assert!(!reader.is_silent());
     }
 
     #[test]

@@ -67,7 +67,8 @@ pub fn rerun(
     for stale in packages(&rpms)? {
         fs::remove_file(&stale).context("remove", &stale)?;
     }
-    let run_host = RunHost { sandbox: host.sandbox, log: host.log, directory, on_phase: host.on_phase };
+    let run_host =
+        RunHost { sandbox: host.sandbox, log: host.log, directory, memory: None, on_phase: host.on_phase };
     let mut log = LogFile::create(host.log, kept.job.log_limit_bytes).context("create", host.log)?;
     let ran = run(&kept.job, &run_host, &spec, &mut log);
     log.finish().context("write", host.log)?;

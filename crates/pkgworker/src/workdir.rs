@@ -4,13 +4,15 @@
 //! nobody holds belongs to a worker that was killed; the next one removes it. A kept root is renamed to
 //! `<work>/<stem>/`, where people look for it, and replaces an older one of the same name. Nothing here is
 //! mounted: mounts live in the sandbox's own namespace and end with it.
+//!
+//! What is small and not kept is in memory instead ([`MemoryTree`]), in a file system that ends with its worker.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use buildroot::{BUILDER_ID, remove_tree};
+use buildroot::{BUILDER_ID, MemoryTree, remove_tree};
 
 use crate::command::{CCACHE_COMPILERS, JobDirectories};
 use crate::error::{IoContext, WorkerError};
@@ -29,10 +31,18 @@ pub(crate) struct Wants {
 /// A job's directory; removed when dropped unless it was kept.
 pub(crate) struct JobDirectory {
     path: PathBuf,
-    kept_as: PathBuf,
-    // Held for its lock only.
-    _lock: File,
+    place: Place,
     keep: bool,
+}
+
+/// What a job's directory is in.
+enum Place {
+    Disk {
+        kept_as: PathBuf,
+        // Held for its lock only.
+        _lock: File,
+    },
+    Memory(MemoryTree),
 }
 
 impl JobDirectory {
@@ -47,9 +57,27 @@ impl JobDirectory {
             remove_tree(&path).context("remove", &path)?;
         }
         let lock = create_locked(&path)?;
-        let directory = Self { path, kept_as: work.join(stem), _lock: lock, keep: false };
+        let place = Place::Disk { kept_as: work.join(stem), _lock: lock };
+        let directory = Self { path, place, keep: false };
         directory.populate(wants)?;
         Ok(directory)
+    }
+
+    /// Makes one in memory, which cannot be kept.
+    pub(crate) fn in_memory(work: &Path, tree: MemoryTree, wants: Wants) -> Result<Self, WorkerError> {
+        fs::create_dir_all(work).context("create", work)?;
+        sweep(work)?;
+        let directory = Self { path: tree.path(), place: Place::Memory(tree), keep: false };
+        directory.populate(wants)?;
+        Ok(directory)
+    }
+
+    /// Returns the file system in memory that it is, if it is one.
+    pub(crate) fn memory(&self) -> Option<&MemoryTree> {
+        match &self.place {
+            Place::Disk { .. } => None,
+            Place::Memory(tree) => Some(tree),
+        }
     }
 
     /// Returns the directory.
@@ -69,18 +97,19 @@ impl JobDirectory {
 
     /// Ends the job; returns where the directory was kept, if it was.
     pub(crate) fn finish(mut self) -> Result<Option<PathBuf>, WorkerError> {
-        if !self.keep {
-            return Ok(None);
-        }
-        if self.kept_as.exists() {
-            remove_tree(&self.kept_as).context("remove", &self.kept_as)?;
+        let kept_as = match &self.place {
+            Place::Disk { kept_as, .. } if self.keep => kept_as.clone(),
+            _ => return Ok(None),
+        };
+        if kept_as.exists() {
+            remove_tree(&kept_as).context("remove", &kept_as)?;
         }
         let lock = self.path.join(LOCK);
         fs::remove_file(&lock).context("remove", &lock)?;
-        fs::rename(&self.path, &self.kept_as).context("rename", &self.path)?;
+        fs::rename(&self.path, &kept_as).context("rename", &self.path)?;
         // What drop would remove is gone from there.
-        self.path = self.kept_as.clone();
-        Ok(Some(self.kept_as.clone()))
+        self.path.clone_from(&kept_as);
+        Ok(Some(kept_as))
     }
 
     fn populate(&self, wants: Wants) -> Result<(), WorkerError> {
@@ -147,7 +176,7 @@ pub(crate) fn give_to(id: u32, path: &Path, operation: &'static str) -> Result<(
 
 impl Drop for JobDirectory {
     fn drop(&mut self) {
-        if !self.keep {
+        if !self.keep && self.memory().is_none() {
             // What cannot be removed now is removed by the next worker's sweep.
             let _ = remove(&self.path);
         }

@@ -86,7 +86,7 @@ impl Ours {
         let top = tree.path("empty-build");
         fs::create_dir_all(&top).map_err(BenchError::io("create", &top))?;
         let mut empty = SandboxSpec::new(root.lowers, vec![EMPTY_PROGRAM.to_owned()]);
-        empty.upper = Upper::Tmpfs { size_mb: (job.disk_limit_bytes >> 20).max(1) };
+        empty.upper = Upper::None;
         empty.read_only_root = true;
         empty.binds.push(BindMount { source: top, target: "/build".into(), read_only: false });
         let sandbox = Sandbox::with_init(&tree.program("buildroot-init"));

@@ -13,7 +13,6 @@ use std::time::Instant;
 
 use nix::libc;
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::ForkResult;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketType};
@@ -129,20 +128,17 @@ impl Inside<'_> {
     }
 
     fn start_program(&mut self) -> Step<i32> {
-        match system::fork().at(Op::Fork)? {
-            ForkResult::Child => {
-                let failure = match self.become_program() {
-                    Ok(never) => match never {},
-                    Err(failure) => failure,
-                };
-                self.tell(&Message::Failed(failure));
-                system::exit_now(NOT_EXECUTED)
-            }
-            ForkResult::Parent { child } => {
-                privileges::forget_all();
-                Ok(child.as_raw())
-            }
-        }
+        let program = system::start_sharing_memory(&mut || {
+            let failure = match self.become_program() {
+                Ok(never) => match never {},
+                Err(failure) => failure,
+            };
+            self.tell(&Message::Failed(failure));
+            NOT_EXECUTED
+        });
+        let program = program.at(Op::Fork)?;
+        privileges::forget_all();
+        Ok(program.as_raw())
     }
 
     fn become_program(&mut self) -> Step<std::convert::Infallible> {

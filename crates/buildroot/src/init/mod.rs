@@ -50,6 +50,7 @@ use crate::outcome::{
     End, IdMapping, LimitKind, Limiter, Outcome, SetupFailure, SetupOperation as Op, Usage,
 };
 use crate::plan::MountPlan;
+use crate::sandbox::SandboxIo;
 use crate::spec::SandboxSpec;
 use crate::wire::{self, Order};
 
@@ -58,15 +59,18 @@ use crate::wire::{self, Order};
 /// Returns failure only when there is no caller at the other end to report to.
 pub fn run() -> ExitCode {
     let started = Instant::now();
-    let Ok(control) = take_control() else { return ExitCode::FAILURE };
-    let run = match wire::receive_order(&control).at(Op::ReadSpec) {
-        Ok((Order::Files(work), _)) => {
-            let told = wire::send_files(&control, work_on_files(&work));
-            return if told.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    let Ok(control) = take_control(None) else { return ExitCode::FAILURE };
+    match wire::receive_order(&control).at(Op::ReadSpec) {
+        Ok((Order::Files(work), _)) => done(wire::send_files(&control, work_on_files(&work))),
+        Ok((Order::Run(spec), stdin)) => {
+            report(&control, started, supervise(&control, started, &spec, stdin))
         }
-        Ok((Order::Run(spec), stdin)) => supervise(&control, started, spec, stdin),
-        Err(failure) => Err(failure),
-    };
+        Err(failure) => report(&control, started, Err(failure)),
+    }
+}
+
+/// Reports how a run ended.
+fn report(control: &UnixStream, started: Instant, run: Step<Outcome>) -> ExitCode {
     let outcome = match run {
         Ok(outcome) => outcome,
         Err(failure) => Outcome {
@@ -79,46 +83,52 @@ pub fn run() -> ExitCode {
             last_probe: None,
         },
     };
-    match wire::send_outcome(&control, outcome) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    done(wire::send_outcome(control, outcome))
 }
 
-/// Forks this process, which has one thread, into a helper with these streams; returns its pid.
+/// Returns failure when there is nobody at the other end.
+fn done(told: io::Result<()>) -> ExitCode {
+    if told.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Forks this process, which has one thread, into a helper with these streams, which runs `spec` with this standard
+/// input for the program; returns its pid.
 ///
-/// The helper is what the program `buildroot-init` is from its first line on, and carries its name: nothing of the
-/// caller's memory is used there but code, and none of its descriptors is left open.
+/// The helper is what the program `buildroot-init` is once it has its order, and carries its name: nothing of the
+/// caller's memory is used there but code and the order, and no other of its descriptors is left open.
 pub(crate) fn fork_helper(
     control: &OwnedFd,
-    stdout: &OwnedFd,
-    stderr: &OwnedFd,
-    own_process_group: bool,
+    spec: &SandboxSpec,
+    io: &SandboxIo,
 ) -> nix::Result<rustix::process::Pid> {
     if let ForkResult::Parent { child } = system::fork()? {
         return rustix::process::Pid::from_raw(child.as_raw()).ok_or(nix::Error::ESRCH);
     }
+    let started = Instant::now();
     // A panic must not unwind into what the caller was doing.
     let ended = std::panic::catch_unwind(|| -> io::Result<ExitCode> {
         // The streams may stand at each other's numbers.
-        let streams = [control, stdout, stderr].map(|stream| rustix::io::fcntl_dupfd_cloexec(stream, 3));
-        let [control, stdout, stderr] = streams;
-        rustix::stdio::dup2_stdin(&control?)?;
-        rustix::stdio::dup2_stdout(&stdout?)?;
-        rustix::stdio::dup2_stderr(&stderr?)?;
+        let copy = |stream: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(stream, 3);
+        let (control, stdout, stderr) = (copy(control)?, copy(&io.stdout)?, copy(&io.stderr)?);
+        let stdin = io.stdin.as_ref().map(copy).transpose()?;
+        rustix::stdio::dup2_stdin(&control)?;
+        rustix::stdio::dup2_stdout(&stdout)?;
+        rustix::stdio::dup2_stderr(&stderr)?;
         system::clear_environment()?;
         rustix::thread::set_name(c"buildroot-init")?;
-        if own_process_group {
+        if !spec.interactive {
             rustix::process::setpgid(None, None)?;
         }
-        Ok(run())
+        let control = take_control(stdin.as_ref())?;
+        Ok(report(&control, started, supervise(&control, started, spec, stdin)))
     });
     system::exit_now(i32::from(!matches!(ended, Ok(Ok(code)) if code == ExitCode::SUCCESS)))
 }
 
-/// Moves the socket away from standard input, which becomes `/dev/null`.
-fn take_control() -> io::Result<UnixStream> {
-    system::close_from(3)?;
+/// Moves the socket away from standard input, which becomes `/dev/null`; closes every other descriptor but the
+/// streams and `kept`.
+fn take_control(kept: Option<&OwnedFd>) -> io::Result<UnixStream> {
+    system::close_all_but(3, kept)?;
     let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     Ok(UnixStream::from(control))
@@ -136,11 +146,11 @@ fn work_on_files(work: &FileWork) -> Result<LayerCounts, String> {
 fn supervise(
     control: &UnixStream,
     started: Instant,
-    spec: SandboxSpec,
+    spec: &SandboxSpec,
     stdin: Option<OwnedFd>,
 ) -> Step<Outcome> {
     let plan =
-        MountPlan::new(&spec).map_err(|error| failure(Op::ReadSpec, None, &io::Error::other(error), ""))?;
+        MountPlan::new(spec).map_err(|error| failure(Op::ReadSpec, None, &io::Error::other(error), ""))?;
     if spec.interactive {
         system::ignore_terminal_signals().at(Op::Fork)?;
     } else {
@@ -152,7 +162,7 @@ fn supervise(
     let opens = Opens::new(spec.record_opens);
     let (messages, report) = io::pipe().at(Op::Fork)?;
     let inside = Inside {
-        spec: &spec,
+        spec,
         plan: &plan,
         stdin,
         limiter: cgroup.limiter(),
@@ -163,7 +173,7 @@ fn supervise(
         opens: &opens,
     };
     let pid1 = start_pid1(inside)?;
-    let mut prober = Prober::new(&cgroup, pid1.pid.as_raw(), started);
+    let mut prober = Prober::new(&cgroup, pid1.pid.as_raw(), started, spec.count_written);
     let watch = Watch { pid1: &pid1, control, cgroup: &cgroup, limits: &spec.limits, started, opens: &opens };
     let forced = watch.until_the_end(&mut prober)?;
     watch::wait_until_ended(&pid1)?;

@@ -12,20 +12,22 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, symlinkat};
+use rustix::fs::{
+    CWD, FileType, Mode, OFlags, ResolveFlags, fstat, makedev, mkdirat, mknodat, openat, openat2, symlinkat,
+};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
     UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, open_tree,
     unmount,
 };
-use rustix::process::{chdir, fchdir, pivot_root};
+use rustix::process::{chdir, fchdir, pivot_root, umask};
 
 use super::failure::{Context, Step, failure};
 use super::overlay::{Overlay, OverlayOptions, UpperPaths};
 use super::{privileges, system};
 use crate::outcome::{IdMapping, SetupFailure, SetupOperation as Op};
-use crate::plan::{MountOperation, MountPlan};
+use crate::plan::{Device, MountOperation, MountPlan};
 use crate::remove::remove_tree;
 
 /// Host directories that the staging tmpfs may cover, in this private namespace only. Everything of
@@ -55,10 +57,14 @@ struct Mounter {
     becomes_root: bool,
     /// Detached copies of host mount points, by slot.
     clones: Vec<OwnedFd>,
+    /// The same of the host's devices, where none can be made.
+    devices: Vec<OwnedFd>,
     overlay: Option<Overlay>,
     upper: Option<UpperPaths>,
     /// Where the staging tmpfs is.
     staging: Option<&'static Path>,
+    /// Its root.
+    staging_root: Option<OwnedFd>,
     /// The root of the overlay.
     root: Option<OwnedFd>,
 }
@@ -71,6 +77,7 @@ impl Mounter {
                 mount_change("/", flags).at_path(Op::Mount, Path::new("/"))
             }
             MountOperation::CloneTree { slot, source } => self.clone_tree(*slot, source),
+            MountOperation::OpenDevices { devices } => self.open_devices(devices),
             MountOperation::OpenLowers { lowers } => {
                 self.overlay = Some(Overlay::open(lowers)?);
                 Ok(())
@@ -88,6 +95,8 @@ impl Mounter {
                 let mount = tmpfs(*size_mb, *files, *mode).at_path(Op::Mount, target)?;
                 self.attach(&mount, target, false)
             }
+            MountOperation::MountShared { target, mode } => self.mount_shared(target, *mode),
+            MountOperation::MakeDevices { devices } => self.make_devices(devices),
             MountOperation::MountProc => self.mount_proc(),
             MountOperation::MountDevpts => self.mount_devpts(),
             MountOperation::AttachTree { slot, target, read_only } => {
@@ -101,12 +110,50 @@ impl Mounter {
 
     fn clone_tree(&mut self, slot: usize, source: &Path) -> Step<()> {
         debug_assert_eq!(slot, self.clones.len(), "slots are taken in order");
+        self.clones.push(self.detached_copy(source)?);
+        Ok(())
+    }
+
+    fn detached_copy(&self, source: &Path) -> Step<OwnedFd> {
         let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         if self.in_user_namespace {
             flags |= OpenTreeFlags::AT_RECURSIVE;
         }
-        self.clones.push(open_tree(CWD, source, flags).at_path(Op::OpenBind, source)?);
+        open_tree(CWD, source, flags).at_path(Op::OpenBind, source)
+    }
+
+    /// A mount costs much more than a node; but only root of the host may make nodes.
+    fn open_devices(&mut self, devices: &[Device]) -> Step<()> {
+        if self.in_user_namespace {
+            let copies = devices.iter().map(|device| self.detached_copy(Path::new(device.path)));
+            self.devices = copies.collect::<Step<_>>()?;
+        }
         Ok(())
+    }
+
+    fn make_devices(&self, devices: &[Device]) -> Step<()> {
+        for (device, copy) in devices.iter().zip(&self.devices) {
+            self.attach(copy, Path::new(device.path), true)?;
+        }
+        if !self.devices.is_empty() {
+            return Ok(());
+        }
+        // Everybody may use them.
+        without_mask(|| devices.iter().try_for_each(|device| self.make_device(device)))
+    }
+
+    fn make_device(&self, device: &Device) -> Step<()> {
+        let path = Path::new(device.path);
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(out_of_order(Op::MountPoint));
+        };
+        let parent = open_inside(self.root()?, parent).at_path(Op::MountPoint, parent)?;
+        let (everybody, number) = (Mode::from_raw_mode(0o666), makedev(device.major, device.minor));
+        match mknodat(&parent, name, FileType::CharacterDevice, everybody, number) {
+            // A container's root. The staging file system covers no place of devices.
+            Err(Errno::PERM) => self.attach(&self.detached_copy(path)?, path, true),
+            made => made.at_path(Op::MountPoint, path),
+        }
     }
 
     fn mount_staging(&mut self, size_mb: u64, files: Option<u64>, with_upper: bool) -> Step<()> {
@@ -133,7 +180,17 @@ impl Mounter {
                 _held: Vec::new(),
             });
         }
+        self.staging_root = Some(mount);
         Ok(())
+    }
+
+    fn mount_shared(&self, target: &Path, mode: u32) -> Step<()> {
+        let staging = self.staging_root.as_ref().ok_or_else(|| out_of_order(Op::Mount))?;
+        let name = format!("at{}", target.display()).replace('/', "-");
+        without_mask(|| mkdirat(staging, &name, Mode::from_raw_mode(mode))).at_path(Op::Mount, target)?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let mount = open_tree(staging, &name, flags).at_path(Op::Mount, target)?;
+        self.attach(&mount, target, false)
     }
 
     fn make_skeleton(&self, points: &[(PathBuf, Option<usize>)]) -> Step<()> {
@@ -301,6 +358,14 @@ fn copy_attributes(top: &OwnedFd, upper: &str) -> io::Result<()> {
     }
     let mode = Mode::from_raw_mode(attributes.st_mode);
     Ok(rustix::fs::chmod(upper, mode)?)
+}
+
+/// Makes files with exactly the modes that are asked for.
+fn without_mask<T>(make: impl FnOnce() -> T) -> T {
+    let mask = umask(Mode::empty());
+    let made = make();
+    umask(mask);
+    made
 }
 
 fn is_directory(fd: &OwnedFd) -> io::Result<bool> {

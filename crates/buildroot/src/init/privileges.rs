@@ -61,15 +61,13 @@ pub(super) fn drop_to(uid: u32, gid: u32, kept: Capabilities, has_groups: bool) 
 
 /// Gives up, for good, the system calls that no build needs. `no_new_privs` must be set.
 pub(super) fn contain_calls() -> Step<()> {
-    for program in crate::calls::filters().map_err(io::Error::other).at(Op::SystemCallFilter)? {
-        seccompiler::apply_filter(&program)
-            .map_err(|error| match error {
-                seccompiler::Error::Prctl(source) | seccompiler::Error::Seccomp(source) => source,
-                other => io::Error::other(other),
-            })
-            .at(Op::SystemCallFilter)?;
-    }
-    Ok(())
+    let program = crate::calls::filter().map_err(io::Error::other).at(Op::SystemCallFilter)?;
+    seccompiler::apply_filter(&program)
+        .map_err(|error| match error {
+            seccompiler::Error::Prctl(source) | seccompiler::Error::Seccomp(source) => source,
+            other => io::Error::other(other),
+        })
+        .at(Op::SystemCallFilter)
 }
 
 /// Gives up every capability of pid 1, which has nothing left to do but to wait.

@@ -29,6 +29,53 @@ pub(super) fn fork() -> nix::Result<ForkResult> {
     unsafe { nix::unistd::fork() }
 }
 
+/// Bytes of stack of a process that shares this one's memory; only what is used of it is ever there.
+const STACK: usize = 256 << 10;
+
+/// Starts a process that runs `child` in this one's memory, and waits until it executes a program or ends; what
+/// `child` returns is its exit code.
+///
+/// Copying the memory, and every page that either side then changes, costs more than what the child does. It has
+/// its own descriptors, working directory, identity and limits; what it changes in memory is changed here too.
+pub(super) fn start_sharing_memory(child: &mut dyn FnMut() -> libc::c_int) -> io::Result<Pid> {
+    /// Runs the closure that `argument` points to.
+    extern "C" fn begin(argument: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: it is what `start_sharing_memory` passes, which does not return while this runs.
+        let child = unsafe { &mut *argument.cast::<&mut dyn FnMut() -> libc::c_int>() };
+        child()
+    }
+    // As large as a page is anywhere.
+    let guard = 64 << 10;
+    let (protection, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping, at a place that the kernel chooses, touches nobody's memory.
+    let stack =
+        unsafe { libc::mmap(ptr::null_mut(), guard + STACK, protection, kind | libc::MAP_STACK, -1, 0) };
+    if stack == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the first page of the mapping just made, which nobody uses: who comes there has used up the stack.
+    if unsafe { libc::mprotect(stack, guard, libc::PROT_NONE) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut child = child;
+    // SAFETY: the stack grows down from the end of the mapping. With CLONE_VFORK this process, which has one thread,
+    // does nothing until the child has let go of the memory, by executing a program or by ending; so both are never
+    // in the same memory at the same time, and what the argument points to lives as long. The child ends where
+    // its function ends: it never returns into frames of this process.
+    let pid = unsafe {
+        libc::clone(
+            begin,
+            stack.byte_add(guard + STACK),
+            libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
+            (&raw mut child).cast(),
+        )
+    };
+    let failed = io::Error::last_os_error();
+    // SAFETY: nobody uses the mapping any more.
+    unsafe { libc::munmap(stack, guard + STACK) };
+    if pid > 0 { Ok(Pid::from_raw(pid)) } else { Err(failed) }
+}
+
 /// Ends this process at once, without running anything of the parent's that fork copied.
 pub(super) fn exit_now(code: i32) -> ! {
     // SAFETY: `_exit` has no precondition.
@@ -115,12 +162,21 @@ pub(super) fn execute(program: &CString, arguments: &[CString], environment: &[C
     io::Error::last_os_error()
 }
 
-/// Closes every descriptor from `first` on, whoever left it open.
-pub(super) fn close_from(first: u32) -> io::Result<()> {
-    // SAFETY: called before this process owns any descriptor from `first` on, so no owner is robbed: what a
-    // forked process has copied of its parent's owners is never used nor dropped.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+/// Closes every descriptor from `first` on but `kept`, whoever left it open.
+pub(super) fn close_all_but(first: u32, kept: Option<&OwnedFd>) -> io::Result<()> {
+    let close = |first: u32, last: u32| {
+        if first > last {
+            return Ok(());
+        }
+        // SAFETY: called before this process owns any descriptor from `first` on but `kept`, so no owner is robbed:
+        // what a forked process has copied of its parent's owners is never used nor dropped.
+        let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    };
+    match kept.map(|kept| kept.as_raw_fd().unsigned_abs()) {
+        Some(kept) => close(first, kept.saturating_sub(1)).and_then(|()| close(kept + 1, libc::c_uint::MAX)),
+        None => close(first, libc::c_uint::MAX),
+    }
 }
 
 /// Gives every signal its default action and unblocks all of them, for the program to be executed.

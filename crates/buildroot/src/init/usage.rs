@@ -28,11 +28,13 @@ pub(super) struct Prober<'a> {
     /// Pid 1 of the sandbox, as the host numbers it.
     pid1: i32,
     started: Instant,
+    /// Whether what is written to disk is counted.
+    count_written: bool,
 }
 
 impl<'a> Prober<'a> {
-    pub(super) fn new(cgroup: &'a Cgroup, pid1: i32, started: Instant) -> Self {
-        Self { cgroup, peak: cgroup.peak_memory(), pid1, started }
+    pub(super) fn new(cgroup: &'a Cgroup, pid1: i32, started: Instant, count_written: bool) -> Self {
+        Self { cgroup, peak: cgroup.peak_memory(), pid1, started, count_written }
     }
 
     /// Returns what the run has used so far.
@@ -46,11 +48,12 @@ impl<'a> Prober<'a> {
             _ => AccountingSource::Processes,
         };
         let (mut ticks, mut written) = (0, None);
-        for pid in tree(self.pid1) {
+        let asked = if counted.is_none() || self.count_written { tree(self.pid1) } else { Vec::new() };
+        for pid in asked {
             if counted.is_none() {
                 ticks += ticks_of(pid).unwrap_or(0);
             }
-            if let Some(bytes) = written_by(pid) {
+            if let Some(bytes) = written_by(pid).filter(|_| self.count_written) {
                 written = Some(written.unwrap_or(0) + bytes);
             }
         }

@@ -8,6 +8,7 @@ mod collection;
 mod disk_full;
 mod layers;
 mod limits;
+mod memory_tree;
 mod oracle;
 mod packages;
 mod probe;

@@ -21,18 +21,22 @@ fn build_with_tiny(tree: &Tree, directory: &str, size: &str) -> Ended {
 #[test]
 fn a_build_beyond_its_own_disk_limit_is_ended() {
     let Some(tree) = Tree::new("disk-limit") else { return };
-    tree.configure(&format!("{OFFLINE}[packages.bad]\ndisk-limit-mib = 8\n"));
+    // One in memory, and one that has too little memory for that.
+    let limits = "[packages.bad]\ndisk-limit-mib = 8\n[packages.worse]\ndisk-limit-mib = 9\nmemory-limit-mib = 512\n";
+    tree.configure(&format!("{OFFLINE}{limits}"));
     // At most 200 MiB, should nobody stop it.
-    tree.spec(
-        &Spec::data("bad").build("for i in $(seq 200); do head -c 1M /dev/zero >> big; sleep 0.1; done"),
-    );
+    for name in ["bad", "worse"] {
+        let fill = "for i in $(seq 200); do head -c 1M /dev/zero >> big; sleep 0.1; done";
+        tree.spec(&Spec::data(name).build(fill));
+    }
     tree.spec(&Spec::data("good").build("head -c 1M /dev/zero > small"));
     let ended = tree.millwright(&["build"]);
     ended.exits(1).says(&[
         "[no-space]",
         "more than its 8 MiB of disk in %build",
+        "more than its 9 MiB of disk in %build",
         "disk limit",
-        "1 built, 1 failed",
+        "1 built, 2 failed",
     ]);
     assert_eq!(tree.records().keys().collect::<Vec<_>>(), ["good"]);
 }
@@ -40,6 +44,9 @@ fn a_build_beyond_its_own_disk_limit_is_ended() {
 #[test]
 fn a_full_disk_under_the_builds_is_named() {
     let Some(tree) = Tree::new("full-work") else { return };
+    // With less memory than a build in memory needs, they are on that disk.
+    let on_disk = |name: &str| format!("[packages.{name}]\nmemory-limit-mib = 512\n");
+    tree.configure(&format!("{OFFLINE}{}", ["bad-1", "bad-2", "bad-3"].map(on_disk).concat()));
     tree.spec(&Spec::data("a-good"));
     for bad in ["bad-1", "bad-2", "bad-3"] {
         tree.spec(&Spec::data(bad).build("head -c 16M /dev/zero > big"));
@@ -57,6 +64,28 @@ fn a_full_disk_under_the_builds_is_named() {
     ]);
     tree.assert_clean();
     assert_eq!(tree.records().keys().collect::<Vec<_>>(), ["a-good"]);
+}
+
+#[test]
+fn a_small_build_is_in_memory_and_starts_again_on_disk_when_it_grows() {
+    if let Err(error) = buildroot::MemoryTree::new(1 << 20, 10) {
+        eprintln!("SKIPPED in-memory: {error}");
+        return;
+    }
+    let Some(tree) = Tree::new("in-memory") else { return };
+    let place = "pwd; stat -f -c 'it is on %T' .";
+    tree.spec(&Spec::data("small").build(place));
+    // Too much for memory, until it is seen there; and fine on a disk.
+    tree.spec(&Spec::data("large").build(&format!(
+        "{place}; head -c 300M /dev/zero > big; while [ $(stat -f -c %T .) = tmpfs ]; do sleep 0.1; done"
+    )));
+    tree.millwright(&["build"]).exits(0).says(&["2 built"]);
+    let log = |name: &str| tree.read(&format!("build/logs/pkggen/rpmbuilding/{name}-1.0-1.mw1.src.rpm.log"));
+    let (small, large) = (log("small"), log("large"));
+    assert!(small.contains("\nit is on tmpfs\n") && !small.contains("[millwright: "), "{small}");
+    assert!(large.starts_with("[millwright: started again, on disk: its files outgrew memory]\n"), "{large}");
+    assert!(!large.contains("\nit is on tmpfs\n"), "{large}");
+    tree.assert_clean();
 }
 
 #[test]

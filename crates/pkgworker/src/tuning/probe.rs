@@ -3,6 +3,7 @@
 //! The root is not mounted yet: each script is looked for in the root's lowers, topmost first, as the overlay
 //! will show it. Symbolic links are resolved within a lower.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -52,8 +53,17 @@ pub(crate) fn probe(
         let Some(root) = open(CWD, lower, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::empty()) else {
             continue;
         };
+        // Most packages have neither of the few directories; then their scripts need not be looked for one by one.
+        let mut present: BTreeMap<&str, bool> = BTreeMap::new();
         missing.retain(|known| {
             let directory = known.directory.trim_start_matches('/');
+            let is_present = *present.entry(directory).or_insert_with(|| {
+                let flags = OFlags::PATH | OFlags::DIRECTORY;
+                open(&root, Path::new(directory), flags, ResolveFlags::IN_ROOT).is_some()
+            });
+            if !is_present {
+                return true;
+            }
             let Some(content) = read(&root, &Path::new(directory).join(known.name)) else { return true };
             facts.scripts.push(FoundScript {
                 path: Path::new(known.directory).join(known.name),
