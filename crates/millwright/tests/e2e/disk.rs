@@ -22,7 +22,8 @@ fn build_with_tiny(tree: &Tree, directory: &str, size: &str) -> Ended {
 fn a_build_beyond_its_own_disk_limit_is_ended() {
     let Some(tree) = Tree::new("disk-limit") else { return };
     // One in memory, and one that has too little memory for that.
-    let limits = "[packages.bad]\ndisk-limit-mib = 8\n[packages.worse]\ndisk-limit-mib = 9\nmemory-limit-mib = 512\n";
+    let limits =
+        "[packages.bad]\ndisk-limit-mib = 8\n[packages.worse]\ndisk-limit-mib = 9\nmemory-limit-mib = 512\n";
     tree.configure(&format!("{OFFLINE}{limits}"));
     // At most 200 MiB, should nobody stop it.
     for name in ["bad", "worse"] {

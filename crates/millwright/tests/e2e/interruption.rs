@@ -36,8 +36,7 @@ pub(crate) fn waiting_jobs(tree: &Tree) -> BTreeSet<PathBuf> {
     let is_worker = |process: &PathBuf| {
         text(process, "comm") == "pkgworker\n" && text(process, "cmdline").contains(&*place.to_string_lossy())
     };
-    let in_memory =
-        entries("/proc".into()).filter(is_worker).flat_map(|process| entries(process.join("fd")));
+    let in_memory = entries("/proc".into()).filter(is_worker).flat_map(|process| entries(process.join("fd")));
     let jobs = in_memory.chain(entries(place.clone())).map(|job| job.join("build"));
     jobs.filter(|job| job.join("waiting").exists()).collect()
 }

@@ -5,7 +5,6 @@
 //! to disk is lost then, in the middle of a line. Records are the truth about packages, as in a real run.
 
 mod hands;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
