@@ -21,18 +21,23 @@ fn build_with_tiny(tree: &Tree, directory: &str, size: &str) -> Ended {
 #[test]
 fn a_build_beyond_its_own_disk_limit_is_ended() {
     let Some(tree) = Tree::new("disk-limit") else { return };
-    tree.configure(&format!("{OFFLINE}[packages.bad]\ndisk-limit-mib = 8\n"));
+    // One in memory, and one that has too little memory for that.
+    let limits =
+        "[packages.bad]\ndisk-limit-mib = 8\n[packages.worse]\ndisk-limit-mib = 9\nmemory-limit-mib = 512\n";
+    tree.configure(&format!("{OFFLINE}{limits}"));
     // At most 200 MiB, should nobody stop it.
-    tree.spec(
-        &Spec::data("bad").build("for i in $(seq 200); do head -c 1M /dev/zero >> big; sleep 0.1; done"),
-    );
+    for name in ["bad", "worse"] {
+        let fill = "for i in $(seq 200); do head -c 1M /dev/zero >> big; sleep 0.1; done";
+        tree.spec(&Spec::data(name).build(fill));
+    }
     tree.spec(&Spec::data("good").build("head -c 1M /dev/zero > small"));
     let ended = tree.millwright(&["build"]);
     ended.exits(1).says(&[
         "[no-space]",
         "more than its 8 MiB of disk in %build",
+        "more than its 9 MiB of disk in %build",
         "disk limit",
-        "1 built, 1 failed",
+        "1 built, 2 failed",
     ]);
     assert_eq!(tree.records().keys().collect::<Vec<_>>(), ["good"]);
 }

@@ -25,10 +25,20 @@ fn tree_with_a_waiting_build(test: &str) -> Option<Tree> {
     Some(tree)
 }
 
-/// Returns the directories of builds that have come to their waiting place.
+/// Returns the directories of builds that have come to their waiting place. Those of small builds are in memory, and
+/// are reached through their workers' open files.
 pub(crate) fn waiting_jobs(tree: &Tree) -> BTreeSet<PathBuf> {
-    let jobs = std::fs::read_dir(tree.path("build/worker/chroot")).into_iter().flatten().flatten();
-    jobs.map(|job| job.path().join("build")).filter(|job| job.join("waiting").exists()).collect()
+    let entries = |directory: PathBuf| {
+        std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path())
+    };
+    let place = tree.path("build/worker/chroot");
+    let text = |process: &Path, name: &str| std::fs::read_to_string(process.join(name)).unwrap_or_default();
+    let is_worker = |process: &PathBuf| {
+        text(process, "comm") == "pkgworker\n" && text(process, "cmdline").contains(&*place.to_string_lossy())
+    };
+    let in_memory = entries("/proc".into()).filter(is_worker).flat_map(|process| entries(process.join("fd")));
+    let jobs = in_memory.chain(entries(place.clone())).map(|job| job.join("build"));
+    jobs.filter(|job| job.join("waiting").exists()).collect()
 }
 
 /// Starts a build and returns when it waits, with its directory.

@@ -11,14 +11,22 @@ const KILLS: usize = 10;
 #[test]
 fn a_worker_killed_at_any_moment_leaves_nothing() {
     let Some(tree) = Tree::new("killed-workers") else { return };
-    tree.configure(&format!("{OFFLINE}[build]\nrun-check = true\n"));
+    // With so little memory its files are on disk.
+    let limits = "[packages.on-disk]\nmemory-limit-mib = 512\n";
+    tree.configure(&format!("{OFFLINE}[build]\nrun-check = true\n{limits}"));
     let work = "for i in 1 2 3; do (sleep 0.1; :) & done; wait";
-    tree.spec(&Spec::data("victim").build(work).install(work).check(work));
+    let victims = ["victim", "on-disk"];
+    for victim in victims {
+        tree.spec(&Spec::data(victim).build(work).install(work).check(work));
+    }
     tree.millwright(&["build"]).exits(0);
-    let job = tree.path("build/work/jobs/victim/job.json");
-    let trial = KillTrial::new(&program_path("pkgworker"), &job, &tree.path("trial"));
-    for stage in STAGES.into_iter().cycle().take(KILLS) {
-        let KillReport { leftovers, next_failure, .. } = trial.kill(stage);
+    let trials = victims.map(|victim| {
+        let job = tree.path(&format!("build/work/jobs/{victim}/job.json"));
+        KillTrial::new(&program_path("pkgworker"), &job, &tree.path(&format!("trial-{victim}")))
+    });
+    for (number, stage) in STAGES.into_iter().cycle().take(KILLS).enumerate() {
+        // Each stage's second turn is the other one's: the number of stages is odd.
+        let KillReport { leftovers, next_failure, .. } = trials[number % 2].kill(stage);
         assert_eq!((leftovers, next_failure), (Vec::new(), None), "killed in {}", stage.name());
     }
 }
