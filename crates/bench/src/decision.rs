@@ -55,7 +55,7 @@ pub(crate) fn decide(tree: &Tree, runs: u32) -> Result<Decided, BenchError> {
                 input_parts: &|| None,
                 run_check: false,
                 worker: &record.worker,
-                requested: false,
+                requested: None,
                 policy: RebuildPolicy::Relevant,
                 build_requires: &[],
                 triggers: &triggers,
