@@ -21,13 +21,14 @@ use serde::Serialize;
 
 const SODIFF_HELP: &str = "\
 Examples:
-  millwright sodiff old/ out/RPMS/x86_64/zlib-1.3-1.mw1.x86_64.rpm    a build that was kept, and the published one
-  millwright sodiff old/ new/ --json                                   the same as one document
+  millwright sodiff old/ out/RPMS/x86_64/zlib-1.3-1.mw1.x86_64.rpm   a kept build, and the published
+  millwright sodiff old/ new/ --json                                 two kept builds, as one document
 
-Told are libraries (-, + and what became what), and of each library the symbols that only one build exports (-, +)
-or that are not the same in both (~): another kind, another size of an object, no default version any more.
-Affected is who needs what is gone: a library, or single symbols of one that is still there. These are read out of the
-published packages. Weak symbols, which programs can do without, do not count.
+Told are libraries (-, + and what became what), and of each library the symbols that only one
+build exports (-, +), or that are not the same in both (~): another kind, another size of an
+object, no default version any more. Affected is who needs what is gone: a library, or single
+symbols of one that is still there; these are read out of the published packages. Weak symbols,
+which programs can do without, do not count.
 
 Exit code 0: nobody misses anything; 1: somebody does; 3: a package cannot be read.";
 
