@@ -71,9 +71,10 @@ impl MassRebuild<'_> {
         let making = Making { planned: &planned, entry: &entry, directory: &directory, asked: &asked };
         let Made { changed, left_out, patches } = making.specs(&specs.document.specs, &selected, &paths)?;
         let time = time(&planned.plan, &changed);
-        let Selected { never_built, .. } = selected;
         let directory = directory.to_string_lossy().into_owned();
-        let set = ChangeSet::new(request, directory, time, changed, left_out, never_built);
+        let also_due = also_due(&planned.plan, &selected.members);
+        let Selected { never_built, .. } = selected;
+        let set = ChangeSet::new(request, directory, time, changed, left_out, never_built, also_due);
         self.store.write(&set, &patch_text(&set, &patches))?;
         Ok(Some(set))
     }
@@ -219,6 +220,14 @@ impl Making<'_> {
         });
         layers(&places.collect::<Vec<_>>(), members)
     }
+}
+
+/// Returns what is built besides.
+fn also_due(plan: &PlanDocument, members: &BTreeMap<String, Vec<Evidence>>) -> Vec<String> {
+    let others = plan.to_build().filter(|package| !members.contains_key(&package.package));
+    let mut others: Vec<String> = others.map(|package| package.package.clone()).collect();
+    others.sort();
+    others
 }
 
 fn time(plan: &PlanDocument, changed: &[ChangedSpec]) -> ExpectedTime {

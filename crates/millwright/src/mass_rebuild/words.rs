@@ -52,6 +52,14 @@ pub(super) fn set_text(
         lines.push(String::new());
         lines.extend(style.lines("", &text));
     }
+    if !set.also_due.is_empty() {
+        let (number, names) = (set.also_due.len(), list_of_names(&set.also_due, NAMES));
+        lines.push(String::new());
+        lines.extend(
+            style
+                .lines("", &format!("built besides, for it needs them and they are due ({number}): {names}")),
+        );
+    }
     let edited = set.specs.iter().filter(|spec| spec.edit.is_some()).count();
     lines.push(String::new());
     lines.push(format!("change set:  {}", files.document.display()));
@@ -233,7 +241,7 @@ mod tests {
             spec("more", 1, None, "1-1"),
         ];
         let left_out = vec![LeftOut { spec: "gone".into(), reason: LeftOutReason::NoSpec }];
-        ChangeSet::new(request, "/".into(), time, specs, left_out, vec!["new".into()])
+        ChangeSet::new(request, "/".into(), time, specs, left_out, vec!["new".into()], vec!["needed".into()])
     }
 
     #[test]
@@ -261,6 +269,8 @@ mod tests {
             "  gone: it was built once, but the tree has no such spec any more".into(),
             String::new(),
             "never built, so nobody knows whether they belong to it (1): new".into(),
+            String::new(),
+            "built besides, for it needs them and they are due (1): needed".into(),
             String::new(),
             "change set:  change-set.json".into(),
             "next:        millwright rebuild --change-set change-set.json".into(),

@@ -185,6 +185,9 @@ pub struct ChangeSet {
     /// Specs of the tree that nobody knows to belong to it, for they were never built; sorted.
     #[serde(default)]
     pub never_built: Vec<String>,
+    /// Specs that are built besides, because the set needs them and they were due when it was made; sorted.
+    #[serde(default)]
+    pub also_due: Vec<String>,
 }
 
 /// What became of one spec.
@@ -224,12 +227,24 @@ impl ChangeSet {
         mut specs: Vec<ChangedSpec>,
         mut left_out: Vec<LeftOut>,
         never_built: Vec<String>,
+        also_due: Vec<String>,
     ) -> Self {
         specs.sort_by(|a, b| (a.layer, &a.spec).cmp(&(b.layer, &b.spec)));
         left_out.sort_by(|a, b| a.spec.cmp(&b.spec));
         let name = name(&request, &specs);
         let count = specs.len();
-        Self { schema: Self::SCHEMA, name, request, count, time, directory, specs, left_out, never_built }
+        Self {
+            schema: Self::SCHEMA,
+            name,
+            request,
+            count,
+            time,
+            directory,
+            specs,
+            left_out,
+            never_built,
+            also_due,
+        }
     }
 
     /// Returns whether a text can be a name: names become directories.

@@ -79,7 +79,7 @@ fn set(before: Option<&BuildRecord>, to: u32) -> ChangeSet {
         estimate_seconds: 1.0,
     };
     let time = ExpectedTime { work_seconds: 1.0, at_least_seconds: 1.0, workers: 1, guessed: 0 };
-    ChangeSet::new(request, "/tree".into(), time, vec![spec], Vec::new(), Vec::new())
+    ChangeSet::new(request, "/tree".into(), time, vec![spec], Vec::new(), Vec::new(), Vec::new())
 }
 
 #[track_caller]
