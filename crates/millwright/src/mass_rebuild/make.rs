@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use rebuild::bump::{ChangelogEntry, bump_spec};
+use rebuild::bump::{ChangelogEntry, bump_spec, published_evr};
 use rebuild::change_set::{
-    BuildMark, ChangeSet, ChangedSpec, ExpectedTime, LeftOut, LeftOutReason, Place, Request, SpecEdit,
-    TextEdit, layers, patch,
+    BuildMark, ChangeSet, ChangedSpec, CountedRelease, ExpectedTime, LeftOut, LeftOutReason, Place, Request,
+    SpecEdit, TextEdit, layers, patch,
 };
 use rebuild::select::Evidence;
 use report::{Event, Failure};
 use rpm_model::{BuildRecord, ContentDigest, Evr, ReleaseBump, SpecData};
-use scheduler::{PlanDocument, Planned, Rounds, Wanted, blocked_text};
+use scheduler::{PlanDocument, Planned, PlannedRelease, Rounds, Wanted, blocked_text};
 
 use super::select::{Facts, Selected};
 use super::{MassRebuild, io_failure};
@@ -172,8 +172,12 @@ impl Making<'_> {
             layer,
             because: because.to_vec(),
             path,
-            from: record.map(|record| record.source.evr.clone()),
+            from: record.map(published_evr),
             to,
+            counted: planned.and_then(|package| package.release.clone()).map(|release| match release {
+                PlannedRelease::Rise { to } => CountedRelease::Rises { to },
+                PlannedRelease::Stay { because } => CountedRelease::Stays { because },
+            }),
             sha256: ContentDigest::of_bytes(bytes),
             edit,
             before: record.map(BuildMark::of),

@@ -73,6 +73,7 @@ fn set(before: Option<&BuildRecord>, to: u32) -> ChangeSet {
         path: "SPECS/jq/jq.spec".into(),
         from: before.map(|record| record.source.evr.clone()),
         to: format!("1.0-{to}").parse().unwrap(),
+        counted: None,
         sha256: digest(OLD),
         edit: Some(edit),
         before: before.map(BuildMark::of),
