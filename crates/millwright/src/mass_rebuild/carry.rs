@@ -67,6 +67,7 @@ impl MassRebuild<'_> {
         let mut session = pipeline.session(&base, &specs, &limits)?;
         session.settings.run_check |= !tests.rerun.is_empty();
         session.settings.run.verbose = true;
+        session.settings.run.find_unused = self.asked.goals.find_unused;
         session.reporter = &follower;
         let mut wanted = self.wanted(members);
         wanted.causes = members.iter().map(|spec| (spec.clone(), set.build_reason())).collect();

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use rebuild::bump::{ChangelogEntry, bump_spec};
+use rebuild::bump::{ChangelogEntry, bump_spec, published_evr};
 use rebuild::change_set::{
-    BuildMark, ChangeSet, ChangedSpec, ExpectedTime, LeftOut, LeftOutReason, Place, Request, SpecEdit,
-    TextEdit, layers, patch,
+    BuildMark, ChangeSet, ChangedSpec, CountedRelease, ExpectedTime, LeftOut, LeftOutReason, Place, Request,
+    SpecEdit, TextEdit, layers, patch,
 };
 use rebuild::select::Evidence;
 use report::{Event, Failure};
 use rpm_model::{BuildRecord, ContentDigest, Evr, ReleaseBump, SpecData};
-use scheduler::{PlanDocument, Planned, Rounds, Wanted, blocked_text};
+use scheduler::{PlanDocument, Planned, PlannedRelease, Rounds, Wanted, blocked_text};
 
 use super::select::{Facts, Selected};
 use super::{MassRebuild, io_failure};
@@ -71,9 +71,10 @@ impl MassRebuild<'_> {
         let making = Making { planned: &planned, entry: &entry, directory: &directory, asked: &asked };
         let Made { changed, left_out, patches } = making.specs(&specs.document.specs, &selected, &paths)?;
         let time = time(&planned.plan, &changed);
-        let Selected { never_built, .. } = selected;
         let directory = directory.to_string_lossy().into_owned();
-        let set = ChangeSet::new(request, directory, time, changed, left_out, never_built);
+        let also_due = also_due(&planned.plan, &selected.members);
+        let Selected { never_built, .. } = selected;
+        let set = ChangeSet::new(request, directory, time, changed, left_out, never_built, also_due);
         self.store.write(&set, &patch_text(&set, &patches))?;
         Ok(Some(set))
     }
@@ -171,8 +172,12 @@ impl Making<'_> {
             layer,
             because: because.to_vec(),
             path,
-            from: record.map(|record| record.source.evr.clone()),
+            from: record.map(published_evr),
             to,
+            counted: planned.and_then(|package| package.release.clone()).map(|release| match release {
+                PlannedRelease::Rise { to } => CountedRelease::Rises { to },
+                PlannedRelease::Stay { because } => CountedRelease::Stays { because },
+            }),
             sha256: ContentDigest::of_bytes(bytes),
             edit,
             before: record.map(BuildMark::of),
@@ -219,6 +224,14 @@ impl Making<'_> {
         });
         layers(&places.collect::<Vec<_>>(), members)
     }
+}
+
+/// Returns what is built besides.
+fn also_due(plan: &PlanDocument, members: &BTreeMap<String, Vec<Evidence>>) -> Vec<String> {
+    let others = plan.to_build().filter(|package| !members.contains_key(&package.package));
+    let mut others: Vec<String> = others.map(|package| package.package.clone()).collect();
+    others.sort();
+    others
 }
 
 fn time(plan: &PlanDocument, changed: &[ChangedSpec]) -> ExpectedTime {

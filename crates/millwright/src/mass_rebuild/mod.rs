@@ -55,7 +55,7 @@ pub(crate) struct RebuildArguments {
     pub(crate) goals: Goals,
     /// All specs whose last builds have this in common: soname:LIBRARY, requires:NAME, builds-with:PACKAGE, left-by:NAME
     /// or a FILE of names (can be repeated: any of them is enough)
-    #[arg(long, value_name = "WHAT", help_heading = MASS)]
+    #[arg(long, value_name = "WHAT", conflicts_with = "update_versions", help_heading = MASS)]
     all_of: Vec<String>,
     /// Leave these specs alone, separated by blanks (can be repeated)
     #[arg(long, value_name = "NAMES", requires = "all_of", help_heading = MASS)]
@@ -67,7 +67,7 @@ pub(crate) struct RebuildArguments {
     #[arg(long, requires = "all_of", help_heading = MASS)]
     anew: bool,
     /// Carry out this change set, or go on with it; its specs must be as they were reviewed
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["all_of", "names"], help_heading = MASS)]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["all_of", "names", "update_versions"], help_heading = MASS)]
     change_set: Option<PathBuf>,
     /// Of a change set that was carried out already, build only what failed
     #[arg(long, requires = "set", help_heading = MASS)]

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use grapher::{Style, counted, list_of_names};
-use rebuild::change_set::{ChangeSet, ChangedSpec, SpecState};
+use rebuild::change_set::{ChangeSet, ChangedSpec, CountedRelease, SpecState};
 use report::duration;
-use rpm_model::ReleaseBump;
 
 use super::store::Progress;
 
@@ -52,6 +51,14 @@ pub(super) fn set_text(
         lines.push(String::new());
         lines.extend(style.lines("", &text));
     }
+    if !set.also_due.is_empty() {
+        let (number, names) = (set.also_due.len(), list_of_names(&set.also_due, NAMES));
+        lines.push(String::new());
+        lines.extend(
+            style
+                .lines("", &format!("built besides, for it needs them and they are due ({number}): {names}")),
+        );
+    }
     let edited = set.specs.iter().filter(|spec| spec.edit.is_some()).count();
     lines.push(String::new());
     lines.push(format!("change set:  {}", files.document.display()));
@@ -85,7 +92,7 @@ fn spec_lines(set: &ChangeSet, states: &BTreeMap<&str, SpecState>, style: &Style
             Some(SpecState::Rebuilt | SpecState::Identical) => "done; ",
             Some(SpecState::Open) | None => "",
         };
-        lines.extend(style.lines(&lead, &format!("{done}{}; {}", release_text(set, spec), because(spec))));
+        lines.extend(style.lines(&lead, &format!("{done}{}; {}", release_text(spec), because(spec))));
     }
     lines.extend(
         style
@@ -96,15 +103,19 @@ fn spec_lines(set: &ChangeSet, states: &BTreeMap<&str, SpecState>, style: &Style
 }
 
 /// Says what becomes of a release.
-fn release_text(set: &ChangeSet, spec: &ChangedSpec) -> String {
-    let is_counted = set.request.bump == ReleaseBump::Dist.as_str() && spec.edit.is_none();
-    match &spec.from {
-        Some(from) if *from == spec.to && is_counted => {
-            format!("{} again, counted behind %dist if it comes out different", spec.to)
+fn release_text(spec: &ChangedSpec) -> String {
+    let from = spec.from.as_ref();
+    match (&spec.counted, from) {
+        (Some(CountedRelease::Rises { to }), Some(from)) => {
+            format!("{from} -> {to}, unless it comes out the same")
         }
-        Some(from) if *from == spec.to => format!("{} again", spec.to),
-        Some(from) => format!("{from} -> {}", spec.to),
-        None => format!("{}, the first build", spec.to),
+        (Some(CountedRelease::Stays { because }), Some(from)) => {
+            format!("{from} again, its release does not rise: {because}")
+        }
+        // What is counted may be above what the spec says.
+        (_, Some(from)) if from.compare(&spec.to).is_ge() => format!("{from} again"),
+        (_, Some(from)) => format!("{from} -> {}", spec.to),
+        (_, None) => format!("{}, the first build", spec.to),
     }
 }
 
@@ -211,6 +222,7 @@ mod tests {
             path: format!("{name}.spec"),
             from: from.map(|evr| evr.parse().unwrap()),
             to: to.parse().unwrap(),
+            counted: None,
             sha256: ContentDigest::of_bytes(b""),
             edit: None,
             before: None,
@@ -233,7 +245,7 @@ mod tests {
             spec("more", 1, None, "1-1"),
         ];
         let left_out = vec![LeftOut { spec: "gone".into(), reason: LeftOutReason::NoSpec }];
-        ChangeSet::new(request, "/".into(), time, specs, left_out, vec!["new".into()])
+        ChangeSet::new(request, "/".into(), time, specs, left_out, vec!["new".into()], vec!["needed".into()])
     }
 
     #[test]
@@ -262,10 +274,22 @@ mod tests {
             String::new(),
             "never built, so nobody knows whether they belong to it (1): new".into(),
             String::new(),
+            "built besides, for it needs them and they are due (1): needed".into(),
+            String::new(),
             "change set:  change-set.json".into(),
             "next:        millwright rebuild --change-set change-set.json".into(),
         ];
         assert_eq!(text, expected.join("\n"));
+    }
+
+    #[test]
+    fn releases_are_told_as_they_will_be() {
+        let mut counted = spec("a", 1, Some("1-1.2"), "1-1");
+        assert_eq!(release_text(&counted), "1-1.2 again");
+        counted.counted = Some(CountedRelease::Rises { to: "1-1.3".parse().unwrap() });
+        assert_eq!(release_text(&counted), "1-1.2 -> 1-1.3, unless it comes out the same");
+        counted.counted = Some(CountedRelease::Stays { because: "no".into() });
+        assert_eq!(release_text(&counted), "1-1.2 again, its release does not rise: no");
     }
 
     #[test]

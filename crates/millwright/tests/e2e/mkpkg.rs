@@ -148,6 +148,7 @@ fn a_mass_rebuild_selects_by_what_builds_have_in_common() {
     tree.millwright(&["build"]).exits(0);
     tree.millwright(&["rebuild", "--all-of", "soname:libgreet.so.1", "--dry-run"]).exits(0).says(&[
         "1 to build for soname:libgreet.so.1, in 1 layer",
+        "1.0-1.mw1 -> 1.0-1.mw1.2, unless it comes out the same",
         "hello requires `libgreet.so.1()(64bit)`",
     ]);
     tree.millwright(&["rebuild", "--all-of", "soname:libgreet.so.2", "--dry-run"])

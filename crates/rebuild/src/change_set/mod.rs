@@ -84,6 +84,22 @@ pub struct SpecEdit {
     pub lines: TextEdit,
 }
 
+/// What a counter behind `%dist` makes of a release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "counter", rename_all = "kebab-case")]
+pub enum CountedRelease {
+    /// It becomes this, unless the package comes out the same.
+    Rises {
+        /// Epoch, version and release.
+        to: Evr,
+    },
+    /// It should rise and cannot: the package keeps its release, however it comes out.
+    Stays {
+        /// Why, and what can be done.
+        because: String,
+    },
+}
+
 /// One spec of a mass rebuild.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChangedSpec {
@@ -95,10 +111,13 @@ pub struct ChangedSpec {
     pub because: Vec<Evidence>,
     /// The file, relative to [`ChangeSet::directory`].
     pub path: String,
-    /// What was built last; `None` where it was never built.
+    /// What is published; `None` where it was never built.
     pub from: Option<Evr>,
-    /// What will be built.
+    /// What the spec will say.
     pub to: Evr,
+    /// What becomes of that, where releases are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<CountedRelease>,
     /// The spec's content as it was reviewed.
     pub sha256: ContentDigest,
     /// What is edited before it is built, if anything.
@@ -185,6 +204,9 @@ pub struct ChangeSet {
     /// Specs of the tree that nobody knows to belong to it, for they were never built; sorted.
     #[serde(default)]
     pub never_built: Vec<String>,
+    /// Specs that are built besides, because the set needs them and they were due when it was made; sorted.
+    #[serde(default)]
+    pub also_due: Vec<String>,
 }
 
 /// What became of one spec.
@@ -224,12 +246,24 @@ impl ChangeSet {
         mut specs: Vec<ChangedSpec>,
         mut left_out: Vec<LeftOut>,
         never_built: Vec<String>,
+        also_due: Vec<String>,
     ) -> Self {
         specs.sort_by(|a, b| (a.layer, &a.spec).cmp(&(b.layer, &b.spec)));
         left_out.sort_by(|a, b| a.spec.cmp(&b.spec));
         let name = name(&request, &specs);
         let count = specs.len();
-        Self { schema: Self::SCHEMA, name, request, count, time, directory, specs, left_out, never_built }
+        Self {
+            schema: Self::SCHEMA,
+            name,
+            request,
+            count,
+            time,
+            directory,
+            specs,
+            left_out,
+            never_built,
+            also_due,
+        }
     }
 
     /// Returns whether a text can be a name: names become directories.

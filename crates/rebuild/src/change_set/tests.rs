@@ -73,13 +73,14 @@ fn set(before: Option<&BuildRecord>, to: u32) -> ChangeSet {
         path: "SPECS/jq/jq.spec".into(),
         from: before.map(|record| record.source.evr.clone()),
         to: format!("1.0-{to}").parse().unwrap(),
+        counted: None,
         sha256: digest(OLD),
         edit: Some(edit),
         before: before.map(BuildMark::of),
         estimate_seconds: 1.0,
     };
     let time = ExpectedTime { work_seconds: 1.0, at_least_seconds: 1.0, workers: 1, guessed: 0 };
-    ChangeSet::new(request, "/tree".into(), time, vec![spec], Vec::new(), Vec::new())
+    ChangeSet::new(request, "/tree".into(), time, vec![spec], Vec::new(), Vec::new(), Vec::new())
 }
 
 #[track_caller]
