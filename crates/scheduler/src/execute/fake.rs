@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use rpm_model::{ContentDigest, FailureClass};
 
-use super::journal::parse;
-use super::*;
+use super::{journal::parse, *};
 use crate::demand::Capacity;
 use crate::queue::{Queue, Task};
 
