@@ -68,7 +68,7 @@ fn a_tree_in_memory_has_limits_and_runs_nothing_with_anothers_rights() {
     fs::create_dir(&work).expect("directory");
     chown(&work, Some(BUILDER_ID), Some(BUILDER_ID)).expect("owner");
     let script = "head -c 6M /dev/zero > /work/large 2>/dev/null || echo full; rm /work/large; i=0; \
-                  while [ $i -lt 200 ] && : > /work/$i; do i=$((i+1)); done 2>/dev/null; \
+                  while [ $i -lt 200 ] && true > /work/$i; do i=$((i+1)); done 2>/dev/null; \
                   [ $i -lt 200 ] && echo many; grep ' /work ' /proc/self/mountinfo | cut -d' ' -f6";
     let (outcome, stdout, stderr) = capture(&with_work(&root, &tree, script));
     assert_eq!(outcome.end, End::Exited { code: 0 }, "{stderr}");
