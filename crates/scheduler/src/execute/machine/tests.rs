@@ -87,6 +87,8 @@ fn a_worker_is_given_up_only_after_more_than_its_lease_and_is_fenced_then() {
     let lease = world.lease();
     world.pass(lease * 3 / 2);
     assert_eq!(world.call_beat(&worker), Some(Answer::Go), "one and a half leases are not 1.6");
+    world.pass(lease * 3 / 2);
+    assert_eq!(world.call_beat(&worker), Some(Answer::Go), "each beat is another lease");
     world.pass(lease * 17 / 10);
     assert_eq!(world.call_beat(&worker), Some(Answer::Fenced));
     assert_eq!(world.call_finish(&worker, Ending::Succeeded), Some(Answer::Stale));
