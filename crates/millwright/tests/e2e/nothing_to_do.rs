@@ -46,13 +46,15 @@ fn whatever_changes_the_whole_way_is_gone() {
         change();
         finds_nothing(asked);
         assert!(memory() != before, "{what}");
-        // What the run itself made again, for example a source package, is new to the next.
-        finds_nothing(asked);
-        let written = || fs::metadata(tree.path(MEMORY)).unwrap().modified().unwrap();
-        let (after, time) = (memory(), written());
-        // Nothing has changed since: it is believed, and not even written again.
-        finds_nothing(asked);
-        assert!(memory() == after && written() == time, "{what}, again");
+        // What a run itself made again, for example a source package, is new to the next, and what was written a
+        // moment ago is not remembered; soon nothing changes any more, and it is believed and not even written again.
+        let written = || fs::metadata(tree.path(MEMORY)).ok().and_then(|metadata| metadata.modified().ok());
+        let rests = || {
+            let before = (memory(), written());
+            finds_nothing(asked);
+            before.1.is_some() && before == (memory(), written())
+        };
+        assert!((0..6).any(|_| rests()), "{what}: no run believes the memory");
     };
     let touched = |what: &str, path: PathBuf| way(what, &["one"], &|| touch(&path));
     way("the first time", &["one"], &|| ());
@@ -78,7 +80,7 @@ fn whatever_changes_the_whole_way_is_gone() {
     finds_nothing(&["one"]);
     assert!(!tree.path("build/journal.ndjson").exists());
     way("the configuration", &["one"], &|| {
-        tree.configure(&configuration.replace("[build]\n", "[build]\nretries = 1\n"));
+        tree.configure(&configuration.replace("[build]\n", "[build]\nretries = 3\n"));
     });
     way("the question", &["one", "--extra-build-layers=1"], &|| ());
     // It is a memory of one answer.
