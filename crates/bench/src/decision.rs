@@ -30,14 +30,15 @@ pub(crate) struct Decided {
     pub(crate) libraries: usize,
 }
 
-/// Decides so many times for all recorded specs of a tree.
-pub(crate) fn decide(tree: &Tree, runs: u32) -> Result<Decided, BenchError> {
+/// Decides so many times for the recorded specs of a tree that are named.
+pub(crate) fn decide(tree: &Tree, specs: &[String], runs: u32) -> Result<Decided, BenchError> {
     let mut records = RecordStore::new(tree.path("build/records")).read_all()?;
     let scan = |path, origin| PackageDirectory::new(tree.path(path), origin).scan();
     let outside = scan("build/toolchain_rpms", PackageOrigin::Toolchain)?.packages;
     let published = scan("out/RPMS", PackageOrigin::Tree)?.packages;
     let universe = Universe::new(outside, &tree.path("out/RPMS"), published, &records);
     let state = universe.state();
+    records.retain(|spec, _| specs.contains(spec));
     let mut written = BTreeMap::new();
     for record in records.values_mut() {
         let text = triggers_of(record);

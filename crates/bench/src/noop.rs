@@ -75,7 +75,7 @@ pub(crate) fn run(
         ),
     );
     metrics.extend(build_rows(place, &history, arguments.runs)?);
-    let decided = decide(&history.tree, arguments.runs)?;
+    let decided = decide(&history.tree, &history.goals, arguments.runs)?;
     let (specs, triggers, libraries) = (decided.specs, decided.triggers, decided.libraries);
     note(reporter, format!("decided for {specs} specs with {triggers} triggers and {libraries} libraries"));
     let decision = Metric::of("s", &decided.seconds).map(|metric| metric.at_most(0.5));
