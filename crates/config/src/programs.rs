@@ -53,13 +53,7 @@ impl ProgramLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raw::RawConfig;
-    use crate::resolved::Config;
-
-    fn resolve(text: &str) -> Result<Config, String> {
-        let raw: RawConfig = toml::from_str(text).map_err(|error| error.to_string())?;
-        raw.resolve(Path::new("/tree"), 8).map_err(|error| error.to_string())
-    }
+    use crate::resolved::tests::resolve;
 
     #[test]
     fn there_is_no_network_unless_it_is_allowed() {

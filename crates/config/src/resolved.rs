@@ -460,10 +460,11 @@ fn soname_policy(key: &str, text: &str) -> Result<SonamePolicy, ConfigError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn resolve(text: &str) -> Result<Config, String> {
+    /// Resolves a configuration file over the tree `/tree`; an error comes as it is told.
+    pub(crate) fn resolve(text: &str) -> Result<Config, String> {
         let raw: RawConfig = toml::from_str(text).map_err(|error| error.to_string())?;
         raw.resolve(Path::new("/tree"), 8).map_err(|error| error.to_string())
     }
