@@ -131,7 +131,11 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         Command::Build(goals) if goals.dry_run => {
             run_plan(&pipeline, &arguments.common, &[], goals, &only, false)
         }
-        Command::Build(goals) => run_build(&pipeline, &arguments.common, &[], goals, &only, &reporting),
+        Command::Build(goals) => run_build(
+            &AskedBuild { common: &arguments.common, rebuild: &[], goals, only: &only },
+            &pipeline,
+            &reporting,
+        ),
         Command::Rebuild(asked) if asked.is_mass_rebuild() => {
             let common = &arguments.common;
             mass_rebuild::run_mass_rebuild(&pipeline, common, asked, &places, &only, &reporting)
@@ -145,7 +149,8 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
             if goals.dry_run {
                 run_plan(&pipeline, &arguments.common, &names, goals, &only, false)
             } else {
-                run_build(&pipeline, &arguments.common, &names, goals, &only, &reporting)
+                let asked = AskedBuild { common: &arguments.common, rebuild: &names, goals, only: &only };
+                run_build(&asked, &pipeline, &reporting)
             }
         }
         Command::Mkpkg(asked) => mkpkg::run_mkpkg(&pipeline, &arguments.common, asked, &only, &reporting),
@@ -437,18 +442,27 @@ fn run_simulation(
     })
 }
 
+/// What `build` and `rebuild` are asked for.
+#[derive(Clone, Copy)]
+struct AskedBuild<'a> {
+    common: &'a Common,
+    /// Built again although nothing changed.
+    rebuild: &'a [String],
+    goals: &'a Goals,
+    /// All specs that are looked at; none means the whole tree.
+    only: &'a [String],
+}
+
 /// Plans and builds, and reports on it.
 fn run_build(
+    asked: &AskedBuild<'_>,
     pipeline: &Pipeline<'_>,
-    common: &Common,
-    rebuild: &[String],
-    goals: &Goals,
-    only: &[String],
     reporting: &Reporting,
 ) -> Result<ExitStatus, Failure> {
+    let AskedBuild { common, goals, .. } = *asked;
     let start = std::time::Instant::now();
     reporting.begin(pipeline.reporter(), &goals.wanted(), &command_line());
-    let result = build_all(pipeline, common, rebuild, goals, only, &reporting.stopped);
+    let result = build_all(asked, pipeline, &reporting.stopped);
     if let Some(page) = reporting.finish(pipeline.reporter(), &result, start.elapsed().as_secs_f64()) {
         tell(common, &format!("report: {}", page.display()))?;
     }
@@ -457,13 +471,11 @@ fn run_build(
 
 /// Takes over what upstream has where that is asked for, and builds.
 fn build_all(
+    build: &AskedBuild<'_>,
     pipeline: &Pipeline<'_>,
-    common: &Common,
-    rebuild: &[String],
-    goals: &Goals,
-    only: &[String],
     stopped: &Cell<bool>,
 ) -> Result<ExitStatus, Failure> {
+    let AskedBuild { common, rebuild, goals, only } = *build;
     let start = std::time::Instant::now();
     let mut before = pipeline.tree_before();
     // Whoever takes over what upstream has asks there, whatever was true before.
@@ -491,22 +503,22 @@ fn build_all(
         upstream::Updates::default()
     };
     upstream::with_updates(pipeline, &base, specs, only, &updates, |specs| {
-        let surroundings = (&base, specs, before, start);
-        build_specs(pipeline, common, rebuild, goals, only, stopped, surroundings)
+        build_specs(build, pipeline, &base, specs, before, start, stopped)
     })
 }
 
 /// Plans and builds, round after round. Sets `stopped` where the user ended it. Returns beside the status which specs
 /// were built or have nothing to be built.
 fn build_specs(
+    build: &AskedBuild<'_>,
     pipeline: &Pipeline<'_>,
-    common: &Common,
-    rebuild: &[String],
-    goals: &Goals,
-    only: &[String],
+    base: &Base,
+    specs: &Specs,
+    before: Option<&TreeBefore>,
+    start: std::time::Instant,
     stopped: &Cell<bool>,
-    (base, specs, before, start): (&Base, &Specs, Option<&TreeBefore>, std::time::Instant),
 ) -> Result<(ExitStatus, BTreeSet<String>), Failure> {
+    let AskedBuild { common, rebuild, goals, only } = *build;
     let tests = chosen_tests(goals, specs)?;
     let limits = |spec: &str| tests.over(spec, pipeline.limits(spec));
     let mut session = pipeline.session(base, specs, &limits)?;
