@@ -20,6 +20,9 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{BadPackage, IoContext, RepositoryError};
 
+/// How many bytes of a long file are read at once.
+const LARGE_BUFFER: usize = 256 << 10;
+
 /// One binary package file: what its header says, and which bytes it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexedPackage {
@@ -197,7 +200,7 @@ fn read_parsed(path: &Path) -> Result<ParsedFile, RepositoryError> {
     let metadata = parse(&front.bytes, path)?;
     let mut whole = Sha256::new();
     whole.update(&front.bytes);
-    read_payload(&mut file, &front, path, |block| whole.update(block))?;
+    read_payload(&mut file, &front, size, path, |block| whole.update(block))?;
     Ok(ParsedFile { metadata, sha256: ContentDigest::from_hash(whole.finalize().as_slice()), size })
 }
 
@@ -207,7 +210,7 @@ pub(crate) fn read_with_payload_hash(path: &Path) -> Result<(ParsedFile, Content
     let metadata = parse(&front.bytes, path)?;
     let (mut whole, mut payload) = (Sha256::new(), Sha256::new());
     whole.update(&front.bytes);
-    read_payload(&mut file, &front, path, |block| {
+    read_payload(&mut file, &front, size, path, |block| {
         whole.update(block);
         payload.update(block);
     })?;
@@ -231,7 +234,7 @@ pub fn same_apart_from_signature(first: &Path, second: &Path) -> Result<bool, Re
     }
     first_file.seek(SeekFrom::Start(first_front.end())).context("read", first)?;
     second_file.seek(SeekFrom::Start(second_front.end())).context("read", second)?;
-    let (mut one, mut other) = (vec![0; 256 * 1024], vec![0; 256 * 1024]);
+    let (mut one, mut other) = (vec![0; LARGE_BUFFER], vec![0; LARGE_BUFFER]);
     loop {
         let count = first_file.read(&mut one).context("read", first)?;
         if count == 0 {
@@ -244,14 +247,18 @@ pub fn same_apart_from_signature(first: &Path, second: &Path) -> Result<bool, Re
     }
 }
 
+/// Passes on what follows the front of a file of so many bytes.
 fn read_payload(
     file: &mut File,
     front: &preflight::Front,
+    size: u64,
     path: &Path,
     mut take: impl FnMut(&[u8]),
 ) -> Result<(), RepositoryError> {
     file.seek(SeekFrom::Start(front.end())).context("read", path)?;
-    let mut buffer = vec![0; 256 * 1024];
+    let left = size.saturating_sub(front.end());
+    // A payload may claim any size; most are smaller than a large buffer, whose pages would be made for nothing.
+    let mut buffer = vec![0; usize::try_from(left).unwrap_or(LARGE_BUFFER).clamp(1, LARGE_BUFFER)];
     loop {
         match file.read(&mut buffer).context("read", path)? {
             0 => return Ok(()),
