@@ -3,7 +3,7 @@
 //! A lease is a file in `leases` that names layers, one a line, and that its holder keeps locked by
 //! `flock`. The kernel lets go of the lock when the holder ends, however it ends; a file that can be
 //! locked is nobody's and is removed by the next collection. A root of three hundred layers has one
-//! lease, which costs a few system calls.
+//! lease, which costs a few system calls; its file serves the next lease of the same process.
 //!
 //! What makes a lease safe against a collection that starts at the same moment is the gate, a lock
 //! file of the store. Whoever adds names to a lease holds the gate shared while writing them, and
@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::record::LayerKey;
 use crate::error::{LayerError, PathContext};
@@ -24,33 +24,75 @@ use crate::error::{LayerError, PathContext};
 #[derive(Debug)]
 pub(crate) struct Lease {
     gate: PathBuf,
-    path: PathBuf,
     held: Mutex<Held>,
+    spare: Arc<SpareLeases>,
 }
 
 #[derive(Debug)]
 struct Held {
-    /// Locked; written at its end only.
-    file: File,
+    /// There until the lease is dropped; written at its end only.
+    file: Option<LeaseFile>,
     keys: BTreeSet<LayerKey>,
+}
+
+/// A locked file that names layers; removed when dropped.
+#[derive(Debug)]
+struct LeaseFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl LeaseFile {
+    fn make(directory: &Path) -> Result<Self, LayerError> {
+        let named = tempfile::Builder::new()
+            .prefix("l")
+            .append(true)
+            .tempfile_in(directory)
+            .context("make a lease in", directory)?;
+        let (file, path) = named.keep().map_err(|kept| kept.error).context("keep a lease in", directory)?;
+        let made = Self { file, path };
+        made.file.lock().context("lock", &made.path)?;
+        Ok(made)
+    }
+}
+
+impl Drop for LeaseFile {
+    fn drop(&mut self) {
+        // Left behind it is nobody's as soon as the file is closed.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Files of leases that have ended, empty and locked, for the next ones: making and removing a file for each costs more
+/// than all else of a lease.
+#[derive(Debug, Default)]
+pub(super) struct SpareLeases(Mutex<Vec<LeaseFile>>);
+
+impl SpareLeases {
+    fn take(&self) -> Option<LeaseFile> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// Keeps a file unless its names cannot be taken back.
+    fn keep(&self, file: LeaseFile) {
+        if file.file.set_len(0).is_ok() {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+        }
+    }
 }
 
 impl Lease {
     /// Leases the layers `keys` of the store in `base`, whether or not they are there.
     pub(super) fn new<'k>(
         base: &Path,
+        spare: &Arc<SpareLeases>,
         keys: impl IntoIterator<Item = &'k LayerKey>,
     ) -> Result<Self, LayerError> {
-        let (gate, directory) = (base.join("gate"), base.join("leases"));
+        let gate = base.join("gate");
         let turn = pass(&gate)?;
-        let named = tempfile::Builder::new()
-            .prefix("l")
-            .append(true)
-            .tempfile_in(&directory)
-            .context("make a lease in", &directory)?;
-        let (file, path) = named.keep().map_err(|kept| kept.error).context("keep a lease in", &directory)?;
-        file.lock().context("lock", &path)?;
-        let lease = Self { gate, path, held: Mutex::new(Held { file, keys: BTreeSet::new() }) };
+        let file = spare.take().map_or_else(|| LeaseFile::make(&base.join("leases")), Ok)?;
+        let held = Mutex::new(Held { file: Some(file), keys: BTreeSet::new() });
+        let lease = Self { gate, held, spare: Arc::clone(spare) };
         lease.write(keys)?;
         drop(turn);
         Ok(lease)
@@ -71,14 +113,19 @@ impl Lease {
                 text.push('\n');
             }
         }
-        held.file.write_all(text.as_bytes()).context("write", &self.path)
+        match &mut held.file {
+            Some(LeaseFile { file, path }) => file.write_all(text.as_bytes()).context("write", path),
+            None => Ok(()),
+        }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // Left behind it is nobody's as soon as the file is closed.
-        let _ = fs::remove_file(&self.path);
+        let held = self.held.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = held.file.take() {
+            self.spare.keep(file);
+        }
     }
 }
 
@@ -105,7 +152,7 @@ fn open_gate(gate: &Path) -> Result<File, LayerError> {
 #[derive(Debug, Default)]
 pub(super) struct Leased {
     pub(super) keys: BTreeSet<LayerKey>,
-    /// How many leases there are.
+    /// How many leases there are that name any.
     pub(super) leases: usize,
 }
 
@@ -132,7 +179,7 @@ pub(super) fn read_leases(base: &Path) -> Result<Leased, LayerError> {
             }
         }
         let text = io::read_to_string(&file).context("read", &path)?;
-        leased.leases += 1;
+        leased.leases += usize::from(!text.is_empty());
         // A name that a killed writer left half written names no layer.
         leased.keys.extend(text.lines().filter_map(|line| line.parse::<LayerKey>().ok()));
     }
@@ -154,15 +201,23 @@ mod tests {
         let dir = tempfile::tempdir().expect("directory");
         fs::create_dir(dir.path().join("leases")).expect("leases");
         let (a, b) = (key("a"), key("b"));
-        let lease = Lease::new(dir.path(), [&a]).expect("lease");
+        let spare = Arc::default();
+        let lease = Lease::new(dir.path(), &spare, [&a]).expect("lease");
         lease.add([&a, &b]).expect("add");
-        let other = Lease::new(dir.path(), [&a]).expect("lease");
+        let other = Lease::new(dir.path(), &spare, [&a]).expect("lease");
         let leased = read_leases(dir.path()).expect("leases");
         assert_eq!((leased.leases, leased.keys), (2, BTreeSet::from([a.clone(), b])));
-        assert_eq!(fs::read_to_string(&lease.path).expect("text").lines().count(), 2, "each once");
+        let path = lease.held.lock().expect("held").file.as_ref().expect("file").path.clone();
+        assert_eq!(fs::read_to_string(&path).expect("text").lines().count(), 2, "each once");
         drop(lease);
-        assert_eq!(read_leases(dir.path()).expect("leases").keys, BTreeSet::from([a]));
-        drop(other);
+        let leased = read_leases(dir.path()).expect("leases");
+        assert_eq!((leased.leases, leased.keys), (1, BTreeSet::from([a])));
+        // The next lease has the same file, and of the former one nothing.
+        let third = Lease::new(dir.path(), &spare, [&key("c")]).expect("lease");
+        assert_eq!(fs::read_to_string(&path).expect("text"), format!("{}\n", key("c")));
+        drop((other, third));
+        assert!(read_leases(dir.path()).expect("leases").keys.is_empty());
+        drop(spare);
         assert_eq!(fs::read_dir(dir.path().join("leases")).expect("leases").count(), 0);
     }
 
@@ -180,7 +235,7 @@ mod tests {
     fn nothing_is_added_while_the_gate_is_closed() {
         let dir = tempfile::tempdir().expect("directory");
         fs::create_dir(dir.path().join("leases")).expect("leases");
-        let lease = Lease::new(dir.path(), []).expect("lease");
+        let lease = Lease::new(dir.path(), &Arc::default(), []).expect("lease");
         let closed = close_gate(dir.path()).expect("gate");
         let (told, hear) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {

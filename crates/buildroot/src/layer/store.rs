@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utim
 use tempfile::TempDir;
 
 use super::assemble::{Part, assemble};
-use super::lease::Lease;
+use super::lease::{Lease, SpareLeases};
 use super::record::{
     Layer, LayerCounts, LayerKey, LayerMissReason, LayerOutcome, LayerRecord, LayerRequest, SetuidPolicy,
 };
@@ -34,6 +34,7 @@ pub struct LayerStore {
     base: PathBuf,
     setuid: SetuidPolicy,
     boot: String,
+    spare_leases: Arc<SpareLeases>,
     /// Made when first needed; see [`Session`].
     session: Mutex<Option<Arc<Session>>>,
 }
@@ -86,7 +87,7 @@ impl LayerStore {
         let base = base.canonicalize().context("resolve", &base)?;
         let boot = fs::read_to_string(BOOT_ID).context("read", Path::new(BOOT_ID))?.trim().to_owned();
         remove_stale(&base.join("temp"))?;
-        Ok(Self { base, setuid, boot, session: Mutex::new(None) })
+        Ok(Self { base, setuid, boot, spare_leases: Arc::default(), session: Mutex::new(None) })
     }
 
     /// Returns the layer of one RPM, unpacking it when it is not there yet.
@@ -123,7 +124,7 @@ impl LayerStore {
         &self,
         keys: impl IntoIterator<Item = &'k LayerKey>,
     ) -> Result<Arc<Lease>, LayerError> {
-        Lease::new(&self.base, keys).map(Arc::new)
+        Lease::new(&self.base, &self.spare_leases, keys).map(Arc::new)
     }
 
     /// Returns the layer when it is there.
