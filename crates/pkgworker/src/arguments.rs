@@ -16,7 +16,10 @@ use rpm_model::{
 
 use crate::environment;
 
-/// Without `--job`, all of these are required, as documented for the Azure toolkit.
+/// Where jobs are documents.
+const DOCUMENTS: [&str; 2] = ["job", "serve"];
+
+/// Without `--job` or `--serve`, all of these are required, as documented for the Azure toolkit.
 const AZURE: [&str; 12] = [
     "srpm_file",
     "worker_tar",
@@ -31,6 +34,9 @@ const AZURE: [&str; 12] = [
     "distro_build_number",
     "timeout",
 ];
+
+/// What is said of one job.
+const ONE_JOB: [&str; 5] = ["job", "result", "output", "lifeline", "log_file"];
 
 /// How much is told on standard error.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -57,6 +63,10 @@ pub(crate) struct Arguments {
     /// Read the whole job from this document instead of flags
     #[arg(long, value_name = "FILE", conflicts_with_all = AZURE)]
     pub(crate) job: Option<PathBuf>,
+    /// Build job after job: each line of standard input names a job document and where its results go, and is
+    /// answered by a line; ends when standard input closes
+    #[arg(long, conflicts_with_all = AZURE, conflicts_with_all = ONE_JOB)]
+    pub(crate) serve: bool,
     /// Write the result document here
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
@@ -73,40 +83,40 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR")]
     pub(crate) layers: Option<PathBuf>,
     /// The SRPM to build
-    #[arg(long, value_name = "FILE", visible_alias = "input", required_unless_present = "job")]
+    #[arg(long, value_name = "FILE", visible_alias = "input", required_unless_present_any = DOCUMENTS)]
     pub(crate) srpm_file: Option<PathBuf>,
     /// The worker: a worker_chroot.tar.gz or .tar.zst, or a worker.json
-    #[arg(long, value_name = "FILE", required_unless_present = "job")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = DOCUMENTS)]
     pub(crate) worker_tar: Option<PathBuf>,
     /// A .repo file whose local directories are read too (can be repeated)
-    #[arg(long, value_name = "FILE", required_unless_present = "job")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = DOCUMENTS)]
     pub(crate) repo_file: Vec<PathBuf>,
     /// The local repository: read for build requirements, and where the built RPMs go
-    #[arg(long, value_name = "DIR", required_unless_present = "job")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = DOCUMENTS)]
     pub(crate) rpm_dir: Option<PathBuf>,
     /// Where the SRPM is copied after a successful build
-    #[arg(long, value_name = "DIR", required_unless_present = "job")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = DOCUMENTS)]
     pub(crate) srpm_dir: Option<PathBuf>,
     /// The toolchain's RPMs, a directory for each architecture
-    #[arg(long, value_name = "DIR", required_unless_present = "job")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = DOCUMENTS)]
     pub(crate) toolchain_rpms_dir: Option<PathBuf>,
     /// RPMs fetched from other repositories
-    #[arg(long, value_name = "DIR", required_unless_present = "job")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = DOCUMENTS)]
     pub(crate) cache_dir: Option<PathBuf>,
     /// The spec's file name without .spec
-    #[arg(long, value_name = "NAME", required_unless_present = "job")]
+    #[arg(long, value_name = "NAME", required_unless_present_any = DOCUMENTS)]
     pub(crate) base_package_name: Option<String>,
     /// The dist tag, for example .mw1
-    #[arg(long, value_name = "TAG", required_unless_present = "job")]
+    #[arg(long, value_name = "TAG", required_unless_present_any = DOCUMENTS)]
     pub(crate) dist_tag: Option<String>,
     /// The distribution's release version
-    #[arg(long, value_name = "VERSION", required_unless_present = "job")]
+    #[arg(long, value_name = "VERSION", required_unless_present_any = DOCUMENTS)]
     pub(crate) distro_release_version: Option<String>,
     /// The distribution's build number
-    #[arg(long, value_name = "NUMBER", required_unless_present = "job")]
+    #[arg(long, value_name = "NUMBER", required_unless_present_any = DOCUMENTS)]
     pub(crate) distro_build_number: Option<String>,
     /// Time limit of the build, for example 2h or 30m
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, required_unless_present = "job")]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, required_unless_present_any = DOCUMENTS)]
     pub(crate) timeout: Option<Duration>,
     /// Run %check
     #[arg(long)]
@@ -145,7 +155,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) untuned: bool,
     /// Watch which files of its root the build opens, and tell which build requirements nothing is opened of
-    #[arg(long, requires = "job")]
+    #[arg(long, conflicts_with_all = AZURE)]
     pub(crate) find_unused: bool,
     /// What the log keeps of a build's output, in MiB; of more, head and tail (default: 100)
     #[arg(long, value_name = "MIB", conflicts_with = "job")]

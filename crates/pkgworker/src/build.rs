@@ -32,7 +32,7 @@ use crate::patience::Patient;
 use crate::phases::{phase_usage, source_of, sum, usage_of};
 use crate::place::{place_in_memory, reason_for_disk};
 use crate::section::{Section, stop_before};
-use crate::tuning::{Tuning, probe};
+use crate::tuning::{Tuning, TuningMemory, probe};
 use crate::workdir::{JobDirectory, Wants, prepare_cache};
 
 /// A run that lasts longer has its use of the disk watched.
@@ -44,6 +44,8 @@ pub struct Host<'a> {
     pub sandbox: &'a Sandbox,
     /// Holds the unpacked packages.
     pub layers: &'a LayerStore,
+    /// What earlier builds of this process have seen.
+    pub tuning_memory: &'a TuningMemory,
     /// Where job directories are made.
     pub work: &'a Path,
     /// Where the packages go, as `<arch>/<file>`.
@@ -102,7 +104,7 @@ fn build_watched(
     for cache in job.ccache.iter().chain(&job.sccache) {
         prepare_cache(Path::new(&cache.directory))?;
     }
-    let facts = probe(job.tuning, job.arch == HOST_ARCH, host.sandbox, &root.lowers);
+    let facts = probe(job.tuning, job.arch == HOST_ARCH, host.sandbox, &root.lowers, host.tuning_memory);
     let tuning = Tuning::decide(job.tuning, &facts);
     let memory_limit = job.limits.memory_limit_bytes.or_else(memory::memory_for_builds);
     let wants = Wants { ccache_links: job.ccache.is_some(), temporary_directories: host.clean.may_keep() };

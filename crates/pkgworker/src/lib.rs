@@ -4,7 +4,8 @@
 //! over the exact packages that the job names, without network and without rights; packages that the spec
 //! announced come out, with a [`rpm_model::ResultDocument`] that says what happened. The Azure toolkit's
 //! flags make such a job from an SRPM and directories of RPMs ([`resolve`]). A kept root is entered again
-//! ([`enter`]), run again from one of its sections ([`rerun`]) and looked at ([`difference()`]).
+//! ([`enter`]), run again from one of its sections ([`rerun`]) and looked at ([`difference()`]). One process can build
+//! job after job ([`service`]).
 //!
 //! What it is not: it decides nothing about other packages, publishes nothing and is not trusted: whoever
 //! takes its results verifies them again.
@@ -34,6 +35,7 @@ mod place;
 mod rerun;
 pub mod resolve;
 mod section;
+pub mod service;
 mod tuning;
 mod unused;
 mod workdir;
@@ -49,4 +51,5 @@ pub use kept::{KeptRoot, find_kept};
 pub use memory::memory_for_builds;
 pub use rerun::{Rerun, RerunHost, rerun};
 pub use section::{Section, SectionError};
+pub use tuning::TuningMemory;
 pub use unused::{UnusedAnswer, UnusedReport, build_and_find_unused};

@@ -1,17 +1,20 @@
-//! `pkgworker`: builds one SRPM, by a job document or by the Azure toolkit's flags.
+//! `pkgworker`: builds one SRPM, by a job document or by the Azure toolkit's flags, or one job after another.
 
 mod arguments;
+mod serve;
 
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::process::ExitCode;
 
 use arguments::{Arguments, Resolver};
+use buildroot::lifeline::Lifeline;
 use buildroot::{LayerStore, Sandbox, SetuidPolicy};
 use clap::Parser;
 use pkgworker::{
-    Host, MOST_ROUNDS, UnusedAnswer, WorkerError, build, build_and_find_unused, changed_requirements,
+    Host, MOST_ROUNDS, TuningMemory, UnusedAnswer, WorkerError, build, build_and_find_unused,
+    changed_requirements,
 };
 use report::{Event, ExitStatus, Failure, Reporter, conclude};
 use rpm_model::{FailureClass, JobDocument, Outcome, ResultDocument, TuningMode};
@@ -26,11 +29,12 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
-    if arguments.lifeline {
-        buildroot::lifeline::end_with(std::io::stdin().as_fd()).map_err(|error| {
-            Failure::new(ExitStatus::Environment, error).hint("standard input cannot be a lifeline")
-        })?;
+    let site = || Site::open(arguments);
+    if arguments.serve {
+        return serve::serve(arguments, &site()?);
     }
+    let input = std::io::stdin();
+    let _lifeline = arguments.lifeline.then(|| lifeline(input.as_fd())).transpose()?;
     let (mut job, mut resolver) = match &arguments.job {
         Some(path) => (read_job(path)?, None),
         None => arguments.make_job().map(|(job, resolver)| (job, Some(resolver)))?,
@@ -38,36 +42,13 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     if arguments.untuned {
         job.tuning = TuningMode::Off;
     }
-    let sandbox = Sandbox::discover().map(Sandbox::by_fork).map_err(|error| {
-        Failure::new(ExitStatus::Environment, error)
-            .hint("`buildroot-init` belongs beside the `pkgworker` program")
-    })?;
-    let layers = LayerStore::open(&arguments.layer_directory(), SetuidPolicy::Strip).map_err(environment)?;
+    let site = site()?;
     let reporter: Option<Box<dyn Reporter>> = arguments.job.is_some().then(|| report::choose(true, false));
     let package = job.package.clone();
-    let on_phase = |phase: &str| {
-        if let Some(reporter) = &reporter {
-            reporter.event(&Event::PackagePhase { package: package.clone(), phase: phase.to_owned() });
-        }
-    };
+    let on_phase = |phase: &str| tell_phase(&package, phase, reporter.as_deref());
     let log = arguments.log_path(&job);
-    let host = Host {
-        sandbox: &sandbox,
-        layers: &layers,
-        work: &arguments.work_dir,
-        output: arguments.output_directory(),
-        log: &log,
-        clean: arguments.clean_policy(),
-        stop_before: None,
-        on_phase: &on_phase,
-    };
-    let mut result = if arguments.find_unused {
-        let (result, answer) = build_and_find_unused(&job, &host).map_err(environment)?;
-        tell_unused(&job.package, answer, reporter.as_deref());
-        result
-    } else {
-        build(&job, &host).map_err(environment)?
-    };
+    let host = site.host(arguments, arguments.output_directory(), &log, &on_phase);
+    let mut result = build_once(arguments, &job, &host, reporter.as_deref())?;
     if let Some(resolver) = &mut resolver {
         result = build_what_is_generated(&mut job, &host, resolver, result)?;
     }
@@ -95,6 +76,73 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
                 .hint(class.advice()))
         }
         Outcome::Failed { class, .. } => Ok(exit_status(*class)),
+    }
+}
+
+/// What builds happen in; opened once for all jobs of a process.
+struct Site {
+    sandbox: Sandbox,
+    layers: LayerStore,
+    tuning_memory: TuningMemory,
+}
+
+impl Site {
+    fn open(arguments: &Arguments) -> Result<Self, Failure> {
+        let sandbox = Sandbox::discover().map(Sandbox::by_fork).map_err(|error| {
+            Failure::new(ExitStatus::Environment, error)
+                .hint("`buildroot-init` belongs beside the `pkgworker` program")
+        })?;
+        let layers =
+            LayerStore::open(&arguments.layer_directory(), SetuidPolicy::Strip).map_err(environment)?;
+        Ok(Self { sandbox, layers, tuning_memory: TuningMemory::default() })
+    }
+
+    fn host<'a>(
+        &'a self,
+        arguments: &'a Arguments,
+        output: &'a Path,
+        log: &'a Path,
+        on_phase: &'a (dyn Fn(&str) + Sync),
+    ) -> Host<'a> {
+        Host {
+            sandbox: &self.sandbox,
+            layers: &self.layers,
+            tuning_memory: &self.tuning_memory,
+            work: &arguments.work_dir,
+            output,
+            log,
+            clean: arguments.clean_policy(),
+            stop_before: None,
+            on_phase,
+        }
+    }
+}
+
+/// Ties this process's life to whoever holds the other end of its standard input.
+fn lifeline(input: BorrowedFd<'_>) -> Result<Lifeline<'_>, Failure> {
+    buildroot::lifeline::end_with(input).map_err(|error| {
+        Failure::new(ExitStatus::Environment, error).hint("standard input cannot be a lifeline")
+    })
+}
+
+/// Builds a job in the root that it names, and tells what it opened nothing of where that is asked for.
+fn build_once(
+    arguments: &Arguments,
+    job: &JobDocument,
+    host: &Host<'_>,
+    reporter: Option<&dyn Reporter>,
+) -> Result<ResultDocument, Failure> {
+    if !arguments.find_unused {
+        return build(job, host).map_err(environment);
+    }
+    let (result, answer) = build_and_find_unused(job, host).map_err(environment)?;
+    tell_unused(&job.package, answer, reporter);
+    Ok(result)
+}
+
+fn tell_phase(package: &str, phase: &str, reporter: Option<&dyn Reporter>) {
+    if let Some(reporter) = reporter {
+        reporter.event(&Event::PackagePhase { package: package.to_owned(), phase: phase.to_owned() });
     }
 }
 

@@ -61,9 +61,14 @@ impl Failure {
         self.status
     }
 
-    /// Returns the text that a person reads: the message, its causes, then the advice.
+    /// Returns what a program prints at its end: that there is an error, and [`Self::text`].
     pub fn render(&self) -> String {
-        let mut text = format!("error: {}", self.error);
+        format!("error: {}", self.text())
+    }
+
+    /// Returns the text that a person reads: the message, its causes, then the advice.
+    pub fn text(&self) -> String {
+        let mut text = self.error.to_string();
         let mut told = self.error.to_string();
         let mut cause = self.error.source();
         while let Some(error) = cause {

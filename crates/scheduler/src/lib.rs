@@ -1,7 +1,7 @@
 //! Runs a plan: order, workers, acceptance, records.
 //!
 //! What it is: the queue ([`Queue`], pure), the machine that decides what becomes of attempts ([`execute`]), its
-//! driver ([`run`]), the local executor's `pkgworker` processes, one per attempt ([`LocalBuilder`]), the acceptance that verifies, compares, publishes
+//! driver ([`run`]), the local executor's `pkgworker` processes ([`LocalBuilder`]), the acceptance that verifies, compares, publishes
 //! and records ([`RepositoryAcceptor`]), and what they share: the packages that exist ([`Universe`]), build
 //! records ([`RecordStore`]) and the lock that keeps a second run out ([`BuildDirectoryLock`]). [`Session`]
 //! is the whole run over a tree that has been read and packed.
@@ -48,6 +48,7 @@ mod universe;
 mod weights;
 mod why;
 mod words;
+mod workers;
 
 pub use accept::{AcceptError, RepositoryAcceptor};
 pub use caches::{CacheGroups, CacheGroupsError, CompilerCaches};
@@ -90,3 +91,4 @@ pub use why::{CausedBy, Compared, LastBuild, Stricter, Verdict, WhyDocument, Why
 pub use words::{
     PlanWords, blocked_text, duration, plan_text, run_status, simulation_text, summary_text, why_text,
 };
+pub use workers::Workers;

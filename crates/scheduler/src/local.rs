@@ -1,17 +1,17 @@
 //! What a package is built from, and the `pkgworker` process that builds it on this host.
 //!
 //! The scheduler's end of the contract: a job document and directories go in; progress comes as JSON lines
-//! on the worker's standard output; the result document says how it ended. The worker's standard input is a
-//! pipe that nobody writes to: it closes when this process ends, however it ends, and the worker with its
-//! whole sandbox goes with it. So killing the scheduler leaves nothing running.
+//! on the worker's standard output; the result document says how it ended. A worker builds one job after another,
+//! which are named to it on its standard input. That closes when this process ends, however it ends, and the worker
+//! with its whole sandbox goes with it. So killing the scheduler leaves nothing running.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::{PoisonError, RwLock};
 
+use pkgworker::service::WorkRequest;
 use pkgworker::{MOST_ROUNDS, WORKER_SEMANTICS, changed_requirements};
 use rebuild::build_identity;
 use rebuild::bump::Rise;
@@ -31,6 +31,7 @@ use crate::run::{Builder, Generated, Job, Preparation, PrepareRequest};
 use crate::task::PackageTask;
 use crate::trial::{JobPlace, Rises};
 use crate::universe::{RootRequest, Universe};
+use crate::workers::Workers;
 
 /// Where workers find and leave things.
 #[derive(Clone, Debug)]
@@ -69,6 +70,8 @@ pub struct LocalBuilder<'a> {
     pub memory_retry: Option<f64>,
     /// Why packages of this run rise.
     pub rises: Rises,
+    /// The worker processes.
+    pub workers: Workers,
     /// What specs generate that could not be had in this run.
     pub learned: &'a Learned,
     /// Results of other builds.
@@ -286,16 +289,16 @@ impl LocalBuilder<'_> {
             fs::write(&shown, bytes).map_err(|error| tell("write", &shown, &error))?;
             return Ok(reused);
         }
-        let mut child = self
-            .command(&job_file, &result_file, place, log)
-            .spawn()
-            .map_err(|error| tell("start", &self.program, &error))?;
-        // Held until the worker has ended: its end of the pipe tells it that we live and want it.
-        fence.hold(child.stdin.take());
-        let complaints = self.follow(&mut child);
-        let status = child.wait().map_err(|error| format!("cannot wait for pkgworker: {error}"))?;
-        let bytes = fs::read(&result_file)
-            .map_err(|_| format!("pkgworker ended with {status} and no result: {complaints}"))?;
+        let request = WorkRequest {
+            job: job_file,
+            result: result_file.clone(),
+            output: place.join("rpms"),
+            log: log.clone(),
+        };
+        self.workers
+            .work(|| self.command(), &request, fence, self.reporter)
+            .map_err(|failure| failure.to_string())?;
+        let bytes = fs::read(&result_file).map_err(|error| tell("read", &result_file, &error))?;
         fs::rename(&result_file, &shown).map_err(|error| tell("rename", &result_file, &error))?;
         let result: ResultDocument = serde_json::from_slice(&bytes)
             .map_err(|error| format!("the worker's result is unreadable: {error}"))?;
@@ -303,22 +306,14 @@ impl LocalBuilder<'_> {
         Ok(ResultDocument { reused: None, ..result })
     }
 
-    fn command(&self, job_file: &Path, result_file: &Path, place: &Path, log: &Path) -> Command {
+    fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command
-            .arg("--lifeline")
-            .arg("--job")
-            .arg(job_file)
-            .arg("--result")
-            .arg(result_file)
+            .arg("--serve")
             .arg("--work-dir")
             .arg(&self.directories.kept)
-            .arg("--output")
-            .arg(place.join("rpms"))
             .arg("--layers")
             .arg(&self.directories.layers)
-            .arg("--log-file")
-            .arg(log)
             .arg("--clean")
             .arg(self.clean.as_str());
         if self.find_unused {
@@ -326,7 +321,6 @@ impl LocalBuilder<'_> {
         }
         // A group of its own: Ctrl-C reaches this process, which decides what becomes of its workers.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
@@ -334,25 +328,6 @@ impl LocalBuilder<'_> {
     fn log_file(&self, job: &JobDocument) -> PathBuf {
         let srpm = Path::new(&job.srpm_path).file_name().unwrap_or_default().to_string_lossy();
         self.directories.logs.join(format!("{srpm}.log"))
-    }
-
-    /// Passes the worker's events on until it closes its output; returns what it complained about.
-    fn follow(&self, child: &mut Child) -> String {
-        let errors = child.stderr.take();
-        std::thread::scope(|scope| {
-            let complaints = scope.spawn(|| {
-                let lines = errors.map(|stream| BufReader::new(stream).lines().map_while(Result::ok));
-                lines.into_iter().flatten().collect::<Vec<String>>().join("\n")
-            });
-            if let Some(stream) = child.stdout.take() {
-                for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    if let Ok(event) = serde_json::from_str::<Event>(&line) {
-                        self.reporter.event(&event);
-                    }
-                }
-            }
-            complaints.join().unwrap_or_default()
-        })
     }
 }
 

@@ -44,6 +44,7 @@ use crate::trial::Rises;
 use crate::triggers::{refreshed_records, unknown_triggers};
 use crate::universe::{Outside, RelevantPackage, Universe};
 use crate::weights::Weights;
+use crate::workers::Workers;
 
 pub use self::settings::{PackedSrpm, PackedTree, SessionError, SessionSettings, Wanted, failure};
 
@@ -400,6 +401,7 @@ impl Session<'_> {
             memory_retry: settings.run.memory_retry,
             results: &self.results,
             rises: Rises::default(),
+            workers: Workers::default(),
             learned: &self.learned,
             clean: settings.clean,
             find_unused: settings.run.find_unused,

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use buildroot::{End, SandboxIo};
 use pkgworker::{
-    Difference, Entrance, Host, KeptRoot, Rerun, RerunHost, Section, UnusedAnswer, build,
+    Difference, Entrance, Host, KeptRoot, Rerun, RerunHost, Section, TuningMemory, UnusedAnswer, build,
     build_and_find_unused, difference, enter, find_kept, rerun,
 };
 use report::{Event, ExitStatus, Failure};
@@ -74,6 +74,7 @@ impl Pipeline<'_> {
         let host = Host {
             sandbox: &self.sandbox,
             layers: &self.layers,
+            tuning_memory: &TuningMemory::default(),
             work: &self.config.directories.work,
             output: &self.config.directories.work,
             log: &log,
@@ -108,6 +109,7 @@ impl Pipeline<'_> {
         let host = Host {
             sandbox: &self.sandbox,
             layers: &self.layers,
+            tuning_memory: &TuningMemory::default(),
             work: &self.config.directories.work,
             output: &output,
             log: &log,

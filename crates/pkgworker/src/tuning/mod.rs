@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use buildroot::{BindMount, SandboxSpec};
 use rpm_model::{ContentDigest, TuningMode, TuningReport, UntunedReason, UntunedScript};
 
+pub use probe::TuningMemory;
 pub(crate) use probe::probe;
 
 /// The program that stands for scripts; it is installed beside the sandbox's own helper.

@@ -3,11 +3,12 @@
 //! The root is not mounted yet: each script is looked for in the root's lowers, topmost first, as the overlay
 //! will show it. Symbolic links are resolved within a lower.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use buildroot::Sandbox;
 use object::read::elf::{FileHeader, SectionHeader};
@@ -27,59 +28,98 @@ const USUAL_SCRIPT: usize = 32 << 10;
 /// A larger file is no script that is known.
 const LARGEST_SCRIPT: u64 = 1 << 20;
 
+/// What earlier builds of this process have seen that does not change: layers, whose content never does, and the
+/// program that stands for scripts.
+#[derive(Debug, Default)]
+pub struct TuningMemory {
+    layers: Mutex<HashMap<PathBuf, Arc<Layer>>>,
+    /// The newest version of the C library's interface that the program needs.
+    needed_library: OnceLock<Option<(u32, u32)>>,
+}
+
+impl TuningMemory {
+    fn layer(&self, lower: &Path) -> Arc<Layer> {
+        let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(layer) = layers.get(lower) {
+            return Arc::clone(layer);
+        }
+        let layer = Arc::new(Layer::look(lower));
+        layers.insert(lower.to_owned(), Arc::clone(&layer));
+        layer
+    }
+
+    fn needed_library(&self, helper: &Path) -> Option<(u32, u32)> {
+        *self.needed_library.get_or_init(|| versions(File::open(helper).ok()?)?.needed)
+    }
+}
+
+/// What one lower of a root has.
+#[derive(Debug, Default)]
+struct Layer {
+    scripts: Vec<FoundScript>,
+    /// Whether it has a C library, and the newest version of the interface that this defines.
+    library: Option<Option<(u32, u32)>>,
+}
+
+impl Layer {
+    fn look(lower: &Path) -> Self {
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let Some(root) = open(CWD, lower, flags, ResolveFlags::empty()) else { return Self::default() };
+        // Most packages have neither of the few directories; then their scripts need not be looked for one by one.
+        let mut present: BTreeMap<&str, bool> = BTreeMap::new();
+        let scripts = KNOWN.iter().filter_map(|known| {
+            let directory = known.directory.trim_start_matches('/');
+            let is_present = *present
+                .entry(directory)
+                .or_insert_with(|| open(&root, Path::new(directory), flags, ResolveFlags::IN_ROOT).is_some());
+            if !is_present {
+                return None;
+            }
+            let content = read(&root, &Path::new(directory).join(known.name))?;
+            Some(FoundScript {
+                path: Path::new(known.directory).join(known.name),
+                directory: lower.join(directory),
+                sha256: ContentDigest::of_bytes(&content),
+            })
+        });
+        let scripts = scripts.collect();
+        let library = LIBRARIES
+            .iter()
+            .find_map(|path| open(&root, Path::new(path), OFlags::RDONLY, ResolveFlags::IN_ROOT))
+            .map(|library| versions(File::from(library)).and_then(|versions| versions.defined));
+        Self { scripts, library }
+    }
+}
+
 /// Looks at host and lowers, topmost first. What cannot be read counts as absent: then scripts run themselves.
 pub(crate) fn probe(
     mode: TuningMode,
     own_architecture: bool,
     sandbox: &Sandbox,
     lowers: &[PathBuf],
+    memory: &TuningMemory,
 ) -> Facts {
     let mut facts = Facts { own_architecture, ..Facts::default() };
     if mode == TuningMode::Off || !own_architecture {
         return facts;
     }
     facts.helper = sandbox.program_beside(HELPER);
-    facts.needed_library = facts
-        .helper
-        .as_deref()
-        .and_then(|helper| versions(File::open(helper).ok()?))
-        .and_then(|versions| versions.needed);
-    let mut missing: Vec<_> = KNOWN.iter().collect();
+    facts.needed_library = facts.helper.as_deref().and_then(|helper| memory.needed_library(helper));
     let mut library = None;
     for lower in lowers {
-        if missing.is_empty() && library.is_some() {
+        if facts.scripts.len() == KNOWN.len() && library.is_some() {
             break;
         }
-        let Some(root) = open(CWD, lower, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::empty()) else {
-            continue;
-        };
-        // Most packages have neither of the few directories; then their scripts need not be looked for one by one.
-        let mut present: BTreeMap<&str, bool> = BTreeMap::new();
-        missing.retain(|known| {
-            let directory = known.directory.trim_start_matches('/');
-            let is_present = *present.entry(directory).or_insert_with(|| {
-                let flags = OFlags::PATH | OFlags::DIRECTORY;
-                open(&root, Path::new(directory), flags, ResolveFlags::IN_ROOT).is_some()
-            });
-            if !is_present {
-                return true;
+        let layer = memory.layer(lower);
+        // The same script of a lower one is not seen.
+        for script in &layer.scripts {
+            if !facts.scripts.iter().any(|found| found.path == script.path) {
+                facts.scripts.push(script.clone());
             }
-            let Some(content) = read(&root, &Path::new(directory).join(known.name)) else { return true };
-            facts.scripts.push(FoundScript {
-                path: Path::new(known.directory).join(known.name),
-                directory: lower.join(directory),
-                sha256: ContentDigest::of_bytes(&content),
-            });
-            false
-        });
-        library = library.or_else(|| {
-            LIBRARIES
-                .iter()
-                .find_map(|path| open(&root, Path::new(path), OFlags::RDONLY, ResolveFlags::IN_ROOT))
-        });
+        }
+        library = library.or(layer.library);
     }
-    facts.root_library =
-        library.and_then(|library| versions(File::from(library))).and_then(|versions| versions.defined);
+    facts.root_library = library.flatten();
     facts
 }
 

@@ -44,6 +44,11 @@ impl Fence {
         }
     }
 
+    /// Gives the worker's standard input back when its work is done; nothing when the fence was closed meanwhile.
+    pub fn release(&self) -> Option<ChildStdin> {
+        self.lock().lifeline.take()
+    }
+
     /// Ends the worker, now or as soon as there is one.
     pub fn close(&self) {
         let mut gate = self.lock();
