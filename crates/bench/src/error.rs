@@ -100,6 +100,9 @@ pub(crate) enum BenchError {
     /// The sandbox did not run.
     #[error("cannot run the empty sandbox: {0}")]
     Sandbox(String),
+    /// The worker has no result.
+    #[error("pkgworker built nothing: {0}")]
+    Worker(String),
     /// A spec was not packed as it is to be measured.
     #[error("{spec} was not written natively: {outcome}")]
     NotNative { spec: String, outcome: String },

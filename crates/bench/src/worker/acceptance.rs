@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use repository::IndexedPackage;
-use rpm_model::{ContentDigest, PackageOrigin, ResultDocument};
+use rpm_model::{ContentDigest, PackageOrigin};
 use scheduler::ProvenanceWriter;
 
-use super::ours::{Ours, read};
+use super::ours::Ours;
 use super::{Row, cpu, wall};
 use crate::error::BenchError;
 use crate::figures::Metric;
@@ -21,8 +21,7 @@ const RUNS: usize = 30;
 
 /// Builds a package once more, and writes its three documents again and again, each synchronised to disk.
 pub(super) fn rows(tree: &Tree, ours: &Ours) -> Result<Vec<Row>, BenchError> {
-    ours.build(tree, true)?;
-    let result: ResultDocument = read(&tree.path("measured/result.json"), "result document")?;
+    let result = ours.build_once(tree)?;
     let made: Vec<IndexedPackage> = result
         .rpms
         .iter()

@@ -1,7 +1,7 @@
 //! `worker`: what building one package costs, with everything around it.
 //!
-//! Ours is the command that the scheduler runs, `pkgworker --job`, with the job that the scheduler made, in a
-//! tree whose layers are unpacked already; with the native stand-ins for rpmbuild's scripts, and without them. The
+//! Ours is the worker that the scheduler runs, `pkgworker --serve`, given the job that the scheduler made some times
+//! in a row, in a tree whose layers are unpacked already; with the native stand-ins for rpmbuild's scripts, and without them. The
 //! first peer is the plain way: `tar -x` of a worker archive, `dnf install` of the build requirements, `rpmbuild
 //! --rebuild` in a chroot; the second installs the whole root with dnf and runs rpmbuild under bubblewrap. Their
 //! metadata is cached and their cleaning up is not counted. All take turns, so that what else the machine does
@@ -12,6 +12,7 @@ mod acceptance;
 mod bubblewrap;
 mod dnf;
 mod layers;
+mod memory;
 mod ours;
 mod peer;
 
@@ -26,6 +27,7 @@ use crate::measure::Cost;
 use crate::tree::{Tree, With, copy, prepare};
 use crate::{Conclusion, Place, note};
 use bubblewrap::Bubblewrap;
+use memory::MemoryDirectory;
 use ours::{Ours, OursCost};
 use peer::{Peer, PeerCost};
 
@@ -39,6 +41,9 @@ struct Package {
     requires: &'static [&'static str],
     /// The most processor time that the whole worker may use, in milliseconds.
     goal: Option<f64>,
+    /// How often a worker builds it for one figure, one time after another: as often as counts, for a worker is
+    /// started once and builds hundreds.
+    in_a_row: u32,
     /// It is built once in so many rounds.
     rarity: u32,
 }
@@ -50,6 +55,7 @@ const PACKAGES: [Package; 3] = [
         title: "trivial noarch package",
         requires: &["coreutils"],
         goal: Some(60.0),
+        in_a_row: 10,
         rarity: 1,
     },
     Package {
@@ -58,6 +64,7 @@ const PACKAGES: [Package; 3] = [
         title: "package of one C file",
         requires: &["gcc", "pkgconfig(expat)"],
         goal: Some(150.0),
+        in_a_row: 10,
         rarity: 1,
     },
     Package {
@@ -66,6 +73,7 @@ const PACKAGES: [Package; 3] = [
         title: "jq, a real package",
         requires: &["autoconf", "automake", "libtool", "millwright-rpm-macros", "pkgconfig(oniguruma)"],
         goal: None,
+        in_a_row: 1,
         rarity: 5,
     },
 ];
@@ -103,8 +111,9 @@ pub(crate) fn run(place: &Place, runs: u32, reporter: &dyn Reporter) -> Result<C
     tree.millwright("export", &["worker", "--export", "worker_chroot.tar"])?;
     let ours =
         PACKAGES.iter().map(|package| Ours::new(&tree, package.name)).collect::<Result<Vec<_>, _>>()?;
-    let peer = Peer::new(&tree, place.scratch.join("peer"))?;
-    let bubblewrap = Bubblewrap::new(&tree, place.scratch.join("bubblewrap"))?;
+    let memory = MemoryDirectory::new(place.scratch.join("peers"))?;
+    let peer = Peer::new(&tree, memory.path().join("peer"))?;
+    let bubblewrap = Bubblewrap::new(&tree, memory.path().join("bubblewrap"))?;
     let mut samples = [Samples::default(), Samples::default(), Samples::default()];
     // The first round fills what all keep: page cache, dnf's metadata.
     for round in 0..=runs {
@@ -113,8 +122,8 @@ pub(crate) fn run(place: &Place, runs: u32, reporter: &dyn Reporter) -> Result<C
             if round % package.rarity != 0 {
                 continue;
             }
-            let tuned = ours.build(&tree, true)?;
-            let untuned = ours.build(&tree, false)?;
+            let tuned = ours.build(&tree, true, package.in_a_row)?;
+            let untuned = ours.build(&tree, false, package.in_a_row)?;
             let plain = peer.build(ours, package.requires)?;
             let wrapped = bubblewrap.build(ours, package.requires)?;
             for other in [&untuned.packages, &plain.packages, &wrapped.packages] {
@@ -126,7 +135,7 @@ pub(crate) fn run(place: &Place, runs: u32, reporter: &dyn Reporter) -> Result<C
                     });
                 }
             }
-            let memory = ours.peak_memory(&tree)?;
+            let memory = ours.peak_memory(&tree, package.in_a_row)?;
             if round > 0 || runs < package.rarity {
                 samples.ours.push(tuned);
                 samples.untuned.push(untuned);

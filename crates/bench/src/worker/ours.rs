@@ -1,21 +1,23 @@
-//! Our side: the worker as the scheduler starts it.
+//! Our side: the worker as the scheduler starts it and gives it jobs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use buildroot::{
     BindMount, LayerRequest, LayerStore, RootOptions, Sandbox, SandboxIo, SandboxSpec, SetuidPolicy, Upper,
 };
+use pkgworker::service::{Answer, WorkReply, WorkRequest, WorkerProcess};
 use rpm_model::{JobDocument, ResultDocument};
 use serde::de::DeserializeOwned;
 
 use super::{cpu, wall};
 use crate::error::BenchError;
-use crate::measure::{Cost, run, run_watched};
-use crate::tree::{Tree, empty_directory};
+use crate::measure::{Cost, of_children, run};
+use crate::tree::Tree;
 
 /// A program that does nothing.
 const EMPTY_PROGRAM: &str = "/usr/bin/true";
@@ -30,10 +32,12 @@ const EMPTY_RUNS: usize = 5;
 pub(super) struct Ours {
     pub(super) srpm: PathBuf,
     pub(super) job: JobDocument,
-    name: &'static str,
     job_file: PathBuf,
     sandbox: Sandbox,
     empty: SandboxSpec,
+    /// Where its builds leave what they make, each in a directory of its own.
+    measured: PathBuf,
+    builds: AtomicU32,
 }
 
 /// What one build cost; times in milliseconds.
@@ -91,24 +95,45 @@ impl Ours {
         empty.binds.push(BindMount { source: top, target: "/build".into(), read_only: false });
         let sandbox = Sandbox::with_init(&tree.program("buildroot-init"));
         let srpm = PathBuf::from(&job.srpm_path);
-        Ok(Self { srpm, job, name, job_file, sandbox, empty })
+        let measured = tree.path("measured").join(name);
+        fs::create_dir_all(&measured).map_err(BenchError::io("create", &measured))?;
+        Ok(Self { srpm, job, job_file, sandbox, empty, measured, builds: AtomicU32::new(0) })
     }
 
-    /// Builds it once, with the native stand-ins for rpmbuild's scripts or without.
-    pub(super) fn build(&self, tree: &Tree, tuned: bool) -> Result<OursCost, BenchError> {
-        let output = tree.path("measured");
-        let (mut command, result_file) = self.command(tree, tuned)?;
-        let whole = run(&mut command, &tree.path(&format!("{}.log", self.name)))?;
-        self.cost(whole, &result_file, &output)
+    /// Has a worker build it so many times, one after another as the scheduler gives it jobs, with the native stand-ins
+    /// for rpmbuild's scripts or without; returns what one build cost.
+    pub(super) fn build(&self, tree: &Tree, tuned: bool, jobs: u32) -> Result<OursCost, BenchError> {
+        let (results, whole) = of_children(|| self.serve(tree, tuned, jobs, drop))?;
+        let sandbox = self.sandbox_cost(&tree.path("true.log"))?;
+        let mean = |value: &dyn Fn(&ResultDocument) -> f64| {
+            results.iter().map(value).sum::<f64>() / f64::from(jobs) * 1e3
+        };
+        let mut packages: Vec<String> =
+            results.iter().flat_map(|result| &result.rpms).map(|rpm| rpm.nevra.file_name()).collect();
+        packages.sort();
+        packages.dedup();
+        Ok(OursCost {
+            whole: Cost { wall: whole.wall / jobs, cpu: whole.cpu / jobs },
+            sandbox_cpu: cpu(sandbox),
+            rpmbuild_cpu: mean(&|result| result.usage.cpu_seconds) - cpu(sandbox),
+            rpmbuild_wall: mean(&|result| result.usage.wall_seconds) - wall(sandbox),
+            told_overhead: mean(&|result| result.overhead_seconds),
+            packages,
+        })
     }
 
-    /// Builds it once more and returns the most memory that the worker itself had resident, in MiB.
+    /// Builds it once more.
+    pub(super) fn build_once(&self, tree: &Tree) -> Result<ResultDocument, BenchError> {
+        let none = || BenchError::Worker("it was asked for nothing".to_owned());
+        self.serve(tree, true, 1, drop)?.pop().ok_or_else(none)
+    }
+
+    /// Has it built so many times and returns the most memory that the worker itself had resident, in MiB.
     ///
     /// The kernel keeps the largest value for as long as the process lives; it is read until then.
-    pub(super) fn peak_memory(&self, tree: &Tree) -> Result<f64, BenchError> {
-        let (mut command, _) = self.command(tree, true)?;
+    pub(super) fn peak_memory(&self, tree: &Tree, jobs: u32) -> Result<f64, BenchError> {
         let peak = Mutex::new(0.0_f64);
-        run_watched(&mut command, &tree.path("memory.log"), |process| {
+        self.serve(tree, true, jobs, |process| {
             while let Some(mebibytes) = resident(process) {
                 if let Ok(mut peak) = peak.lock() {
                     *peak = peak.max(mebibytes);
@@ -119,42 +144,55 @@ impl Ours {
         Ok(peak.into_inner().unwrap_or_default())
     }
 
-    /// Returns the command that builds it, and where its result will be.
-    fn command(&self, tree: &Tree, tuned: bool) -> Result<(Command, PathBuf), BenchError> {
-        let output = tree.path("measured");
-        empty_directory(&output)?;
-        let (result_file, work) = (output.join("result.json"), tree.path("build/worker/chroot"));
-        let mut command = tree.command("pkgworker", &["--lifeline"]);
+    /// Starts a worker, has it build it so many times, waits for its end and returns the results; `watch` is given
+    /// the worker's process id and must come to its end with it.
+    fn serve(
+        &self,
+        tree: &Tree,
+        tuned: bool,
+        jobs: u32,
+        watch: impl FnOnce(u32) + Send,
+    ) -> Result<Vec<ResultDocument>, BenchError> {
+        let mut command = tree.command("pkgworker", &["--serve"]);
         command.args((!tuned).then_some("--untuned"));
-        command
-            .arg("--job")
-            .arg(&self.job_file)
-            .arg("--result")
-            .arg(&result_file)
-            .arg("--work-dir")
-            .arg(work)
-            .arg("--output")
-            .arg(output.join("rpms"))
-            .arg("--layers")
-            .arg(tree.path("build/cache/layers"))
-            .arg("--log-file")
-            .arg(output.join("build.log"));
-        Ok((command, result_file))
+        command.arg("--work-dir").arg(tree.path("build/worker/chroot"));
+        command.arg("--layers").arg(tree.path("build/cache/layers"));
+        let spoken = |error| BenchError::io("speak with", &tree.program("pkgworker"))(error);
+        let mut worker = WorkerProcess::start(command).map_err(spoken)?;
+        let process = worker.id();
+        std::thread::scope(|scope| {
+            scope.spawn(move || watch(process));
+            let results = (0..jobs).map(|_| self.job_of(tree, &mut worker)).collect();
+            let (status, complaints) = worker.end().map_err(spoken)?;
+            if status.success() {
+                return results;
+            }
+            let (program, log) = ("pkgworker".to_owned(), self.measured.clone());
+            Err(BenchError::Ended { program, status, last_lines: complaints, log })
+        })
     }
 
-    fn cost(&self, whole: Cost, result_file: &Path, output: &Path) -> Result<OursCost, BenchError> {
-        let result: ResultDocument = read(result_file, "result document")?;
-        let sandbox = self.sandbox_cost(&output.join("true.log"))?;
-        let mut packages: Vec<String> = result.rpms.iter().map(|rpm| rpm.nevra.file_name()).collect();
-        packages.sort();
-        Ok(OursCost {
-            whole,
-            sandbox_cpu: cpu(sandbox),
-            rpmbuild_cpu: result.usage.cpu_seconds * 1e3 - cpu(sandbox),
-            rpmbuild_wall: result.usage.wall_seconds * 1e3 - wall(sandbox),
-            told_overhead: result.overhead_seconds * 1e3,
-            packages,
-        })
+    /// Has a worker do the job once.
+    fn job_of(&self, tree: &Tree, worker: &mut WorkerProcess) -> Result<ResultDocument, BenchError> {
+        // What was built before is not removed before the end: see `memory`.
+        let output = self.measured.join(self.builds.fetch_add(1, Ordering::Relaxed).to_string());
+        fs::create_dir(&output).map_err(BenchError::io("create", &output))?;
+        let request = WorkRequest {
+            job: self.job_file.clone(),
+            result: output.join("result.json"),
+            output: output.join("rpms"),
+            log: output.join("build.log"),
+        };
+        let program = tree.program("pkgworker");
+        worker.give(&request).map_err(BenchError::io("speak with", &program))?;
+        match worker.follow(drop) {
+            Answer::Replied(WorkReply::Done) => read(&request.result, "result document"),
+            Answer::Replied(WorkReply::Failed(text)) => Err(BenchError::Worker(text)),
+            Answer::Silent => {
+                let ended = std::io::ErrorKind::UnexpectedEof.into();
+                Err(BenchError::io("hear from", &program)(ended))
+            }
+        }
     }
 
     /// Returns what the sandbox costs beside the program that runs in it: the worker's figures of its sandbox
