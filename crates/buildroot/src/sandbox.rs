@@ -24,6 +24,7 @@ use std::thread;
 
 use rustix::process::{Pid, WaitOptions, waitpid};
 
+use crate::cgroup::{Layout, find_layout};
 use crate::file_work::FileWork;
 use crate::layer::LayerCounts;
 use crate::wire::{self, Order, Report, Reports};
@@ -38,7 +39,11 @@ pub struct Sandbox {
     init: PathBuf,
     /// Whether this process is forked while it has one thread.
     forks: bool,
+    cgroups: KnownLayout,
 }
+
+/// Where forked helpers make their cgroups, as long as that is known.
+type KnownLayout = Arc<Mutex<Option<Arc<Layout>>>>;
 
 /// Where the standard streams of the program inside go.
 #[derive(Debug)]
@@ -57,6 +62,7 @@ pub struct Running {
     helper: Option<Helper>,
     control: Arc<UnixStream>,
     reports: Mutex<Reports>,
+    cgroups: KnownLayout,
 }
 
 /// The helper's process.
@@ -161,14 +167,14 @@ impl Sandbox {
         let program = std::env::current_exe().map_err(SandboxError::CurrentProgram)?;
         let searched: Vec<PathBuf> = program.ancestors().skip(1).take(2).map(Path::to_path_buf).collect();
         match searched.iter().map(|dir| dir.join(INIT_PROGRAM)).find(|path| path.is_file()) {
-            Some(init) => Ok(Self { init, forks: false }),
+            Some(init) => Ok(Self { init, forks: false, cgroups: KnownLayout::default() }),
             None => Err(SandboxError::InitNotFound { searched }),
         }
     }
 
     /// Uses the helper program at `path`.
     pub fn with_init(path: &Path) -> Self {
-        Self { init: path.to_path_buf(), forks: false }
+        Self { init: path.to_path_buf(), forks: false, cgroups: KnownLayout::default() }
     }
 
     /// Forks this process instead of starting the helper program, as long as this process has one thread.
@@ -191,13 +197,19 @@ impl Sandbox {
         MountPlan::new(spec)?;
         if self.forks && has_one_thread() {
             let (ours, theirs) = socket_pair()?;
-            let forked = crate::init::fork_helper(&theirs.into(), spec, &io);
+            let layout = self.layout();
+            let forked = crate::init::fork_helper(&theirs.into(), spec, &io, &layout);
             return self.running(ours, forked.map(Helper::Fork).map_err(io::Error::from));
         }
         let running = self.start(io.stdout, io.stderr, spec.interactive)?;
         wire::send_order(&running.control, &Order::Run(spec), io.stdin.as_ref().map(AsFd::as_fd))
             .map_err(|source| SandboxError::Control { operation: "send the specification to", source })?;
         Ok(running)
+    }
+
+    fn layout(&self) -> Arc<Layout> {
+        let mut known = self.cgroups.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.get_or_insert_with(|| Arc::new(find_layout())))
     }
 
     /// Starts the helper program, which then waits for an order.
@@ -221,6 +233,7 @@ impl Sandbox {
             helper: Some(helper),
             control: Arc::new(control),
             reports: Mutex::new(Reports::default()),
+            cgroups: Arc::clone(&self.cgroups),
         })
     }
 
@@ -327,7 +340,11 @@ impl Running {
         let status = self.reap();
         let report = report?;
         match status {
-            Some(Ok(status)) if report.is_empty() => Err(SandboxError::NoOutcome { status }),
+            Some(Ok(status)) if report.is_empty() => {
+                // It left its cgroups, which are cleared away when they are next looked for.
+                self.cgroups.lock().unwrap_or_else(PoisonError::into_inner).take();
+                Err(SandboxError::NoOutcome { status })
+            }
             Some(Err(source)) => Err(SandboxError::Control { operation: "wait for", source }),
             _ => serde_json::from_slice(&report).map_err(SandboxError::UnreadableOutcome),
         }

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 /// Directories in which cgroups can perhaps be made.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     /// Of the unified hierarchy: the own cgroup first, then the root of what is mounted.
     pub(super) v2: Vec<PathBuf>,
     /// Of version 1: the own cgroup in the hierarchy of each controller.
     pub(super) v1: BTreeMap<String, PathBuf>,
 }
 
-/// Reads `/proc/self/cgroup` and `/proc/self/mountinfo`.
+/// Understands `/proc/self/cgroup` and `/proc/self/mountinfo`.
 pub(super) fn layout(cgroups: &str, mountinfo: &str) -> Layout {
     let own: Vec<(&str, &str)> = cgroups
         .lines()

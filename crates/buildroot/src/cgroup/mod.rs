@@ -8,7 +8,7 @@
 //! a few hundredths of a millisecond.
 //!
 //! A name carries pid and start time of its supervisor, so those that a killed supervisor left are
-//! recognised and removed by the next run.
+//! recognised and removed by the next process that runs sandboxes.
 
 mod layout;
 mod peak;
@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use self::layout::{Layout, layout};
+pub(crate) use self::layout::Layout;
+use self::layout::layout;
 pub(crate) use self::peak::PeakMemory;
 use crate::kernel_file::{read, whole};
 use crate::outcome::{LimitKind, Limiter};
@@ -62,19 +63,16 @@ pub(crate) struct Account {
 }
 
 impl Cgroup {
-    /// Makes the cgroups that `limits` need and those that count.
-    pub(crate) fn new(limits: &Limits) -> Self {
+    /// Makes the cgroups that `limits` need and those that count, where `layout` says.
+    pub(crate) fn new(limits: &Limits, layout: &Layout) -> Self {
         let wanted = wanted(limits);
         let mut none = Self::of(Kind::None);
         none.unenforced.clone_from(&wanted);
-        let texts = (read("/proc/self/cgroup".as_ref()), read("/proc/self/mountinfo".as_ref()));
-        let (Some(cgroups), Some(mounts)) = texts else { return none };
-        let layout = layout(&cgroups, &mounts);
         let Some(name) = own_name() else { return none };
         // On a host of both versions the controllers are where they were mounted first, mostly version 1.
-        Self::v2(&layout, &name, limits, &wanted, &["memory"])
-            .or_else(|| Self::v1(&layout, &name, limits, &wanted))
-            .or_else(|| Self::v2(&layout, &name, limits, &wanted, &[]))
+        Self::v2(layout, &name, limits, &wanted, &["memory"])
+            .or_else(|| Self::v1(layout, &name, limits, &wanted))
+            .or_else(|| Self::v2(layout, &name, limits, &wanted, &[]))
             .unwrap_or(none)
     }
 
@@ -168,7 +166,6 @@ impl Cgroup {
             missing.iter().all(|name| has(&available, name))
                 && write(&parent.join("cgroup.subtree_control"), &enable()).is_ok()
         })?;
-        remove_stale(parent);
         let directory = parent.join(name);
         fs::create_dir(&directory).ok()?;
         let mut made = Self::of(Kind::V2);
@@ -193,7 +190,6 @@ impl Cgroup {
         made.set(wanted, limits, |kind, value| {
             let missing = || io::Error::from(io::ErrorKind::NotFound);
             let parent = layout.v1.get(controller(kind)).ok_or_else(missing)?;
-            remove_stale(parent);
             let directory = parent.join(name);
             match fs::create_dir(&directory) {
                 // Made for another controller of the same hierarchy.
@@ -220,10 +216,7 @@ impl Cgroup {
             let directory = layout.v1.get(counting).map(|parent| parent.join(name));
             // Two controllers may share a hierarchy.
             let missing = directory.filter(|directory| !made.directories.contains(directory));
-            made.directories.extend(missing.filter(|directory| {
-                directory.parent().into_iter().for_each(remove_stale);
-                fs::create_dir(directory).is_ok()
-            }));
+            made.directories.extend(missing.filter(|directory| fs::create_dir(directory).is_ok()));
         }
         (!made.directories.is_empty()).then_some(made)
     }
@@ -247,8 +240,8 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         for directory in &self.directories {
-            // The last process may still be on its way out for a moment. What stays is removed by
-            // the next run.
+            // The last process may still be on its way out for a moment. What stays is removed when
+            // the layout is next found.
             for _ in 0..50 {
                 match fs::remove_dir(directory) {
                     Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
@@ -323,6 +316,22 @@ fn start_time(pid: u32) -> Option<u64> {
     let stat = read(format!("/proc/{pid}/stat").as_ref())?;
     // The program's name, in parentheses, may contain anything; field 22 is the 20th after it.
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// Controllers of version 1 that are used.
+const CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "cpuacct"];
+
+/// Finds out where the cgroups of this process are, and removes those that supervisors left there that are gone.
+/// Neither changes while this process and its sandboxes live as they should, so once in a while is enough.
+pub(crate) fn find_layout() -> Layout {
+    let texts = (read("/proc/self/cgroup".as_ref()), read("/proc/self/mountinfo".as_ref()));
+    let (Some(cgroups), Some(mounts)) = texts else { return Layout::default() };
+    let layout = layout(&cgroups, &mounts);
+    let v1 = CONTROLLERS.iter().filter_map(|controller| layout.v1.get(*controller));
+    // Controllers may share a hierarchy.
+    let parents: BTreeSet<&PathBuf> = v1.chain(&layout.v2).collect();
+    parents.into_iter().for_each(|parent| remove_stale(parent));
+    layout
 }
 
 /// Removes the cgroups of supervisors that are gone. Nothing can be inside: it died with them.

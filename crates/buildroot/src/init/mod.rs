@@ -42,7 +42,7 @@ use self::inside::{Inside, Message};
 use self::opens::Opens;
 use self::usage::Prober;
 use self::watch::{Watch, excess};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Layout, find_layout};
 use crate::file_work::FileWork;
 use crate::layer::LayerCounts;
 use crate::opened::OpenedFiles;
@@ -63,7 +63,7 @@ pub fn run() -> ExitCode {
     match wire::receive_order(&control).at(Op::ReadSpec) {
         Ok((Order::Files(work), _)) => done(wire::send_files(&control, work_on_files(&work))),
         Ok((Order::Run(spec), stdin)) => {
-            report(&control, started, supervise(&control, started, &spec, stdin))
+            report(&control, started, supervise(&control, started, &spec, stdin, &find_layout()))
         }
         Err(failure) => report(&control, started, Err(failure)),
     }
@@ -92,7 +92,7 @@ fn done(told: io::Result<()>) -> ExitCode {
 }
 
 /// Forks this process, which has one thread, into a helper with these streams, which runs `spec` with this standard
-/// input for the program; returns its pid.
+/// input for the program and makes its cgroups where `layout` says; returns its pid.
 ///
 /// The helper is what the program `buildroot-init` is once it has its order, and carries its name: nothing of the
 /// caller's memory is used there but code and the order, and no other of its descriptors is left open.
@@ -100,6 +100,7 @@ pub(crate) fn fork_helper(
     control: &OwnedFd,
     spec: &SandboxSpec,
     io: &SandboxIo,
+    layout: &Layout,
 ) -> nix::Result<rustix::process::Pid> {
     if let ForkResult::Parent { child } = system::fork()? {
         return rustix::process::Pid::from_raw(child.as_raw()).ok_or(nix::Error::ESRCH);
@@ -120,7 +121,7 @@ pub(crate) fn fork_helper(
             rustix::process::setpgid(None, None)?;
         }
         let control = take_control(stdin.as_ref())?;
-        Ok(report(&control, started, supervise(&control, started, spec, stdin)))
+        Ok(report(&control, started, supervise(&control, started, spec, stdin, layout)))
     });
     system::exit_now(i32::from(!matches!(ended, Ok(Ok(code)) if code == ExitCode::SUCCESS)))
 }
@@ -148,6 +149,7 @@ fn supervise(
     started: Instant,
     spec: &SandboxSpec,
     stdin: Option<OwnedFd>,
+    layout: &Layout,
 ) -> Step<Outcome> {
     let plan =
         MountPlan::new(spec).map_err(|error| failure(Op::ReadSpec, None, &io::Error::other(error), ""))?;
@@ -157,7 +159,7 @@ fn supervise(
         let owner = (nix::unistd::Uid::from_raw(spec.uid), nix::unistd::Gid::from_raw(spec.gid));
         hand_over_pipes(owner.0, owner.1);
     }
-    let cgroup = Cgroup::new(&spec.limits);
+    let cgroup = Cgroup::new(&spec.limits, layout);
     let id_mapping = identity::enter(identity::Inside { uid: spec.uid, gid: spec.gid })?;
     let opens = Opens::new(spec.record_opens);
     let (messages, report) = io::pipe().at(Op::Fork)?;
