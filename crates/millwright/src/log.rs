@@ -71,14 +71,15 @@ pub(crate) fn run_log(config: &Config, asked: &LogArguments) -> Result<ExitStatu
     Ok(ExitStatus::Done)
 }
 
-/// What packages there are.
-struct Known {
+/// What packages there are, as far as files tell that are there already.
+pub(crate) struct Known {
     document: Option<PackagesDocument>,
     recorded: Vec<String>,
 }
 
 impl Known {
-    fn read(config: &Config) -> Self {
+    /// Reads what package data, records and jobs name.
+    pub(crate) fn read(config: &Config) -> Self {
         let directories = &config.directories;
         let document = fs::read(directories.artifacts.join("packages.json")).ok();
         let names = |directory: &Path| -> Vec<String> {
@@ -92,7 +93,7 @@ impl Known {
     }
 
     /// Returns the spec that is called so, or that makes a package of that name.
-    fn spec_of(&self, name: &str) -> Option<String> {
+    pub(crate) fn spec_of(&self, name: &str) -> Option<String> {
         let specs = || self.document.iter().flat_map(|document| &document.specs);
         if self.recorded.iter().any(|recorded| recorded == name) || specs().any(|spec| spec.name == name) {
             return Some(name.to_owned());
