@@ -61,7 +61,10 @@ enum Command {
         /// Only tests whose name contains this
         filter: Option<String>,
     },
-    /// Measure against the peer command: worker, reproducible, specs, noop
+    /// Measure, beside what people use today where there is such a thing; `bench --help` lists what
+    ///
+    /// Prints a table and writes `target/bench/NAME.json`. Those over the Azure Linux tree need a checkout of it,
+    /// named by AZURE_TREE. docs/benchmarks.md says what each measures, and what came of it.
     Bench {
         /// Which benchmark
         name: bench::Benchmark,

@@ -7,7 +7,7 @@ use crate::resolved::Config;
 
 impl RawConfig {
     /// Returns this configuration with the value of every key that has one, as `resolved`, which was made of it,
-    /// has it. What stays absent has no default (`sources.ca-cert`) or stands for no limit.
+    /// has it. What stays absent has no default (`sources.ca-cert`, `build.memory-retry`) or stands for no limit.
     #[must_use]
     pub fn with_values_of(mut self, resolved: &Config) -> Self {
         let Config { directories, .. } = resolved;
@@ -49,7 +49,9 @@ impl RawConfig {
 
         let build = &mut self.build;
         build.workers = Some(resolved.workers);
-        build.max_cpu = Some(limits.max_cpu);
+        build.cpus = Some(resolved.cpus);
+        build.memory_mib = Some(resolved.memory_bytes.unwrap_or(0) >> 20);
+        build.max_cpu = Some(limits.most_cpus.unwrap_or(0));
         build.run_check = Some(limits.run_check);
         build.timeout = Some(text(limits.timeout));
         build.retries = Some(resolved.retries);
@@ -66,11 +68,20 @@ impl RawConfig {
         build.stop_on_failure = Some(resolved.stop_on_failure);
         build.macros_file.clone_from(&resolved.macros_file);
         build.tuning = Some(resolved.tuning);
-        self.policy.rebuild = Some(limits.rebuild);
+
+        self.cache.results = Some(resolved.result_cache);
+        self.reports.keep = Some(resolved.reports_kept);
+
+        let policy = &mut self.policy;
+        policy.rebuild = Some(limits.rebuild);
+        policy.sonames = Some(limits.sonames.to_string());
+        policy.bump = Some(limits.bump);
+        policy.max_cascading_rebuilds = Some(resolved.cascade_layers);
         let programs = resolved.program_limits("");
-        self.policy.program_timeout = Some(text(programs.timeout));
-        self.policy.program_network = Some(programs.network);
-        self.policy.bump = Some(limits.bump);
+        policy.program_timeout = Some(text(programs.timeout));
+        policy.program_network = Some(programs.network);
+        policy.pins = Some(resolved.rules.pins.clone());
+        policy.excludes = Some(resolved.rules.excludes.clone());
         self
     }
 }
@@ -82,6 +93,7 @@ fn text(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::path::Path;
 
     use super::*;
@@ -108,5 +120,33 @@ mod tests {
             );
             assert_eq!(holds.build.workers, Some(resolved.workers));
         }
+    }
+
+    /// A key with a default has a value where nothing is written: nothing that holds is left out.
+    #[test]
+    fn only_what_has_no_default_is_left_out() {
+        let raw = RawConfig::default();
+        let resolved = raw.clone().resolve(Path::new("/tree"), 8).unwrap();
+        let holds = serde_json::to_value(raw.with_values_of(&resolved)).unwrap();
+        let tables =
+            holds.as_object().unwrap().iter().filter_map(|(name, table)| Some((name, table.as_object()?)));
+        let absent: Vec<String> = tables
+            .flat_map(|(name, table)| table.iter().map(move |(key, value)| (format!("{name}.{key}"), value)))
+            .filter_map(|(key, value)| value.is_null().then_some(key))
+            .collect();
+        let without_default = [
+            "build.ccache-config",
+            "build.macros-file",
+            "build.memory-retry",
+            "cache.layer-budget",
+            "cache.result-budget",
+            "distribution.macros",
+            "sources.ca-cert",
+            "sources.tls-cert",
+            "sources.tls-key",
+        ];
+        assert_eq!(absent.into_iter().collect::<BTreeSet<_>>(), without_default.map(str::to_owned).into());
+        // A processor limit that nobody stated is none, not the share of a machine with so many workers.
+        assert_eq!(holds["build"]["max-cpu"], 0);
     }
 }

@@ -24,7 +24,7 @@ pub(crate) enum CacheCommand {
     /// Remove unpacked packages until they take no more than a budget, the longest unused first
     Gc {
         /// What may stay, for example 20GiB or 500MiB [default: cache.layer-budget of the configuration]
-        #[arg(long, value_name = "SIZE")]
+        #[arg(long, value_name = "SIZE", value_parser = size)]
         budget: Option<bytesize::ByteSize>,
         /// Remove kept results of builds instead of unpacked packages [default budget: cache.result-budget]
         #[arg(long)]
@@ -33,4 +33,9 @@ pub(crate) enum CacheCommand {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+/// Returns the size that a text says.
+fn size(text: &str) -> Result<bytesize::ByteSize, &'static str> {
+    text.parse().map_err(|_| "expected a size such as `20GiB` or `500MiB`")
 }

@@ -54,7 +54,7 @@ pub(crate) fn run_shell(
 
 /// Runs a kept build again from one of its sections.
 pub(crate) fn run_rerun(pipeline: &Pipeline<'_>, asked: &RerunArguments) -> Result<ExitStatus, Failure> {
-    let package = &asked.package;
+    let package = &pipeline.spec_called(&asked.package);
     let kept = pipeline.kept_before(package)?;
     let Some(from) = asked.from.or_else(|| kept.root.failed_at()) else {
         return Err(Failure::new(ExitStatus::Usage, format!("no section of `{package}` failed"))
@@ -93,12 +93,13 @@ pub(crate) fn run_diff(
     common: &Common,
     asked: &DiffArguments,
 ) -> Result<ExitStatus, Failure> {
-    let kept = pipeline.kept_before(&asked.package)?;
+    let package = &pipeline.spec_called(&asked.package);
+    let kept = pipeline.kept_before(package)?;
     let difference = pipeline.difference(&kept)?;
     let text = if common.json {
         serde_json::to_string(&difference).map_err(|error| Failure::new(ExitStatus::Internal, error))?
     } else if difference.changes.is_empty() {
-        format!("{}: nothing was changed outside /build", asked.package)
+        format!("{package}: nothing was changed outside /build")
     } else {
         let line = |change: &pkgworker::Change| {
             let size = change.size.map(|size| format!(", {size} bytes")).unwrap_or_default();
@@ -122,7 +123,7 @@ pub(crate) fn run_unused(
     asked: &UnusedArguments,
     only: &[String],
 ) -> Result<ExitStatus, Failure> {
-    let package = &asked.package;
+    let package = &pipeline.spec_called(&asked.package);
     let job = match pipeline.last_job(package) {
         Some(last) => last.job,
         None => planned_job(pipeline, package, only)?,
@@ -175,7 +176,7 @@ pub(crate) fn run_unused(
 
 /// Returns the kept root that is to be entered; makes it when there is none or another section is wanted.
 fn kept_or_made(pipeline: &Pipeline<'_>, asked: &ShellArguments, only: &[String]) -> Result<Kept, Failure> {
-    let package = &asked.package;
+    let package = &pipeline.spec_called(&asked.package);
     match (pipeline.kept(package)?, asked.at) {
         (Some(kept), None) => Ok(kept),
         (Some(kept), Some(section)) => {

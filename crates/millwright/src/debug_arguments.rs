@@ -21,7 +21,7 @@ Exit codes: 0 the shell or command ended with 0, 1 it did not, 2 usage, 3 the ho
 /// What `shell` is asked.
 #[derive(Debug, Args)]
 pub(crate) struct ShellArguments {
-    /// The spec
+    /// The spec, or a package that it makes
     pub(crate) package: String,
     /// Build again up to the end of the section before this one, then enter: %prep, %build, %install or %check
     #[arg(long, value_name = "SECTION")]
@@ -43,7 +43,7 @@ pub(crate) struct ShellArguments {
 /// What `rerun` is asked.
 #[derive(Debug, Args)]
 pub(crate) struct RerunArguments {
-    /// The spec
+    /// The spec, or a package that it makes
     pub(crate) package: String,
     /// The first section to run: %prep, %build, %install or %check [default: the one that failed]
     #[arg(long, value_name = "SECTION")]
@@ -53,7 +53,7 @@ pub(crate) struct RerunArguments {
 /// What `diff` is asked.
 #[derive(Debug, Args)]
 pub(crate) struct DiffArguments {
-    /// The spec
+    /// The spec, or a package that it makes
     pub(crate) package: String,
 }
 
@@ -69,7 +69,7 @@ root, 4 a defect of Millwright";
 /// What `unused` is asked.
 #[derive(Debug, Args)]
 pub(crate) struct UnusedArguments {
-    /// The spec
+    /// The spec, or a package that it makes
     pub(crate) package: String,
 }
 

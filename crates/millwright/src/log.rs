@@ -30,7 +30,7 @@ Exit codes: 0 done, 1 the build that was followed failed, 2 no such package or n
 /// What `log` is asked.
 #[derive(Debug, Args)]
 pub(crate) struct LogArguments {
-    /// The package, by the name of its spec
+    /// The spec, or a package that it makes
     package: String,
     /// Go on with what comes until the build ends; Ctrl-C ends only this
     #[arg(long, short = 'f')]
@@ -56,9 +56,11 @@ pub(crate) fn run_log(config: &Config, asked: &LogArguments) -> Result<ExitStatu
         if watch.run_goes_on() && watch.state != State::Ended {
             return follow(config, &known, &package, asked.lines, &mut watch);
         }
+    }
+    let path = known.log_of(config, &package).ok_or_else(|| no_log(config, &package, watch.run_goes_on()))?;
+    if asked.follow {
         eprint_line("no build of it is running; this is the log of its last build");
     }
-    let path = known.log_of(config, &package).ok_or_else(|| no_log(config, &package))?;
     let text = fs::read(&path).map_err(|error| cannot_read(&path, &error))?;
     let text = String::from_utf8_lossy(&text);
     let text = match &asked.at {
@@ -69,14 +71,15 @@ pub(crate) fn run_log(config: &Config, asked: &LogArguments) -> Result<ExitStatu
     Ok(ExitStatus::Done)
 }
 
-/// What packages there are.
-struct Known {
+/// What packages there are, as far as files tell that are there already.
+pub(crate) struct Known {
     document: Option<PackagesDocument>,
     recorded: Vec<String>,
 }
 
 impl Known {
-    fn read(config: &Config) -> Self {
+    /// Reads what package data, records and jobs name.
+    pub(crate) fn read(config: &Config) -> Self {
         let directories = &config.directories;
         let document = fs::read(directories.artifacts.join("packages.json")).ok();
         let names = |directory: &Path| -> Vec<String> {
@@ -90,7 +93,7 @@ impl Known {
     }
 
     /// Returns the spec that is called so, or that makes a package of that name.
-    fn spec_of(&self, name: &str) -> Option<String> {
+    pub(crate) fn spec_of(&self, name: &str) -> Option<String> {
         let specs = || self.document.iter().flat_map(|document| &document.specs);
         if self.recorded.iter().any(|recorded| recorded == name) || specs().any(|spec| spec.name == name) {
             return Some(name.to_owned());
@@ -131,15 +134,20 @@ impl Known {
     }
 }
 
-fn no_log(config: &Config, package: &str) -> Failure {
+/// Says that there is no log, and what gives one; `run_goes_on` while something is built.
+fn no_log(config: &Config, package: &str, run_goes_on: bool) -> Failure {
     let recorded = config.directories.build.join("records").join(format!("{package}.json")).is_file();
     let text = if recorded {
         format!("the log of `{package}` is gone: it was built, and build/logs was cleaned since")
     } else {
         format!("there is no log of `{package}`: it was not built here yet")
     };
-    let command = if recorded { "rebuild" } else { "build" };
-    Failure::new(ExitStatus::Usage, text).hint(format!("`millwright {command} {package}` builds it"))
+    let hint = match (run_goes_on, recorded) {
+        (true, _) => format!("a run is going on; `millwright log {package} -f` waits until it builds this"),
+        (false, true) => format!("`millwright rebuild {package}` builds it"),
+        (false, false) => format!("`millwright build {package}` builds it"),
+    };
+    Failure::new(ExitStatus::Usage, text).hint(hint)
 }
 
 fn cannot_read(path: &Path, error: &std::io::Error) -> Failure {
@@ -162,16 +170,18 @@ const EXECUTING: &str = "Executing(";
 /// Where packages begin to be written.
 const PACKAGING: &str = "Processing files: ";
 
-/// Returns the section of a log; where one ran twice, the last time.
+/// Returns the section of a log; where one ran twice, the last time. Scripts that rpmbuild runs while it packages
+/// (`%doc`, `%license`, `%clean`) are part of packaging, as in what a build is said to have used.
 fn section<'a>(log: &'a str, phase: &str, package: &str) -> Result<&'a str, Failure> {
     let mut starts = vec![("preparation".to_owned(), 0)];
     let mut place = 0;
     for line in log.split_inclusive('\n') {
         let name = line.strip_prefix(EXECUTING).and_then(|rest| rest.split_once(')'));
-        let name = name.map(|(name, _)| name.to_owned());
-        let packaging = line.starts_with(PACKAGING) && starts.iter().all(|(name, _)| name != "packaging");
-        if let Some(name) = name.or_else(|| packaging.then(|| "packaging".to_owned())) {
-            starts.push((name, place));
+        if let Some((name, _)) = name {
+            starts.push((name.to_owned(), place));
+        } else if line.starts_with(PACKAGING) {
+            starts.push(("packaging".to_owned(), place));
+            break;
         }
         place += line.len();
     }
@@ -352,7 +362,7 @@ fn eprint_line(text: &str) {
 mod tests {
     use super::*;
 
-    const LOG: &str = "mounting\nExecuting(%prep): sh\nprep\nExecuting(%build): sh\nmake\nProcessing files: a\nProcessing files: b\nWrote\n";
+    const LOG: &str = "mounting\nExecuting(%prep): sh\nprep\nExecuting(%build): sh\nmake\nProcessing files: a\nExecuting(%doc): sh\nProcessing files: b\nWrote\n";
 
     #[test]
     fn sections_are_found_by_name() {
@@ -360,9 +370,12 @@ mod tests {
         check("preparation", "mounting\n");
         check("%build", "Executing(%build): sh\nmake\n");
         check("build", "Executing(%build): sh\nmake\n");
-        check("packaging", "Processing files: a\nProcessing files: b\nWrote\n");
+        check("packaging", "Processing files: a\nExecuting(%doc): sh\nProcessing files: b\nWrote\n");
         let failure = section(LOG, "%check", "x").unwrap_err().render();
-        assert!(failure.contains("help: it has preparation, %prep, %build, packaging"), "{failure}");
+        assert!(
+            failure.trim_end().ends_with("help: it has preparation, %prep, %build, packaging"),
+            "{failure}"
+        );
     }
 
     #[test]

@@ -33,7 +33,7 @@ use arguments::{
 };
 use clap::Parser;
 use config::{Config, RawConfig};
-use grapher::Surroundings;
+use grapher::{Surroundings, counted};
 use mass_rebuild::{Places, RebuildArguments};
 use pipeline::{Base, FetchOptions, Nothing, Pipeline, Specs, TreeBefore, WarningsKept, no_repository};
 use report::{Event, ExitStatus, Failure, Reporter, conclude, guarded};
@@ -556,7 +556,8 @@ fn build_specs(
 /// Says that so many packages are up to date.
 fn tell_nothing(common: &Common, count: usize, start: std::time::Instant) -> Result<(), Failure> {
     let seconds = duration(start.elapsed().as_secs_f64());
-    tell(common, &format!("nothing to do: {count} packages are up to date ({seconds})"))
+    let are = if count == 1 { "is" } else { "are" };
+    tell(common, &format!("nothing to do: {} {are} up to date ({seconds})", counted(count, "package")))
 }
 
 /// Returns whose `%check` runs.

@@ -133,6 +133,19 @@ pub(crate) fn programs(directory: &Path, absent: &[&str]) -> Finding {
     )
 }
 
+/// Ids in a range of subordinate ids, as `useradd` gives them (`SUB_UID_COUNT`, login.defs(5)).
+const RANGE: u64 = 65_536;
+
+/// Returns the first id above all ranges of a file such as `/etc/subuid`, and not below those that `useradd` gives
+/// (`SUB_UID_MIN`, login.defs(5)): what two users have in common, each can change of the other's.
+fn first_free_id(ranges: &str) -> u64 {
+    let ends = ranges.lines().filter_map(|line| {
+        let mut fields = line.split(':').skip(1).map(|field| field.trim().parse::<u64>().ok());
+        fields.next()??.checked_add(fields.next()??)
+    });
+    ends.fold(100_000, u64::max)
+}
+
 /// Judges whose ids there are in a sandbox.
 pub(crate) fn identity(mapping: IdMapping, account: &Account) -> Finding {
     match mapping {
@@ -149,10 +162,17 @@ pub(crate) fn identity(mapping: IdMapping, account: &Account) -> Finding {
                 );
             }
             let listed = |text: &str| text.lines().any(|line| line.split(':').next() == Some(name.as_str()));
-            if !listed(&account.subuid) || !listed(&account.subgid) {
-                steps.push(format!(
-                    "give the user ids: `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}`"
-                ));
+            let lacking: Vec<String> =
+                [("--add-subuids", &account.subuid), ("--add-subgids", &account.subgid)]
+                    .into_iter()
+                    .filter(|(_, ranges)| !listed(ranges))
+                    .map(|(option, ranges)| {
+                        let first = first_free_id(ranges);
+                        format!("{option} {first}-{}", first + (RANGE - 1))
+                    })
+                    .collect();
+            if !lacking.is_empty() {
+                steps.push(format!("give the user ids: `usermod {} {name}`", lacking.join(" ")));
             }
             if steps.is_empty() {
                 steps.push(format!(
@@ -353,6 +373,16 @@ mod tests {
         check(ann("anna:100000:65536", range, true), &["usermod"]);
         check(ann(range, range, false), &["apt-get install uidmap"]);
         check(ann("ann:1:10", "ann:1:10", true), &["at least 65536"]);
+        // What others have is not given again, and what the user has not once more.
+        let advice = |account: Account| identity(IdMapping::SingleId, &account).advice.unwrap();
+        assert_eq!(
+            advice(ann("bob:100000:65536\nrubbish\neve:1:2\n", "", true)),
+            "give the user ids: `usermod --add-subuids 165536-231071 --add-subgids 100000-165535 ann`"
+        );
+        assert_eq!(
+            advice(ann(range, "bob:100000:65536", true)),
+            "give the user ids: `usermod --add-subgids 165536-231071 ann`"
+        );
         assert_eq!(identity(IdMapping::Host, &Account::default()).status, Status::Good);
     }
 

@@ -15,6 +15,7 @@ use report::{Event, ExitStatus, Failure};
 use rpm_model::{CleanPolicy, FailureClass, JobDocument, Outcome, ResultDocument};
 
 use super::{Pipeline, environment};
+use crate::log::Known;
 
 /// A kept build root and its directory.
 pub(crate) struct Kept {
@@ -30,6 +31,12 @@ pub(crate) struct LastJob {
 }
 
 impl Pipeline<'_> {
+    /// Returns the spec that is called so, or that makes a package of that name; the name itself where nothing is
+    /// known of it.
+    pub(crate) fn spec_called(&self, name: &str) -> String {
+        Known::read(&self.config).spec_of(name).unwrap_or_else(|| name.to_owned())
+    }
+
     /// Returns the kept root of a package, if there is one.
     pub(crate) fn kept(&self, package: &str) -> Result<Option<Kept>, Failure> {
         let found = find_kept(&self.config.directories.work, package).map_err(environment)?;

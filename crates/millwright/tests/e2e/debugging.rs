@@ -211,4 +211,7 @@ fn build_requirements_that_nothing_was_opened_of_are_told() {
     assert_eq!(report["unused"][0]["requirement"], "spare-devel");
     assert_eq!(report["unused"].as_array().unwrap().len(), 1);
     assert_eq!(tree.published(), before);
+    // A package of the spec names it as well.
+    run(&tree, &["shell", "greet-devel", "--", "pwd"]).exits(0).says(&["/build/BUILD/greet-1.0"]);
+    run(&tree, &["diff", "greet-devel"]).exits(0).says(&["greet: nothing was changed outside /build"]);
 }

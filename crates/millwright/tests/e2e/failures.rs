@@ -59,7 +59,7 @@ fn a_dependant_that_fails_in_a_cascade_stays_due_for_the_same_reason() {
     let lost =
         "hello requires `libgreet.so.1()(64bit)`, which nothing provides any more since `greet` was built";
     tree.millwright(&["why", "hello"]).exits(0).says(&[
-        "built: never built",
+        "built: for the first time",
         &format!("now: will be built: {lost}"),
         "greet caused hello; it was built itself: greet.spec changed",
     ]);

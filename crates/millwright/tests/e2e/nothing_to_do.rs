@@ -37,7 +37,7 @@ fn whatever_changes_the_whole_way_is_gone() {
         // A stamp of just now may hide a change that follows, so it is not remembered.
         std::thread::sleep(Duration::from_millis(50));
         let ended = tree.millwright(&[&["build"], asked].concat());
-        ended.exits(0).says_once("nothing to do: 1 packages are up to date");
+        ended.exits(0).says_once("nothing to do: 1 package is up to date");
         ended.says(&["bad.spec"]);
     };
     assert!(memory().is_empty());

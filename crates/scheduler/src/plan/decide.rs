@@ -96,6 +96,15 @@ impl PlanDocument {
         let mut own: Vec<Vec<OwnCause<PlanCause>>> =
             places.iter().map(|place| input.own_causes(place)).collect();
         let mut hindrances = hindrances(&own, &needs);
+        // What others block is not packed, and that is no cause beside theirs.
+        for (number, place) in places.iter().enumerate() {
+            if hindrances[number] == Hindrance::default() && !input.can_be_compared(&place.package) {
+                let message = "its sources were not looked at".to_owned();
+                let spec = place.package.clone();
+                own[number].push(own_cause(&place.package, LocalCause::NotPacked { spec, message }));
+            }
+        }
+        hindrances = self::hindrances(&own, &needs);
         let learns = places.iter().zip(&hindrances).any(|(place, hindrance)| {
             *hindrance == Hindrance::default() && input.is_first_build(&place.package)
         });
@@ -189,6 +198,11 @@ fn hindrances(own: &[Vec<OwnCause<PlanCause>>], needs: &[Vec<usize>]) -> Vec<Hin
     found
 }
 
+/// Returns a cause that a spec has by itself, and not through a requirement.
+fn own_cause(spec: &str, cause: LocalCause) -> OwnCause<PlanCause> {
+    OwnCause { cause: PlanCause::Run(cause), stated_by: spec.to_owned(), written: None, chain: Vec::new() }
+}
+
 impl PlanInput<'_> {
     fn is_first_build(&self, package: &str) -> bool {
         !self.records.contains_key(package) && !self.ignored.contains(package)
@@ -200,14 +214,11 @@ impl PlanInput<'_> {
         if self.ignored.contains(spec) {
             return Vec::new();
         }
-        let own = |cause: LocalCause| OwnCause {
-            cause: PlanCause::Run(cause),
-            stated_by: spec.clone(),
-            written: None,
-            chain: Vec::new(),
-        };
         if let Some(message) = self.failed.get(spec) {
-            return vec![own(LocalCause::FailedBefore { spec: spec.clone(), message: message.clone() })];
+            return vec![own_cause(
+                spec,
+                LocalCause::FailedBefore { spec: spec.clone(), message: message.clone() },
+            )];
         }
         let in_this_run = |OwnCause { cause, stated_by, written, chain }: &OwnCause<Cause>| OwnCause {
             cause: self.in_this_run(cause),
@@ -217,14 +228,16 @@ impl PlanInput<'_> {
         };
         let mut causes: Vec<OwnCause<PlanCause>> = place.own.iter().map(in_this_run).collect();
         let message = self.unpacked.get(spec).cloned();
-        // Whoever asks for a plan packs what has a record: without that it cannot be compared.
-        let compared = self.tasks.contains_key(spec) || !self.records.contains_key(spec);
-        let message = message.or_else(|| (!compared).then(|| "its sources were not looked at".to_owned()));
         // What cannot be built for another reason needs no SRPM.
         if let Some(message) = message.filter(|_| causes.is_empty()) {
-            causes.push(own(LocalCause::NotPacked { spec: spec.clone(), message }));
+            causes.push(own_cause(spec, LocalCause::NotPacked { spec: spec.clone(), message }));
         }
         causes
+    }
+
+    /// Whoever asks for a plan packs what has a record and is not hindered: without that it cannot be compared.
+    fn can_be_compared(&self, spec: &str) -> bool {
+        self.ignored.contains(spec) || self.tasks.contains_key(spec) || !self.records.contains_key(spec)
     }
 
     /// Tells a requirement that nothing provides from one for which builds were awaited in vain.

@@ -21,6 +21,8 @@ pub(crate) struct Scene {
     pub(crate) requested: BTreeMap<String, BuildReason>,
     pub(crate) ignored: BTreeSet<String>,
     pub(crate) unpacked: BTreeMap<String, String>,
+    /// Specs with a record that nobody tried to pack.
+    not_looked_at: BTreeSet<String>,
     unreadable: BTreeSet<String>,
     pub(crate) outside: usize,
     pub(crate) max_layers: Option<u32>,
@@ -37,6 +39,7 @@ impl Scene {
             requested: BTreeMap::new(),
             ignored: BTreeSet::new(),
             unpacked: BTreeMap::new(),
+            not_looked_at: BTreeSet::new(),
             unreadable: BTreeSet::new(),
             outside: 0,
             max_layers: None,
@@ -111,8 +114,9 @@ pub(crate) fn plan_of(scene: &Scene, rounds: &Rounds) -> PlanDocument {
         let (package, own) = (name.clone(), scene.own(name, needs));
         places.push(PlaceInGraph { package, level, own, needs: needed.cloned().collect(), dependants });
     }
+    let packed = scene.records.keys().filter(|name| !scene.not_looked_at.contains(*name));
     let tasks: BTreeMap<String, PackageTask> =
-        scene.records.keys().map(|name| (name.clone(), package_task(name))).collect();
+        packed.map(|name| (name.clone(), package_task(name))).collect();
     let scanned = scene.records.keys().map(|name| indexed(name, "1-1", PackageOrigin::Tree, &[])).collect();
     let universe = Universe::new(Vec::new(), Path::new("/repo"), scanned, &scene.records);
     let report = TreeReport {
@@ -323,6 +327,21 @@ fn a_record_that_cannot_be_compared_is_no_reason_to_believe_it() {
     scene.build("zlib", None);
     scene.unpacked.insert("zlib".into(), "its sources are gone".into());
     check(&scene, &["0 zlib: blocked: `zlib` is not packed: its sources are gone"]);
+}
+
+#[test]
+fn what_others_block_is_not_packed_and_that_is_no_cause_beside_theirs() {
+    let mut scene = Scene::new(&["a: !x", "b: a", "c:"]);
+    for name in ["a", "b", "c"] {
+        scene.build(name, None);
+        scene.not_looked_at.insert(name.to_owned());
+    }
+    let expected = [
+        "0 a: blocked: nothing provides `x`",
+        "0 c: blocked: `c` is not packed: its sources were not looked at",
+        "1 b: blocked: nothing provides `x`",
+    ];
+    check(&scene, &expected);
 }
 
 #[test]

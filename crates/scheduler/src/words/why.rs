@@ -33,7 +33,7 @@ fn package_lines(package: &WhyPackage, style: &Style) -> Vec<String> {
             lines.extend(style.lines("  built:     ", &text));
         }
         (Some(last), _) => {
-            let text = format!("{} (it took {})", because(&last.reasons), duration(last.seconds));
+            let text = format!("{} (it took {})", was_because(&last.reasons), duration(last.seconds));
             lines.extend(style.lines("  built:     ", &text));
             lines.extend(chain_lines(&last.chain, style));
         }
@@ -53,6 +53,14 @@ fn because(reasons: &[BuildReason]) -> String {
     }
 }
 
+/// Returns why something was built; that it was never built is no longer true of it.
+fn was_because(reasons: &[BuildReason]) -> String {
+    match reasons {
+        [BuildReason::NeverBuilt] => "for the first time".to_owned(),
+        reasons => because(reasons),
+    }
+}
+
 fn chain_lines(chain: &[CausedBy], style: &Style) -> Vec<String> {
     chain
         .iter()
@@ -61,7 +69,7 @@ fn chain_lines(chain: &[CausedBy], style: &Style) -> Vec<String> {
                 "{} caused {}; it was built itself: {}",
                 link.package,
                 link.caused,
-                because(&link.reasons)
+                was_because(&link.reasons)
             );
             style.lines("    cause:   ", &text)
         })
