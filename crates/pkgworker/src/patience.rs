@@ -12,8 +12,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 /// A read of at least so many bytes is followed by the next at once: the pipe must not fill up.
 const LARGE: usize = 4096;
 
-/// How long more is waited for. Nobody who watches a log notices, and times of sections are as exact.
-const MOMENT: Duration = Duration::from_millis(16);
+/// How long more is waited for. Nobody who watches a log notices; times of sections are as exact.
+const MOMENT: Duration = Duration::from_millis(8);
 
 /// Whoever says nothing for so long is silent.
 pub(crate) const SILENCE: Duration = Duration::from_millis(100);

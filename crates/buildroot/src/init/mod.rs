@@ -40,6 +40,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use self::failure::{Context, Step, failure};
 use self::inside::{Inside, Message};
 use self::opens::Opens;
+pub use self::opens::why_opens_are_not_recorded;
 use self::usage::Prober;
 use self::watch::{Watch, excess};
 use crate::cgroup::{Cgroup, Layout, find_layout};

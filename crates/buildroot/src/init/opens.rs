@@ -15,6 +15,14 @@ use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags}
 
 use crate::opened::OpenedFiles;
 
+/// Returns why this user cannot have opened files recorded; nothing when nothing speaks against it.
+pub fn why_opens_are_not_recorded() -> Option<String> {
+    match Opens::new(true) {
+        Opens::Unavailable(message) => Some(message),
+        Opens::NotAsked | Opens::Group { .. } => None,
+    }
+}
+
 /// A record of opened files in the making.
 pub(super) enum Opens {
     NotAsked,

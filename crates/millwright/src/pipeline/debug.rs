@@ -108,6 +108,10 @@ impl Pipeline<'_> {
 
     /// Builds a job once more, publishes nothing, and returns which build requirements it had no use for.
     pub(crate) fn unused(&self, job: &JobDocument) -> Result<UnusedAnswer, Failure> {
+        // Before a build that would have been for nothing.
+        if let Some(message) = buildroot::init::why_opens_are_not_recorded() {
+            return Ok(UnusedAnswer::Unavailable { message });
+        }
         let log = self.log_of(job, "unused");
         let output = self.config.directories.build.join("work/unused");
         let on_phase = |phase: &str| {
