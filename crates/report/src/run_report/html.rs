@@ -4,6 +4,7 @@
 //! own policy forbids it to fetch anything besides. The one script sorts tables; without it they are as they are.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use rpm_model::CheckReport;
 
 use super::timeline::{SECTIONS, timeline};
 use super::{PackageReport, PackageState, REUSED, RunReport, UP_TO_DATE, UnusedRequirements, key};
@@ -198,11 +199,11 @@ fn packages(report: &RunReport) -> Markup {
                         td { b { (package.package) } }
                         td class=(state_class(package.state)) { (package.counts_as()) }
                         td { (why(package)) }
-                        (seconds_cell(package.span.as_ref().map(|span| span.seconds), false))
-                        (seconds_cell(package.estimate_seconds, package.estimate_guessed))
-                        (seconds_cell(package.cpu_seconds.filter(|_| package.reused_from.is_none()), false))
-                        (memory_cell(peak_memory(package)))
-                        td { @if let Some(check) = &package.check { (check) } }
+                        (seconds_cell("took", package.span.as_ref().map(|span| span.seconds), false))
+                        (seconds_cell("expected", package.estimate_seconds, package.estimate_guessed))
+                        (seconds_cell("CPU", package.cpu_seconds.filter(|_| package.reused_from.is_none()), false))
+                        (memory_cell("peak", peak_memory(package)))
+                        (check_cell(package.check.as_ref()))
                     }
                 } }
             } }
@@ -239,18 +240,31 @@ fn why(package: &PackageReport) -> String {
     text.replace(" -> ", " \u{2192} ")
 }
 
-fn seconds_cell(seconds: Option<f64>, guessed: bool) -> Markup {
+/// Returns a cell; `label` says what it is where the page is too narrow for the table's head.
+fn seconds_cell(label: &str, seconds: Option<f64>, guessed: bool) -> Markup {
     html! { @match seconds {
-        Some(seconds) => { td class="number" data-value=(format!("{seconds:.3}")) { @if guessed { "~" } (took(seconds)) } }
+        Some(seconds) => { td class="number" data-label=(label) data-value=(format!("{seconds:.3}")) { @if guessed { "~" } (took(seconds)) } }
         None => { td {} }
     } }
 }
 
-fn memory_cell(bytes: Option<u64>) -> Markup {
+fn memory_cell(label: &str, bytes: Option<u64>) -> Markup {
     html! { @match bytes {
-        Some(bytes) => { td class="number" data-value=(bytes) { (mebibytes(bytes)) } }
+        Some(bytes) => { td class="number" data-label=(label) data-value=(bytes) { (mebibytes(bytes)) } }
         None => { td {} }
     } }
+}
+
+/// Returns the verdict, and how many tests did what; what none did is not worth the room.
+fn check_cell(check: Option<&CheckReport>) -> Markup {
+    let Some(check) = check else { return html! { td {} } };
+    let numbers: Vec<String> =
+        [(check.passed, "passed"), (check.failed, "failed"), (check.skipped, "skipped")]
+            .into_iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, word)| format!("{number} {word}"))
+            .collect();
+    html! { td data-label="check" title=(check) { (check.verdict) @if !numbers.is_empty() { " (" (numbers.join(", ")) ")" } } }
 }
 
 /// Returns what a build of this run used; what was taken from a store tells of another.
