@@ -25,9 +25,7 @@ answer_repo-query := `millwright fetch --dry-run` says what builds would take fr
 answer_containerized-rpmbuild := `millwright shell PACKAGE` enters the build root of a failed build, `millwright rerun PACKAGE` goes on from there
 answer_containerized-rpmbuild-help := see `millwright shell --help`
 answer_run-specarchchecker := `millwright plan` leaves out what is not for this architecture and names it (cause other-architecture with --json)
-answer_license-check := licences are not checked; rpm -qp --licensefiles and --docfiles list what a package of OUT_DIR marks as which
-answer_license-check-pkg := $(answer_license-check)
-answer_license-check-img := $(answer_license-check)
+answer_license-check-img := images are not part of Millwright; `make license-check LICENSE_CHECK_DIRS=...` checks the packages of any directory
 answer_sodiff-repo := a package whose soname changed sets off the builds that need it by itself; `millwright plan` names them and why
 answer_sodiff-setup := $(answer_sodiff-repo)
 answer_sodiff-check := $(answer_sodiff-repo)
@@ -79,6 +77,11 @@ plain_QUICK_REBUILD_TOOLCHAIN := n
 note_CACHE_DIR := `make hydrate-cached-rpms CACHED_PACKAGES_ARCHIVE=FILE` restores packages of other repositories
 note_IMAGE_CACHE_SUMMARY := $(answer_images)
 note_INITRD_CACHE_SUMMARY := $(answer_images)
+used_by_LICENSE_CHECK_DIRS := license-check
+plain_LICENSE_CHECK_MODE := none
+used_by_LICENSE_CHECK_MODE := license-check license-check-pkg build-packages
+used_by_LICENSE_CHECK_EXCEPTION_FILE := $(used_by_LICENSE_CHECK_MODE)
+used_by_LICENSE_CHECK_NAME_FILE := $(used_by_LICENSE_CHECK_MODE)
 used_by_TOOLCHAIN_ARCHIVE := hydrate-toolchain compress-toolchain
 used_by_PACKAGE_ARCHIVE := hydrate-rpms compress-rpms hydrate-srpms compress-srpms
 used_by_CACHED_PACKAGES_ARCHIVE := hydrate-cached-rpms compress-cached-rpms
@@ -133,12 +136,7 @@ plain_REFRESH_WORKER_CHROOT := y
 note_ALLOW_TOOLCHAIN_REBUILDS := a package of the tree may have a toolchain package's name, and is preferred to it
 plain_ALLOW_TOOLCHAIN_REBUILDS := n
 
-# Variables: licences, analysis
-note_LICENSE_CHECK_MODE := licences are not checked
-plain_LICENSE_CHECK_MODE := none
-note_LICENSE_CHECK_DIRS := $(note_LICENSE_CHECK_MODE)
-note_LICENSE_CHECK_EXCEPTION_FILE := $(note_LICENSE_CHECK_MODE)
-note_LICENSE_CHECK_NAME_FILE := $(note_LICENSE_CHECK_MODE)
+# Variables: analysis
 note_NUM_OF_ANALYTICS_RESULTS := `make plan` cuts long lists and says so, `make analyze-built-graph` shows all
 
 # Variables: identity, logging, tools

@@ -14,6 +14,7 @@ use crate::debug_arguments::{
     DiffArguments, RerunArguments, SHELL_EXAMPLES, ShellArguments, UNUSED_HELP, UnusedArguments, VERIFY_HELP,
     VerifyArguments,
 };
+use crate::license_check::{LICENSE_CHECK_HELP, LicenseCheckArguments};
 use crate::mass_rebuild::{REBUILD_HELP, RebuildArguments, SodiffArguments};
 use crate::mkpkg::{MKPKG_HELP, MkpkgArguments};
 use grapher::QuestionArguments;
@@ -139,6 +140,9 @@ pub(crate) enum Command {
     Unused(UnusedArguments),
     /// Show which shared libraries and symbols differ between two builds of a package, and who is affected
     Sodiff(SodiffArguments),
+    /// Check that licences in built packages are marked as such, and nothing else is
+    #[command(after_help = LICENSE_CHECK_HELP)]
+    LicenseCheck(LicenseCheckArguments),
     /// Do a published build again from its buildinfo.json, and compare every byte
     #[command(after_help = VERIFY_HELP)]
     Verify(VerifyArguments),

@@ -8,6 +8,7 @@ mod clean;
 mod debug;
 mod debug_arguments;
 mod doctor;
+mod license_check;
 mod log;
 mod mass_rebuild;
 mod mkpkg;
@@ -79,6 +80,9 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let records = build.join("records");
     if let Command::Sodiff(asked) = &arguments.command {
         return mass_rebuild::run_sodiff(asked, &records, &config.directories.rpms, arguments.common.json);
+    }
+    if let Command::LicenseCheck(asked) = &arguments.command {
+        return license_check::run_license_check(asked, &config.directories, &arguments.common);
     }
     let lock = BuildDirectoryLock::acquire(&build, &command_line()).map_err(|error| match error {
         held @ LockError::Held { .. } => Failure::new(ExitStatus::Environment, held)
@@ -164,6 +168,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         | Command::Config { .. }
         | Command::Defect
         | Command::Doctor
+        | Command::LicenseCheck(_)
         | Command::Sodiff(_)
         | Command::Log(_)
         | Command::Verify(_) => Ok(ExitStatus::Done),
@@ -190,6 +195,7 @@ fn check_tree(command: &Command, config: &Config) -> Result<(), Failure> {
             | Command::Clean { .. }
             | Command::Rerun(_)
             | Command::Diff(_)
+            | Command::LicenseCheck(_)
             | Command::Sodiff(_)
             | Command::Verify(_)
     ) {

@@ -7,7 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use config::Config;
 use report::{
-    Event, ExitStatus, Extras, Failure, Recorder, ReportStore, Reporter, RunOutcome, Written, run_name,
+    Event, ExitStatus, Extras, Failure, Recorder, ReportStore, Reporter, RunOutcome, RunReport, Written,
+    read_events, run_name,
 };
 use scheduler::RecordStore;
 
@@ -81,7 +82,10 @@ impl Reporting {
             Ok(ExitStatus::Done) => (RunOutcome::Done, None),
             Ok(_) => (RunOutcome::GoalsFailed, None),
         };
-        reporter.event(&Event::RunFinished { outcome, message, seconds });
+        // What was recorded so far; where that cannot be read, writing the report will say so.
+        let events = read_events(&self.events).unwrap_or_default();
+        let counts = RunReport::from_events(events).counts;
+        reporter.event(&Event::RunFinished { outcome, message, seconds, counts });
         let records = RecordStore::new(&self.records);
         let document = |package: &str| {
             // A record that cannot be read is another's trouble: its document is not linked.

@@ -1,5 +1,7 @@
 //! What can happen in a run.
 
+use std::collections::BTreeMap;
+
 use rpm_model::{
     BuildReason, CacheUse, ChangedPackage, CheckReport, FailureClass, PhaseUsage, UnusedRequirement,
     UsageSource,
@@ -122,6 +124,9 @@ pub enum Event {
         message: Option<String>,
         /// How long it took.
         seconds: f64,
+        /// How many packages ended in each way, as in the run's report ([`crate::RunReport::counts`]).
+        #[serde(default)]
+        counts: BTreeMap<String, usize>,
     },
     /// A stage begins.
     StageStarted {

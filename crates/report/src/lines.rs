@@ -193,6 +193,9 @@ fn end_lines(package: &str, end: &PackageEnd, count: &str, seconds: f64, reused:
     match end {
         PackageEnd::Built if reused => vec![format!("{:>11}  {package} ({seconds:.1} s) {count}", "reused")],
         PackageEnd::Built => vec![format!("{:>11}  {package} ({seconds:.1} s) {count}", "built")],
+        PackageEnd::Identical if reused => {
+            vec![format!("{:>11}  {package} ({seconds:.1} s) {count}: as it is published", "reused")]
+        }
         PackageEnd::Identical => {
             vec![format!(
                 "{:>11}  {package} ({seconds:.1} s) {count}: nothing that depends on it is rebuilt",

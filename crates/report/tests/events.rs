@@ -33,7 +33,12 @@ fn one_of_each() -> Vec<Event> {
     let events = vec![
         Event::RunStarted { run: text(), command: text(), started_at: 1 },
         Event::Planned(plan),
-        Event::RunFinished { outcome: RunOutcome::Done, message: None, seconds: 1.0 },
+        Event::RunFinished {
+            outcome: RunOutcome::Done,
+            message: None,
+            seconds: 1.0,
+            counts: ["built", "reused"].map(|end| (end.to_owned(), 1)).into(),
+        },
         Event::StageStarted { stage: Stage::Pack, total: None },
         Event::StageProgress { stage: Stage::Pack, done: 1, total: 1, detail: text() },
         Event::StageFinished { stage: Stage::Pack, summary: text(), seconds: 1.0 },

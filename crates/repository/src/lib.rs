@@ -14,6 +14,7 @@ mod directory;
 mod error;
 mod header;
 mod index_file;
+mod marks;
 mod provider;
 mod repodata;
 mod solver;
@@ -33,6 +34,7 @@ pub use header::{
     read_source_header, read_source_package, same_apart_from_signature,
 };
 pub use index_file::{OpenOptions, OpenedRepository, RepositoryIndex, open_repository};
+pub use marks::{MarkedFile, MarkedFiles, read_marked_files};
 pub use provider::{HeldPackage, ProviderIndex};
 pub use repodata::{
     BadRepodata, Compression, DirectoryFetch, Fetch, FetchError, FileKnowledge, LocationPolicy, Publication,

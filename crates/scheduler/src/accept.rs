@@ -182,6 +182,12 @@ impl RepositoryAcceptor<'_> {
             remove(&self.srpms.join(&old))?;
             self.provenance.remove(&old)?;
         }
+        // Not earlier: of several results of one package only the one that is accepted counts.
+        if let Some(reused) = &result.reused {
+            self.results.was_accepted(package);
+            let store = reused.store.clone();
+            self.reporter.event(&Event::PackageReused { package: package.to_owned(), store });
+        }
         if !before.is_empty() {
             self.reporter.event(&Event::PackageCompared {
                 package: package.to_owned(),

@@ -56,7 +56,7 @@ struct State {
     found: BTreeMap<ContentDigest, (usize, Found)>,
     /// Answers that were told already, by store.
     told: BTreeSet<(usize, String)>,
-    /// Packages whose results were taken from stores.
+    /// Packages whose results were taken from stores and accepted.
     reused: BTreeSet<String>,
 }
 
@@ -85,6 +85,11 @@ impl ResultReuse {
         self.state().built_anew.insert(package.to_owned());
     }
 
+    /// Notes that a result that was taken from a store was accepted as a package's.
+    pub(crate) fn was_accepted(&self, package: &str) {
+        self.state().reused.insert(package.to_owned());
+    }
+
     /// Returns a job's result when a store has it, its files verified and in their places.
     pub fn find(
         &self,
@@ -99,10 +104,6 @@ impl ResultReuse {
         for position in 0..self.stores.len() {
             match self.take(position, &identity, job, places) {
                 Ok(result) => {
-                    if result.outcome == Outcome::Succeeded {
-                        let store = self.stores.name(position).to_owned();
-                        reporter.event(&Event::PackageReused { package: job.package.clone(), store });
-                    }
                     return Some(result);
                 }
                 Err(reason) => self.tell(position, &job.package, &reason, reporter),
@@ -215,9 +216,6 @@ impl ResultReuse {
     ) -> Option<WaitingResult> {
         let (identity, macros_file) = identity_of(job).filter(|(identity, _)| identity == built_as)?;
         let found = if result.reused.is_some() { self.state().found.remove(&identity) } else { None };
-        if found.is_some() {
-            self.state().reused.insert(job.package.clone());
-        }
         let asked = found.as_ref().map_or(self.stores.len(), |(position, _)| *position);
         let stores: Vec<usize> = (0..asked).filter(|position| self.stores.takes_results(*position)).collect();
         if stores.is_empty() {
@@ -283,7 +281,7 @@ impl ResultReuse {
     }
 
     /// Waits until everything accepted is in the stores, and tells what is not. Returns the packages whose results
-    /// were taken from stores since it was called last.
+    /// were taken from stores and accepted since it was called last.
     pub fn finish(&self, reporter: &dyn Reporter) -> BTreeSet<String> {
         // Not while the state is locked: what is put into stores may take long.
         let publisher = self.state().publisher.take();

@@ -192,6 +192,8 @@ impl RunSummary {
     pub fn join(&mut self, later: Self) {
         let sets = |list: &mut Vec<String>| list.drain(..).collect::<BTreeSet<String>>();
         let (mut built, mut identical) = (sets(&mut self.built), sets(&mut self.identical));
+        // What counts is how the last result of a package came about.
+        self.reused.retain(|package| !later.has_built(package));
         built.extend(later.built);
         identical.extend(later.identical);
         self.identical = identical.difference(&built).cloned().collect();

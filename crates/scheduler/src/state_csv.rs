@@ -5,8 +5,8 @@ use crate::run::RunSummary;
 
 /// Returns the file's text, sorted by package: `Package,State,Blocker,IsTest`.
 ///
-/// As in the Azure toolkit, a blocked package is `Failed` with the packages that block it; unlike there, the
-/// blockers name specs, and rows have an order.
+/// As in the Azure toolkit, a blocked package is `Failed` with the packages that block it, and one whose packages were
+/// fetched instead of being built is `PreBuiltDelta`; unlike there, the blockers name specs, and rows have an order.
 pub(crate) fn state_csv(plan: &PlanDocument, summary: &RunSummary) -> String {
     let mut rows: Vec<String> = plan
         .packages
@@ -14,6 +14,9 @@ pub(crate) fn state_csv(plan: &PlanDocument, summary: &RunSummary) -> String {
         .map(|package| {
             let name = &package.package;
             let (state, blocker) = match &package.action {
+                _ if summary.has_built(name) && summary.reused.contains(name) => {
+                    ("PreBuiltDelta", String::new())
+                }
                 _ if summary.has_built(name) => ("Built", String::new()),
                 _ if summary.failed.contains_key(name) => ("Failed", name.clone()),
                 PlannedAction::UpToDate | PlannedAction::Deferred { .. } | PlannedAction::Ignored => {
@@ -56,16 +59,18 @@ mod tests {
 
     #[test]
     fn rows_tell_failed_from_blocked() {
-        let mut scene = Scene::new(&["zlib:", "onig:", "jq: onig", "bad: !a", "tree:"]);
+        let mut scene = Scene::new(&["zlib:", "onig:", "jq: onig", "bad: !a", "tree:", "taken:"]);
         scene.build("zlib", None);
         let plan = plan_of(&scene, &Rounds::default());
         let mut summary = RunSummary { built: vec!["tree".into()], ..RunSummary::default() };
+        summary.identical = vec!["taken".into()];
+        summary.reused = ["taken".to_owned()].into();
         summary.failed.insert("onig".into(), "boom".into());
         summary.blocked.insert("jq".into(), ["onig".to_owned()].into());
         assert_eq!(
             state_csv(&plan, &summary),
             "Package,State,Blocker,IsTest\nbad,Failed,nothing provides `a`,0\njq,Failed,onig,0\n\
-             onig,Failed,onig,0\ntree,Built,,0\nzlib,PreBuilt,,0\n"
+             onig,Failed,onig,0\ntaken,PreBuiltDelta,,0\ntree,Built,,0\nzlib,PreBuilt,,0\n"
         );
         assert_eq!(quoted("a, \"b\""), "\"a, \"\"b\"\"\"");
     }

@@ -36,6 +36,7 @@ mod incremental;
 mod interruption;
 mod kills;
 mod libraries;
+mod licenses;
 mod logs;
 mod make_front;
 mod mass_rebuild;

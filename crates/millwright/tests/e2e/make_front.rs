@@ -101,7 +101,7 @@ fn every_target_does_what_the_table_says() {
         let name = row.name.replace("<tool>", "grapher");
         match row.class.as_str() {
             "honoured" if row.text.starts_with('`') => {
-                let called = call(scratch.path(), &[&name, "PRECACHER_SNAPSHOT=/f"]);
+                let called = call(scratch.path(), &[&name, "PRECACHER_SNAPSHOT=/f", "LICENSE_CHECK_DIRS=/d"]);
                 let line = called.join(" ");
                 assert!(line.starts_with(row.spans()[0]), "{name}: {line}");
                 if name != "go-tools" {
@@ -123,6 +123,9 @@ fn every_target_does_what_the_table_says() {
             other => panic!("{name}: what is `{other}`?"),
         }
     }
+    make(scratch.path(), "echo called", &["license-check"])
+        .exits(2)
+        .says(&["LICENSE_CHECK_DIRS names no directory"]);
     make(scratch.path(), "false", &["build-pakages"]).exits(2).says(&["build-pakages"]);
     // make passes a failure on.
     make(scratch.path(), "false", &["build-packages"]).exits(2);
@@ -150,6 +153,7 @@ fn every_variable_does_what_the_table_says() {
                 let target = match name {
                     "PRECACHER_SNAPSHOT" => "pre-cache",
                     name if name.ends_with("_ARCHIVE") => spans[2],
+                    name if name.starts_with("LICENSE_CHECK_") && name != "LICENSE_CHECK_MODE" => spans[2],
                     _ => "build-packages",
                 };
                 let set = format!("{name}= {value} ");
@@ -205,6 +209,7 @@ fn values_become_arguments_whatever_is_in_them() {
         (&["QUICK_REBUILD=n"], &[]),
         (&["QUICK_REBUILD=y", "MAX_CASCADING_REBUILDS=2"], &["--max-cascading-rebuilds=2"]),
         (&["LOG_LEVEL=info"], &[]),
+        (&["LICENSE_CHECK_MODE=none"], &[]),
         (&["LOG_LEVEL=error"], &["--quiet"]),
     ] {
         let called = call(scratch.path(), &[&["build-packages"], variables].concat());

@@ -44,6 +44,17 @@ fn a_second_tree_builds_nothing_and_has_the_same_packages() {
     let ended = second.millwright(&["build"]);
     ended.exits(0).says(&["0 built, 3 reused in", "hello: the result is taken from `team`"]);
     ended.never_says(&["warning"]);
+    // Whoever counts, a person or a program, sees that nothing was built here.
+    let summary: serde_json::Value =
+        serde_json::from_str(&second.read("out/reports/latest/summary.json")).unwrap();
+    assert_eq!(summary["counts"], serde_json::json!({"reused": 3}));
+    let page = second.read("out/reports/latest/index.html");
+    assert!(page.contains("<b>3</b> reused") && !page.contains("</b> built"), "{page}");
+    let csv = second.read("out/reports/latest/build_state.csv");
+    assert_eq!((csv.matches(",PreBuiltDelta,,0").count(), csv.matches(",Built,").count()), (3, 0), "{csv}");
+    let events = second.read("out/reports/latest/events.ndjson");
+    let last: serde_json::Value = serde_json::from_str(events.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["event"], &last["counts"]), (&"run-finished".into(), &summary["counts"]));
     assert_eq!(second.published(), first.published());
     for (name, record) in second.records() {
         let theirs = &first.records()[&name];

@@ -3,12 +3,11 @@
 //! Everything that comes from a run (names, log lines, commands) is text to the template, which escapes it; the page's
 //! own policy forbids it to fetch anything besides. The one script sorts tables; without it they are as they are.
 
-use std::collections::BTreeSet;
-
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use rpm_model::CheckReport;
 
 use super::timeline::{SECTIONS, timeline};
-use super::{PackageReport, PackageState, RunReport, UnusedRequirements};
+use super::{PackageReport, PackageState, REUSED, RunReport, UP_TO_DATE, UnusedRequirements, key};
 use crate::event::RunOutcome;
 use crate::lines::reasons_text;
 use crate::text::{clock, duration};
@@ -64,16 +63,16 @@ fn outcome_words(report: &RunReport) -> &'static str {
 
 fn head(report: &RunReport) -> Markup {
     let class = if report.outcome == RunOutcome::Done { "good" } else { "bad" };
-    let reused = |package: &&PackageReport| package.reused_from.is_some();
-    let taken = report.packages.iter().filter(reused).count();
     let counted = [
-        PackageState::Failed,
-        PackageState::Interrupted,
-        PackageState::Blocked,
-        PackageState::Postponed,
-        PackageState::NotStarted,
-        PackageState::Built,
-        PackageState::Identical,
+        (PackageState::Failed.as_str(), "bad"),
+        (PackageState::Interrupted.as_str(), "bad"),
+        (PackageState::Blocked.as_str(), "notable"),
+        (PackageState::Postponed.as_str(), "notable"),
+        (PackageState::NotStarted.as_str(), "notable"),
+        (PackageState::Built.as_str(), "good"),
+        (PackageState::Identical.as_str(), "good"),
+        (REUSED, "good"),
+        (UP_TO_DATE, ""),
     ];
     html! {
         h1 { span class=(class) { (outcome_words(report)) } }
@@ -82,15 +81,9 @@ fn head(report: &RunReport) -> Markup {
             @if report.workers == 1 { " worker" } @else { " workers" } }
         @if let Some(message) = &report.message { pre class="bad" { (message) } }
         ul class="counts" {
-            @for state in counted {
-                @let count = match state {
-                    PackageState::Blocked => blocked(report),
-                    state => report.in_state(state).filter(|package| !reused(package)).count(),
-                };
-                @if count > 0 { li class=(state_class(state)) { b { (count) } " " (state.as_str()) } }
+            @for (words, class) in counted {
+                @if let Some(count) = report.counts.get(&key(words)) { li class=(class) { b { (count) } " " (words) } }
             }
-            @if taken > 0 { li class="good" { b { (taken) } " reused" } }
-            @if !report.up_to_date.is_empty() { li { b { (report.up_to_date.len()) } " up to date" } }
         }
     }
 }
@@ -101,21 +94,6 @@ fn state_class(state: PackageState) -> &'static str {
         PackageState::Blocked | PackageState::Postponed | PackageState::NotStarted => "notable",
         PackageState::Built | PackageState::Identical => "good",
     }
-}
-
-/// Returns how many packages could not be built because of others or of what is not there; those too that no plan of
-/// the run could start.
-fn blocked(report: &RunReport) -> usize {
-    let hard = report.hindrances.iter().filter(|hindrance| !hindrance.open);
-    let hindered = hard.flat_map(|hindrance| &hindrance.packages);
-    let tried: BTreeSet<&String> = report.packages.iter().map(|package| &package.package).collect();
-    let untried: BTreeSet<&String> = hindered.filter(|name| !tried.contains(name)).collect();
-    report.in_state(PackageState::Blocked).count() + untried.len()
-}
-
-/// What came from a store of results was not built, though it counts like what was.
-fn state_words(package: &PackageReport) -> &'static str {
-    if package.reused_from.is_some() { "reused" } else { package.state.as_str() }
 }
 
 fn failures(report: &RunReport) -> Markup {
@@ -219,13 +197,13 @@ fn packages(report: &RunReport) -> Markup {
                 tbody { @for package in sorted {
                     tr {
                         td { b { (package.package) } }
-                        td class=(state_class(package.state)) { (state_words(package)) }
+                        td class=(state_class(package.state)) { (package.counts_as()) }
                         td { (why(package)) }
-                        (seconds_cell(package.span.as_ref().map(|span| span.seconds), false))
-                        (seconds_cell(package.estimate_seconds, package.estimate_guessed))
-                        (seconds_cell(package.cpu_seconds.filter(|_| package.reused_from.is_none()), false))
-                        (memory_cell(peak_memory(package)))
-                        td { @if let Some(check) = &package.check { (check) } }
+                        (seconds_cell("took", package.span.as_ref().map(|span| span.seconds), false))
+                        (seconds_cell("expected", package.estimate_seconds, package.estimate_guessed))
+                        (seconds_cell("CPU", package.cpu_seconds.filter(|_| package.reused_from.is_none()), false))
+                        (memory_cell("peak", peak_memory(package)))
+                        (check_cell(package.check.as_ref()))
                     }
                 } }
             } }
@@ -262,18 +240,31 @@ fn why(package: &PackageReport) -> String {
     text.replace(" -> ", " \u{2192} ")
 }
 
-fn seconds_cell(seconds: Option<f64>, guessed: bool) -> Markup {
+/// Returns a cell; `label` says what it is where the page is too narrow for the table's head.
+fn seconds_cell(label: &str, seconds: Option<f64>, guessed: bool) -> Markup {
     html! { @match seconds {
-        Some(seconds) => { td class="number" data-value=(format!("{seconds:.3}")) { @if guessed { "~" } (took(seconds)) } }
+        Some(seconds) => { td class="number" data-label=(label) data-value=(format!("{seconds:.3}")) { @if guessed { "~" } (took(seconds)) } }
         None => { td {} }
     } }
 }
 
-fn memory_cell(bytes: Option<u64>) -> Markup {
+fn memory_cell(label: &str, bytes: Option<u64>) -> Markup {
     html! { @match bytes {
-        Some(bytes) => { td class="number" data-value=(bytes) { (mebibytes(bytes)) } }
+        Some(bytes) => { td class="number" data-label=(label) data-value=(bytes) { (mebibytes(bytes)) } }
         None => { td {} }
     } }
+}
+
+/// Returns the verdict, and how many tests did what; what none did is not worth the room.
+fn check_cell(check: Option<&CheckReport>) -> Markup {
+    let Some(check) = check else { return html! { td {} } };
+    let numbers: Vec<String> =
+        [(check.passed, "passed"), (check.failed, "failed"), (check.skipped, "skipped")]
+            .into_iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, word)| format!("{number} {word}"))
+            .collect();
+    html! { td data-label="check" title=(check) { (check.verdict) @if !numbers.is_empty() { " (" (numbers.join(", ")) ")" } } }
 }
 
 /// Returns what a build of this run used; what was taken from a store tells of another.

@@ -18,15 +18,20 @@ pub(super) fn junit(report: &RunReport) -> Result<String, SerializeError> {
 fn suite(package: &PackageReport) -> TestSuite {
     let mut suite = TestSuite::new(package.package.as_str());
     suite.set_time(time(package.seconds()));
-    let mut add = |name: &str, status: TestCaseStatus, seconds: Option<f64>| {
+    let store =
+        package.reused_from.as_ref().map(|store| format!("the result was taken from the store {store}"));
+    let mut add = |name: &str, status: TestCaseStatus, seconds: Option<f64>, said: Option<&str>| {
         let mut case = TestCase::new(name, status);
         case.set_classname(package.package.as_str());
         if let Some(seconds) = seconds {
             case.set_time(time(seconds));
         }
+        if let Some(said) = said {
+            case.set_system_out(said);
+        }
         suite.add_test_case(case);
     };
-    add("build", build_status(package), Some(package.seconds()));
+    add("build", build_status(package), Some(package.seconds()), store.as_deref());
     let Some(check) = &package.check_with_cases else { return suite };
     let verdict = match check.verdict {
         CheckVerdict::Passed => Some(TestCaseStatus::success()),
@@ -40,7 +45,7 @@ fn suite(package: &PackageReport) -> TestSuite {
     };
     if let Some(verdict) = verdict {
         let section = package.usage.iter().find(|phase| phase.phase == "%check");
-        add("%check", verdict, section.map(|phase| phase.wall_seconds));
+        add("%check", verdict, section.map(|phase| phase.wall_seconds), None);
     }
     for case in &check.cases {
         let status = match case.status {
@@ -48,7 +53,7 @@ fn suite(package: &PackageReport) -> TestSuite {
             TestStatus::Failed => TestCaseStatus::non_success(NonSuccessKind::Failure),
             TestStatus::Skipped => TestCaseStatus::skipped(),
         };
-        add(&format!("{}: {}", case.runner, case.name), status, None);
+        add(&format!("{}: {}", case.runner, case.name), status, None, None);
     }
     suite
 }

@@ -53,6 +53,11 @@ impl PackageState {
     }
 }
 
+/// How a package counts whose result was taken from a store.
+const REUSED: &str = "reused";
+/// How packages count that were right as they are published.
+const UP_TO_DATE: &str = "up to date";
+
 /// Why a build failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FailureReport {
@@ -183,6 +188,14 @@ impl PackageReport {
         self.estimate_guessed = build.estimate_guessed;
     }
 
+    /// Returns how it counts: what was taken from a store of results was not built by this run.
+    pub fn counts_as(&self) -> &'static str {
+        match self.state {
+            PackageState::Built | PackageState::Identical if self.reused_from.is_some() => REUSED,
+            state => state.as_str(),
+        }
+    }
+
     /// Returns how long it was built.
     fn seconds(&self) -> f64 {
         self.span.as_ref().map_or(0.0, |span| span.seconds)
@@ -223,8 +236,10 @@ pub struct RunReport {
     pub workers: usize,
     /// The specs asked for.
     pub goals: Vec<String>,
-    /// How many packages ended in each way.
-    pub counts: BTreeMap<&'static str, usize>,
+    /// How many packages ended in each way, each package counted once; what none ended in is not there. The keys are
+    /// the states of packages as this document writes them, and besides `reused`, which are neither `built` nor
+    /// `identical`, and `up-to-date`. `blocked` are those too that no plan of the run could start.
+    pub counts: BTreeMap<String, usize>,
     /// What was to be built, sorted by name.
     pub packages: Vec<PackageReport>,
     /// What was right as it is published.
@@ -316,7 +331,7 @@ impl Maker {
             Event::RunStarted { run, command, started_at } => {
                 (self.run, self.command, self.started_at) = (run, command, started_at);
             }
-            Event::RunFinished { outcome, message, seconds } => {
+            Event::RunFinished { outcome, message, seconds, .. } => {
                 self.ended = Some((outcome, message, seconds));
             }
             Event::Planned(plan) => {
@@ -384,6 +399,7 @@ impl Maker {
             report.reasons = reasons;
         }
         report.state = PackageState::Interrupted;
+        report.reused_from = None;
         let phases = vec![PhaseSpan { phase: "preparation".into(), start_seconds: at, seconds: 0.0 }];
         report.span = Some(BuildSpan { start_seconds: at, seconds: 0.0, lane, phases });
     }
@@ -438,12 +454,17 @@ impl Maker {
             self.plans.first().map_or((0, Vec::new()), |plan| (plan.workers, plan.goals.clone()));
         let last_plan = self.plans.pop().unwrap_or_default();
         let touched: BTreeSet<&String> = self.packages.keys().collect();
-        let up_to_date =
+        let up_to_date: Vec<String> =
             last_plan.up_to_date.iter().filter(|name| !touched.contains(name)).cloned().collect();
         let (longest_path, longest_path_seconds) = longest_path(&self.packages);
-        let mut counts = BTreeMap::new();
-        for report in self.packages.values() {
-            *counts.entry(report.state.as_str()).or_default() += 1;
+        let hard = last_plan.hindrances.iter().filter(|hindrance| !hindrance.open);
+        let untried: BTreeSet<&String> =
+            hard.flat_map(|hindrance| &hindrance.packages).filter(|name| !touched.contains(name)).collect();
+        let ends = self.packages.values().map(|report| (report.counts_as(), 1));
+        let others = [(PackageState::Blocked.as_str(), untried.len()), (UP_TO_DATE, up_to_date.len())];
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for (end, number) in ends.chain(others).filter(|(_, number)| *number > 0) {
+            *counts.entry(key(end)).or_default() += number;
         }
         RunReport {
             schema: RunReport::SCHEMA,
@@ -468,6 +489,11 @@ impl Maker {
             warnings: self.warnings,
         }
     }
+}
+
+/// Returns words as keys of data are written.
+fn key(words: &str) -> String {
+    words.replace(' ', "-")
 }
 
 fn end_phase(span: &mut BuildSpan, at: f64) {

@@ -106,7 +106,15 @@ fn events() -> Vec<TimedEvent> {
         (4.0, unused),
         (6.0, finished("jq", PackageEnd::Built, 2.0)),
         (6.0, Event::Warning { message: "mind <this>".into() }),
-        (6.5, Event::RunFinished { outcome: RunOutcome::GoalsFailed, message: None, seconds: 6.5 }),
+        (
+            6.5,
+            Event::RunFinished {
+                outcome: RunOutcome::GoalsFailed,
+                message: None,
+                seconds: 6.5,
+                counts: BTreeMap::new(),
+            },
+        ),
     ]
     .map(|(at_seconds, event)| TimedEvent { at_seconds, event })
     .to_vec()
@@ -140,17 +148,29 @@ fn events_add_up_to_a_report() {
     assert_eq!(report.up_to_date, ["xz"]);
     assert_eq!(report.packages[0].peak_memory_bytes, Some(7 << 20));
     assert_eq!(report.packages[2].reused_from.as_deref(), Some("shared"));
+    let counts: Vec<(&str, usize)> =
+        report.counts.iter().map(|(end, number)| (end.as_str(), *number)).collect();
+    // One is blocked by what failed, the other by what is not there; what nobody built here does not count as built.
+    assert_eq!(counts, [("blocked", 2), ("failed", 1), ("identical", 1), ("reused", 1), ("up-to-date", 1)]);
     let page = report.html(&[]);
     assert!(page.contains("the result was taken from the store shared"), "{page}");
-    // What nobody built here does not count as built.
     assert!(page.contains("<b>1</b> reused") && !page.contains("</b> built"), "{page}");
-    // One is blocked by what failed, the other by what is not there.
     assert!(page.contains("<b>2</b> blocked"), "{page}");
     assert!(page.contains("1 of 3") && page.contains("chrpath &lt;x&gt;"), "{page}");
     let summary = serde_json::to_value(&report).unwrap();
     assert_eq!(summary["packages"][3]["unused"]["unused"][0]["packages"][0], "chrpath-1-1.x86_64");
     assert_eq!(summary["packages"][2]["unused"], serde_json::Value::Null);
     assert!(page.contains("came out as published, so 2 packages that need it are spared"), "{page}");
+}
+
+#[test]
+fn what_is_built_after_its_result_was_taken_from_a_store_counts_as_built() {
+    let mut events = events();
+    let more = [(6.1, started("jq")), (6.2, finished("jq", PackageEnd::Built, 0.1))];
+    events.extend(more.map(|(at_seconds, event)| TimedEvent { at_seconds, event }));
+    let report = RunReport::from_events(events);
+    assert_eq!((report.counts.get("built"), report.counts.get("reused")), (Some(&1), None));
+    assert_eq!(report.packages[2].reused_from, None);
 }
 
 #[test]
@@ -201,6 +221,10 @@ fn junit_has_a_suite_for_each_package() {
     assert_eq!(names, ["bad<b>", "blocked", "jq", "zlib"]);
     let cases: Vec<&str> = report.test_suites[0].test_cases.iter().map(|case| case.name.as_str()).collect();
     assert_eq!(cases, ["build", "%check", "TAP: t<1>"]);
+    let said =
+        |suite: usize| report.test_suites[suite].test_cases[0].system_out.as_ref().map(|text| text.as_str());
+    assert_eq!(said(2), Some("the result was taken from the store shared"));
+    assert_eq!(said(3), None);
 }
 
 #[test]

@@ -80,8 +80,7 @@ pub(super) fn timeline(report: &RunReport) -> Markup {
 }
 
 fn tooltip(package: &PackageReport) -> String {
-    let mut text =
-        format!("{}: {}, {}", package.package, package.state.as_str(), duration(package.seconds()));
+    let mut text = format!("{}: {}, {}", package.package, package.counts_as(), duration(package.seconds()));
     for phase in package.span.iter().flat_map(|span| &span.phases) {
         text.push_str(&format!("\n{} {}", phase.phase, duration(phase.seconds)));
     }

@@ -42,14 +42,15 @@ pub fn summary_text(plan: &PlanDocument, summary: &RunSummary, seconds: f64) -> 
         ));
     }
     let reused = |list: &[String]| list.iter().filter(|name| summary.reused.contains(*name)).count();
-    let mut parts = vec![format!("{} built", summary.built.len() - reused(&summary.built))];
+    let (taken, alike) = (reused(&summary.built), reused(&summary.identical));
+    let mut parts = vec![format!("{} built", summary.built.len() - taken)];
     let mut part = |count: usize, word: &str| {
         if count > 0 {
             parts.push(format!("{count} {word}"));
         }
     };
-    part(summary.identical.len() - reused(&summary.identical), "identical");
-    part(summary.reused.len(), "reused");
+    part(summary.identical.len() - alike, "identical");
+    part(taken + alike, "reused");
     part(untouched(plan, summary), "up to date");
     part(summary.failed.len(), "failed");
     // What failed in one round blocks itself in the plan of the next.
