@@ -182,17 +182,25 @@ fn is_debug_package(nevra: &Nevra, expected: &[Nevra]) -> bool {
     })
 }
 
-/// Gives a file to root and moves it, by rename where the file system allows.
+/// Moves a file, which is root's then and nobody else writes to.
 fn move_file(from: &Path, to: &Path) -> Result<(), WorkerError> {
-    give_to(0, from, "give to root")?;
-    fs::set_permissions(from, fs::Permissions::from_mode(0o644)).context("set the mode of", from)?;
-    if fs::rename(from, to).is_ok() {
-        return Ok(());
+    let set_mode = |path: &Path| {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).context("set the mode of", path)
+    };
+    match fs::rename(from, to) {
+        Ok(()) => {
+            give_to(0, to, "give to root")?;
+            return set_mode(to);
+        }
+        // Another file system, as with a build in memory: the copy is root's from the start.
+        Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {}
+        Err(error) => return Err(error).context("rename to", to),
     }
     let mut temporary = to.as_os_str().to_owned();
     temporary.push(".part");
     let temporary = PathBuf::from(temporary);
     fs::copy(from, &temporary).context("copy to", &temporary)?;
+    set_mode(&temporary)?;
     fs::rename(&temporary, to).context("rename to", to)
 }
 
