@@ -5,7 +5,6 @@
 //! the build has ended.
 
 use std::io::{self, PipeReader, Read};
-use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,12 +12,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 /// A read of at least so many bytes is followed by the next at once: the pipe must not fill up.
 const LARGE: usize = 4096;
 
-/// How long more is waited for, at least and at most. Nobody who watches a log notices; times of sections are as exact.
-const MOMENT: RangeInclusive<Duration> = Duration::from_millis(8)..=Duration::from_millis(32);
-
-/// Which part of the time since the start more is waited for, within these bounds: one of so many. What a portion costs
-/// matters in a short build, and how exact times are in relation to their length.
-const PART: u32 = 8;
+/// How long more is waited for. Nobody who watches a log notices; times and counts of sections are as exact.
+const MOMENT: Duration = Duration::from_millis(8);
 
 /// Whoever says nothing for so long is silent.
 pub(crate) const SILENCE: Duration = Duration::from_millis(100);
@@ -37,23 +32,20 @@ pub(crate) struct Patient<F> {
     has_paused: bool,
     /// What is to be done when reading has not come to its end until then.
     later: Option<(Instant, F)>,
-    started: Instant,
 }
 
 impl<F: FnOnce()> Patient<F> {
     /// Reads `pipe`; calls `act` once when that takes longer than `soon`.
     pub(crate) fn new(pipe: PipeReader, soon: Duration, act: F) -> Self {
-        let started = Instant::now();
-        let later = started.checked_add(soon).map(|then| (then, act));
-        Self { pipe, last: LARGE, has_paused: false, later, started }
+        let later = Instant::now().checked_add(soon).map(|then| (then, act));
+        Self { pipe, last: LARGE, has_paused: false, later }
     }
 
     /// Waits for more to come, after a short read.
     fn pause(&mut self) {
         if self.last < LARGE && !self.has_paused {
             // Asked for no event, it reports only that all writers are gone.
-            let moment = self.started.elapsed() / PART;
-            self.wait(PollFlags::empty(), moment.clamp(*MOMENT.start(), *MOMENT.end()));
+            self.wait(PollFlags::empty(), MOMENT);
         }
         self.has_paused = true;
     }
