@@ -103,7 +103,7 @@ pub use query::{
 };
 pub use report::{
     Cause, OwnCause, Place, RootCause, Style, TreeReport, UnresolvedRequirement, break_lines, cause_lines,
-    counted, list_of_names, report_text, root_causes, unresolved_lines,
+    list_of_names, report_text, root_causes, unresolved_lines,
 };
 pub use wanted::WantedNames;
 

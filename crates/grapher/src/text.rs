@@ -8,6 +8,7 @@ use crate::answer::{Answer, Want, WantedBy};
 use crate::cycle::report::{BuildKnot, CycleReport, CycleRule, ResolvedCycle, RunTimeKnot, SecondPass};
 use crate::model::{EdgeKind, Node, Scope, origin_name};
 use crate::query::{Direction, Impact, Member, Path, PathStep, Reason, Relation, Relations, Subject};
+use report::counted;
 
 /// Names longer than this do not push the second column further to the right.
 const NAME_COLUMN: usize = 32;
@@ -311,10 +312,6 @@ impl Page {
 
 fn specs(count: usize) -> String {
     counted(count, "spec")
-}
-
-fn counted(count: usize, word: &str) -> String {
-    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }
 
 fn described(subject: &Subject) -> String {

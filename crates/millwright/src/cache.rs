@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use buildroot::{Collected, KindStatistics, LayerStore, SetuidPolicy, StoreStatistics};
 use bytesize::ByteSize;
 use config::{Config, Directories};
-use report::{ExitStatus, Failure};
+use report::{ExitStatus, Failure, counted};
 use serde_json::json;
 
 use crate::arguments::Common;
@@ -198,10 +198,6 @@ pub(crate) fn collected_results_text(collected: &result_store::Collected) -> Str
         size(collected.bytes_before - collected.bytes_after),
         size(collected.bytes_after),
     )
-}
-
-fn counted(number: usize, word: &str) -> String {
-    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
 }
 
 fn size(bytes: u64) -> String {

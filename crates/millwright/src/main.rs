@@ -34,10 +34,10 @@ use arguments::{
 };
 use clap::Parser;
 use config::{Config, RawConfig};
-use grapher::{Surroundings, counted};
+use grapher::Surroundings;
 use mass_rebuild::{Places, RebuildArguments};
 use pipeline::{Base, FetchOptions, Nothing, Pipeline, Specs, TreeBefore, WarningsKept, no_repository};
-use report::{Event, ExitStatus, Failure, Reporter, conclude, guarded};
+use report::{Event, ExitStatus, Failure, Reporter, conclude, counted, guarded};
 use reporting::Reporting;
 use scheduler::{
     BuildDirectoryLock, Finished, LockError, PlanDocument, PlanWords, Planned, Rounds, RunSummary, Session,

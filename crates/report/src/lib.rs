@@ -38,7 +38,7 @@ pub use run_report::{
     UnusedRequirements,
 };
 pub use store::{Extras, ReportStore, Written, run_name};
-pub use text::{columns, duration, printable, terminal_columns};
+pub use text::{columns, counted, duration, printable, terminal_columns};
 
 /// Takes events; implementations are shared by all threads of a run.
 pub trait Reporter: Send + Sync {

@@ -21,6 +21,11 @@ pub fn terminal_columns() -> Option<usize> {
     console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns))
 }
 
+/// Returns a number and what is counted, in the plural where it has to be: `1 spec`, `2 specs`.
+pub fn counted(count: usize, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+}
+
 /// Returns seconds as people say them.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;

@@ -13,7 +13,7 @@ use arguments::Arguments;
 use buildroot::{LayerStore, Sandbox, SetuidPolicy};
 use clap::Parser;
 use file_index::Directory;
-use report::{Event, ExitStatus, Failure, Reporter, Stage, conclude};
+use report::{Event, ExitStatus, Failure, Reporter, Stage, conclude, counted};
 use rpm_model::WorkerManifest;
 use specreader::{
     AzureLayout, CachedReader, DocumentFiles, DocumentSummary, EngineLimits, HostEngine, ReadOptions,
@@ -45,7 +45,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let (written, read) = with_engine(arguments, reporter.as_ref(), |engine| {
         read(arguments, engine, &specs, &options, &listing, reporter.as_ref())
     })?;
-    let summary = format!("{} specs ({read} read, {} bad)", specs.len(), written.bad.len());
+    let summary = format!("{} ({read} read, {} bad)", counted(specs.len(), "spec"), written.bad.len());
     let seconds = started.elapsed().as_secs_f64();
     reporter.event(&Event::StageFinished { stage: Stage::Read, summary, seconds });
     failures.extend(written.bad.iter().map(|bad| {
@@ -56,7 +56,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         return Ok(ExitStatus::Done);
     }
     let list: Vec<String> = failures.iter().map(|failure| format!("  {failure}")).collect();
-    let text = format!("{} specs cannot be read\n{}", failures.len(), list.join("\n"));
+    let text = format!("{} cannot be read\n{}", counted(failures.len(), "spec"), list.join("\n"));
     Err(Failure::new(ExitStatus::GoalsFailed, text))
 }
 

@@ -80,14 +80,14 @@ fn check(output: &Output, code: i32, words: &[&str]) {
 fn both_documents_are_written_and_left_alone_when_nothing_changed() {
     let Some(place) = Place::new() else { return };
     place.write("specs/a/a.spec", &spec("a"));
-    check(&place.run(&[]), 0, &["1 specs (1 read, 0 bad)", "without a sandbox"]);
+    check(&place.run(&[]), 0, &["1 spec (1 read, 0 bad)", "without a sandbox"]);
     let packages: PackagesDocument = read(&place.path("out/packages.json"));
     assert_eq!(packages.specs[0].source.to_string(), "a-1-1.t1.src");
     let azure: AzureSpecs = read(&place.path("out/specs.json"));
     assert_eq!(azure.repo[0].srpm_path, "srpms/a-1-1.t1.src.rpm");
     let stamp = |file| fs::metadata(place.path(file)).unwrap().modified().unwrap();
     let before = (stamp("out/packages.json"), stamp("out/specs.json"));
-    check(&place.run(&[]), 0, &["1 specs (0 read, 0 bad)"]);
+    check(&place.run(&[]), 0, &["1 spec (0 read, 0 bad)"]);
     assert_eq!((stamp("out/packages.json"), stamp("out/specs.json")), before);
 }
 
@@ -96,13 +96,13 @@ fn bad_specs_are_told_and_the_good_ones_written() {
     let Some(place) = Place::new() else { return };
     place.write("specs/a/a.spec", &spec("a"));
     place.write("specs/b/b.spec", "Name: b\nNonsense\n");
-    check(&place.run(&["--quiet"]), 1, &["1 specs cannot be read", "specs/b/b.spec:2: Unknown tag"]);
+    check(&place.run(&["--quiet"]), 1, &["1 spec cannot be read", "specs/b/b.spec:2: Unknown tag"]);
     let packages: PackagesDocument = read(&place.path("out/packages.json"));
     assert_eq!((packages.specs.len(), packages.bad.len()), (1, 1));
     let azure: AzureSpecs = read(&place.path("out/specs.json"));
     assert_eq!((azure.bad[0].spec_path.as_str(), azure.bad[0].line), ("specs/b/b.spec", Some(2)));
     // Nothing is read, and the bad one is told all the same.
-    check(&place.run(&["--quiet"]), 1, &["1 specs cannot be read", "specs/b/b.spec:2: Unknown tag"]);
+    check(&place.run(&["--quiet"]), 1, &["1 spec cannot be read", "specs/b/b.spec:2: Unknown tag"]);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn names_must_mean_exactly_one_spec() {
     place.write("specs/a/a.spec", &spec("a"));
     place.write("specs/b/b.spec", &spec("b"));
     check(&place.run(&["--spec-list", "a c d"]), 2, &["no spec below specs is called c or d"]);
-    check(&place.run(&["--spec-list", "b"]), 0, &["1 specs"]);
+    check(&place.run(&["--spec-list", "b"]), 0, &["1 spec"]);
     place.write("specs/old/a.spec", &spec("a"));
     check(&place.run(&[]), 2, &["two specs are called a: specs/a/a.spec and specs/old/a.spec"]);
     fs::remove_dir_all(place.path("specs/old")).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc::{self, Receiver};
 
-use report::{Event, Stage};
+use report::{Event, Stage, counted};
 use sources::{
     Answer, Asked, DownloadEvent, HydrateOptions, HydratedFile, Place, SpecHydration, SpecSources, hydrate,
 };
@@ -53,8 +53,8 @@ pub(crate) fn fetch(
     });
     let missing = report.failures().count();
     steps.finish(match missing {
-        0 => format!("{total} files verified"),
-        missing => format!("{total} files, {missing} failures"),
+        0 => format!("{} verified", counted(total, "file")),
+        missing => format!("{}, {}", counted(total, "file"), counted(missing, "failure")),
     });
     for spec in &report.specs {
         for file in &spec.files {

@@ -22,7 +22,7 @@ use crate::model::{CycleBreak, Link, Scope, Unresolvable, UnresolvedReason};
 use crate::order::BuildOrder;
 
 pub use cause::Cause;
-pub use words::{Style, break_lines, cause_lines, counted, list_of_names, report_text, unresolved_lines};
+pub use words::{Style, break_lines, cause_lines, list_of_names, report_text, unresolved_lines};
 
 /// A cause in the place where it hinders a spec itself, not by way of another spec.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use textwrap::{Options, wrap};
 
 use super::{RootCause, TreeReport, UnresolvedRequirement};
 use crate::model::{CycleBreak, UnresolvedReason, origin_name};
+use report::counted;
 
 /// How a report is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -283,9 +284,4 @@ pub fn break_lines(breaks: &[CycleBreak], style: &Style) -> Vec<String> {
     }
     lines.extend(style.left_out(entries.len(), "broken cycles"));
     lines
-}
-
-/// Returns a number and a word, the word in the plural where it has to be.
-pub fn counted(count: usize, word: &str) -> String {
-    if count == 1 { format!("{count} {word}") } else { format!("{count} {word}s") }
 }

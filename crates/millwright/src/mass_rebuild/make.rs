@@ -9,7 +9,7 @@ use rebuild::change_set::{
     SpecEdit, TextEdit, layers, patch,
 };
 use rebuild::select::Evidence;
-use report::{Event, Failure};
+use report::{Event, Failure, counted};
 use rpm_model::{BuildRecord, ContentDigest, Evr, ReleaseBump, SpecData};
 use scheduler::{PlanDocument, Planned, PlannedRelease, Rounds, Wanted, blocked_text};
 
@@ -47,7 +47,7 @@ impl MassRebuild<'_> {
         let facts = Facts { records: &records, document: &specs.document, store: &self.store };
         let selected = facts.selected(&request)?;
         let count = selected.members.len() + selected.left_out.len();
-        let message = format!("{} selects {}", request.cause(), grapher::counted(count, "spec"));
+        let message = format!("{} selects {}", request.cause(), counted(count, "spec"));
         self.pipeline.reporter().event(&Event::Note { message });
         if count == 0 {
             return Ok(None);
@@ -250,7 +250,7 @@ fn patch_text(set: &ChangeSet, patches: &BTreeMap<String, String>) -> String {
         "Mass rebuild {} for {}: {} built again, {} edited.\nIn {}: patch -p1, or git apply.\n\n",
         set.name,
         set.request.cause(),
-        grapher::counted(set.count, "spec"),
+        counted(set.count, "spec"),
         edited.len(),
         set.directory,
     );

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use grapher::{Style, counted, list_of_names};
+use grapher::{Style, list_of_names};
 use rebuild::change_set::{ChangeSet, ChangedSpec, CountedRelease, SpecState};
-use report::duration;
+use report::{counted, duration};
 
 use super::store::Progress;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use config::PackageLimits;
 use grapher::GraphHints;
 use pkgworker::memory_for_builds;
-use report::{Failure, Stage};
+use report::{Failure, Stage, counted};
 use repository::{IndexedPackage, PackageDirectory};
 use rpm_model::PackageOrigin;
 use scheduler::{
@@ -107,10 +107,11 @@ impl Pipeline<'_> {
             let graphed = session.graph(external, scanned, hints).map_err(failure)?;
             session.write_graph(&graphed).map_err(failure)?;
             let summary = format!(
-                "{} specs, {outside} packages outside the tree, {} cycles broken, {} unresolvable requirements",
-                graphed.graph.specs().count(),
-                graphed.graph.breaks().len(),
-                graphed.graph.unresolvable().len()
+                "{}, {} outside the tree, {} broken, {}",
+                counted(graphed.graph.specs().count(), "spec"),
+                counted(outside, "package"),
+                counted(graphed.graph.breaks().len(), "cycle"),
+                counted(graphed.graph.unresolvable().len(), "unresolvable requirement")
             );
             Ok((graphed, summary))
         })

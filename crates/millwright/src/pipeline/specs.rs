@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use file_index::Directory;
-use report::{Event, Failure, Stage};
+use report::{Event, Failure, Stage, counted};
 use rpm_model::PackagesDocument;
 use specreader::{
     AzureLayout, CachedReader, DocumentFiles, EngineLimits, ReadOptions, ReleaseMacros, WorkerEngine,
@@ -57,7 +57,7 @@ impl Pipeline<'_> {
                 environment(error).hint(format!("{} must be writable", path.display()))
             })?;
             let read = total - reading.remembered;
-            let summary = format!("{} specs ({read} read, {} bad)", total, document.bad.len());
+            let summary = format!("{} ({read} read, {} bad)", counted(total, "spec"), document.bad.len());
             Ok((Specs { discovery, document }, summary))
         })
     }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use grapher::{Cause, counted, list_of_names};
+use grapher::{Cause, list_of_names};
+use report::counted;
 use rpm_model::Requirement;
 use serde::{Deserialize, Serialize};
 

@@ -3,10 +3,11 @@
 
 use std::path::Path;
 
-use grapher::{Style, break_lines, cause_lines, counted, list_of_names, unresolved_lines};
+use grapher::{Style, break_lines, cause_lines, list_of_names, unresolved_lines};
 
 use super::duration;
 use crate::plan::{Estimate, GuessSource, PlanDocument, PlannedAction, PlannedPackage, PlannedTime, Touch};
+use report::counted;
 
 /// How a plan is told.
 #[derive(Clone, Copy, Debug)]

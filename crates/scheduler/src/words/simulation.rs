@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use grapher::{Style, counted};
+use grapher::Style;
 
 use super::duration;
 use crate::simulate::{ChainLink, LimitedBy, PlayedSchedule, SimulationDocument, StartCause};
+use report::counted;
 
 /// More builds of a chain than this are cut.
 const LINKS: usize = 20;

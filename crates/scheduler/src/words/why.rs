@@ -1,6 +1,7 @@
 //! The answers of `millwright why` in words.
 
-use grapher::{Style, cause_lines, counted};
+use grapher::{Style, cause_lines};
+use report::counted;
 use rpm_model::{BuildReason, RebuildPolicy};
 
 use super::duration;
