@@ -219,6 +219,13 @@ impl Arguments {
         Ok(self)
     }
 
+    /// Changes in a job what the command line says otherwise.
+    pub(crate) fn overrule(&self, job: &mut JobDocument) {
+        if self.untuned {
+            job.tuning = TuningMode::Off;
+        }
+    }
+
     /// Returns the directory of unpacked packages.
     pub(crate) fn layer_directory(&self) -> PathBuf {
         self.layers.clone().unwrap_or_else(|| self.work_dir.join("layers"))

@@ -17,7 +17,7 @@ use pkgworker::{
     changed_requirements,
 };
 use report::{Event, ExitStatus, Failure, Reporter, conclude};
-use rpm_model::{FailureClass, JobDocument, Outcome, ResultDocument, TuningMode};
+use rpm_model::{FailureClass, JobDocument, Outcome, ResultDocument};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse().absolute();
@@ -39,9 +39,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         Some(path) => (read_job(path)?, None),
         None => arguments.make_job().map(|(job, resolver)| (job, Some(resolver)))?,
     };
-    if arguments.untuned {
-        job.tuning = TuningMode::Off;
-    }
+    arguments.overrule(&mut job);
     let site = site()?;
     let reporter: Option<Box<dyn Reporter>> = arguments.job.is_some().then(|| report::choose(true, false));
     let package = job.package.clone();

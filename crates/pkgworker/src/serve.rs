@@ -5,7 +5,6 @@ use std::os::fd::AsFd;
 
 use pkgworker::service::{WorkReply, WorkRequest};
 use report::{ExitStatus, Failure};
-use rpm_model::TuningMode;
 
 use crate::arguments::Arguments;
 use crate::{Site, build_once, lifeline, read_job, tell_phase, write_result};
@@ -38,9 +37,7 @@ pub(crate) fn serve(arguments: &Arguments, site: &Site) -> Result<ExitStatus, Fa
 
 fn work(arguments: &Arguments, site: &Site, request: &WorkRequest) -> Result<(), Failure> {
     let mut job = read_job(&request.job)?;
-    if arguments.untuned {
-        job.tuning = TuningMode::Off;
-    }
+    arguments.overrule(&mut job);
     let reporter = report::choose(true, false);
     let on_phase = |phase: &str| tell_phase(&job.package, phase, Some(&*reporter));
     let host = site.host(arguments, &request.output, &request.log, &on_phase);

@@ -14,7 +14,7 @@ use clap::Args;
 use config::Directories;
 use grapher::near_names;
 use rayon::prelude::*;
-use report::{ExitStatus, Failure};
+use report::{ExitStatus, Failure, counted};
 use repository::read_marked_files;
 use rpm_model::BuildRecord;
 use scheduler::RecordStore;
@@ -232,7 +232,7 @@ fn words(checked: &[Checked], mode: Mode, quiet: bool) -> String {
     let _ = write!(
         text,
         "licences of {} checked: {errors} with errors, {warnings} with warnings",
-        if checked.len() == 1 { "1 package".to_owned() } else { format!("{} packages", checked.len()) }
+        counted(checked.len(), "package")
     );
     if errors + warnings > 0 && !quiet {
         let _ = write!(text, "\n  help: `millwright license-check --help` says what to write instead");
