@@ -1,5 +1,4 @@
-//! Runs the sandbox that a JSON file describes: `run_sandbox SPEC.json [BUILDROOT_INIT [fork]]`; with `fork` this
-//! process is forked instead of starting the helper program.
+//! Runs the sandbox that a JSON file describes: `run_sandbox SPEC.json [BUILDROOT_INIT]`.
 //!
 //! Prints the outcome as JSON to standard error. The tests use it as a caller that can be killed.
 
@@ -15,13 +14,12 @@ use buildroot::{Sandbox, SandboxIo, SandboxSpec};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1);
-    let spec = arguments.next().ok_or("usage: run_sandbox SPEC.json [BUILDROOT_INIT [fork]]")?;
+    let spec = arguments.next().ok_or("usage: run_sandbox SPEC.json [BUILDROOT_INIT]")?;
     let spec: SandboxSpec = serde_json::from_reader(File::open(spec)?)?;
     let sandbox = match arguments.next() {
         Some(init) => Sandbox::with_init(Path::new(&init)),
         None => Sandbox::discover()?,
     };
-    let sandbox = if arguments.next().is_some() { sandbox.by_fork() } else { sandbox };
     let io = SandboxIo {
         stdin: Some(io::stdin().as_fd().try_clone_to_owned()?),
         stdout: io::stdout().as_fd().try_clone_to_owned()?,

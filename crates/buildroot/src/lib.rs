@@ -10,14 +10,15 @@
 //! It executes what its caller has decided; scriptlets are run by the packages' own rpm, inside.
 //!
 //! The only crate that mounts, and the only library that may hold `unsafe`. Namespaces, mounts and
-//! forks happen in a helper program, `buildroot-init`, which has one thread and one task; the calling
-//! process only spawns it, so it may have any number of threads.
+//! forks happen in helper processes, `buildroot-init`, each of which has one thread and one task at a time; the
+//! calling process only spawns them, so it may have any number of threads.
 
 mod calls;
 mod capability;
 mod cgroup;
 mod error;
 mod file_work;
+mod helper;
 pub mod init;
 mod kernel_file;
 mod layer;

@@ -13,8 +13,8 @@ use crate::spec::{Capabilities, MAX_LOWERS, SandboxSpec, TmpfsMount, Upper};
 /// A character device that every sandbox sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Device {
-    /// Its absolute path, the same inside as on the host.
-    pub path: &'static str,
+    /// Its name in `/dev`, the same inside as on the host.
+    pub name: &'static str,
     /// Numbers by which the kernel knows it, the same on every host (`devices.txt` of the kernel).
     pub major: u32,
     /// The second of them.
@@ -23,27 +23,30 @@ pub struct Device {
 
 /// Everything in the minimal `/dev` but pseudo terminals.
 const DEVICES: [Device; 6] = [
-    Device { path: "/dev/full", major: 1, minor: 7 },
-    Device { path: "/dev/null", major: 1, minor: 3 },
-    Device { path: "/dev/random", major: 1, minor: 8 },
-    Device { path: "/dev/tty", major: 5, minor: 0 },
-    Device { path: "/dev/urandom", major: 1, minor: 9 },
-    Device { path: "/dev/zero", major: 1, minor: 5 },
+    Device { name: "full", major: 1, minor: 7 },
+    Device { name: "null", major: 1, minor: 3 },
+    Device { name: "random", major: 1, minor: 8 },
+    Device { name: "tty", major: 5, minor: 0 },
+    Device { name: "urandom", major: 1, minor: 9 },
+    Device { name: "zero", major: 1, minor: 5 },
 ];
+
+/// Where devices are.
+pub(crate) const DEVICE_DIRECTORY: &str = "/dev";
 
 /// Symbolic links in `/dev`, with what they point to.
 const DEVICE_LINKS: [(&str, &str); 5] = [
-    ("/dev/fd", "/proc/self/fd"),
-    ("/dev/ptmx", "pts/ptmx"),
-    ("/dev/stderr", "/proc/self/fd/2"),
-    ("/dev/stdin", "/proc/self/fd/0"),
-    ("/dev/stdout", "/proc/self/fd/1"),
+    ("fd", "/proc/self/fd"),
+    ("ptmx", "pts/ptmx"),
+    ("stderr", "/proc/self/fd/2"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
 ];
 
 /// Parts of `/proc` through which user id 0 could change the host without any capability.
 const PROC_READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// Size in MiB of the staging file system when it holds nothing but mount points, and what is in `/dev`.
+/// Size in MiB that the staging file system has for mount points, and what is in `/dev`.
 const STAGING_MB: u64 = 16;
 
 /// Greatest number of files and directories of the same.
@@ -108,8 +111,7 @@ pub enum MountOperation {
         /// Never syncs the upper; for uppers that are not kept across a power loss.
         volatile: bool,
     },
-    /// Mounts an empty directory of the staging file system, which costs less than a file system of its own: for
-    /// directories in which the program may not write.
+    /// Mounts an empty directory of the staging file system, which costs less than a file system of its own.
     MountShared {
         /// Absolute path inside.
         target: PathBuf,
@@ -145,12 +147,10 @@ pub enum MountOperation {
         /// Refuses writes through it.
         read_only: bool,
     },
-    /// Makes a symbolic link.
-    Symlink {
-        /// Absolute path inside of the link.
-        link: PathBuf,
-        /// Its content.
-        points_to: PathBuf,
+    /// Makes symbolic links beside the devices.
+    MakeDeviceLinks {
+        /// Names in `/dev`, each with what it points to.
+        links: &'static [(&'static str, &'static str)],
     },
     /// Makes a path inside read-only in place; one that does not exist is passed over.
     ProtectPath {
@@ -221,7 +221,7 @@ impl MountPlan {
         operations.push(MountOperation::OpenLowers { lowers: spec.lowers.clone() });
         operations.extend(root(spec));
         operations.push(MountOperation::MountProc);
-        operations.extend(device_directory(spec.limits.files));
+        operations.extend(device_directory(spec));
         operations.extend(spec.tmpfs.iter().map(|tmpfs| in_memory(spec, tmpfs)));
         operations.extend(spec.binds.iter().enumerate().map(|(slot, bind)| MountOperation::AttachTree {
             slot,
@@ -243,16 +243,7 @@ fn root(spec: &SandboxSpec) -> Vec<MountOperation> {
     if let Upper::Disk { dir } = &spec.upper {
         operations.push(MountOperation::OpenDiskUpper { dir: dir.clone() });
     }
-    operations.push(match spec.upper {
-        Upper::Tmpfs { size_mb } => {
-            MountOperation::MountStaging { size_mb, files: spec.limits.files, with_upper: true }
-        }
-        Upper::None | Upper::Disk { .. } => MountOperation::MountStaging {
-            size_mb: STAGING_MB,
-            files: Some(STAGING_FILES),
-            with_upper: false,
-        },
-    });
+    operations.push(staging(spec));
     let fixed = ["/dev", "/proc"].into_iter().map(|path| (PathBuf::from(path), None));
     let tmpfs = spec.tmpfs.iter().map(|tmpfs| (tmpfs.target.clone(), None));
     let binds = spec.binds.iter().enumerate().map(|(slot, bind)| (bind.target.clone(), Some(slot)));
@@ -265,28 +256,40 @@ fn root(spec: &SandboxSpec) -> Vec<MountOperation> {
     operations
 }
 
+/// Returns the operation that mounts the staging file system. Without an upper it has room for all empty directories
+/// in memory together.
+fn staging(spec: &SandboxSpec) -> MountOperation {
+    if let Upper::Tmpfs { size_mb } = spec.upper {
+        return MountOperation::MountStaging { size_mb, files: spec.limits.files, with_upper: true };
+    }
+    let sizes = [STAGING_MB, SHM_MB].into_iter().chain(spec.tmpfs.iter().map(|tmpfs| tmpfs.size_mb));
+    MountOperation::MountStaging {
+        size_mb: sizes.fold(0, u64::saturating_add),
+        files: spec.limits.files.map(|files| files.saturating_add(STAGING_FILES)),
+        with_upper: false,
+    }
+}
+
 /// Returns the operation that mounts an empty directory in memory.
 fn in_memory(spec: &SandboxSpec, tmpfs: &TmpfsMount) -> MountOperation {
-    let target = tmpfs.target.clone();
-    // It belongs to root: only root, or one whom its mode lets, can fill it.
-    if spec.uid != 0 && spec.gid != 0 && tmpfs.mode & 0o002 == 0 {
-        return MountOperation::MountShared { target, mode: tmpfs.mode };
+    let (target, mode) = (tmpfs.target.clone(), tmpfs.mode);
+    // It belongs to root: only root, or one whom its mode lets, can fill it, and with it an upper.
+    let may_be_filled = spec.uid == 0 || spec.gid == 0 || mode & 0o002 != 0;
+    if may_be_filled && matches!(spec.upper, Upper::Tmpfs { .. }) {
+        return MountOperation::MountTmpfs { target, size_mb: tmpfs.size_mb, files: spec.limits.files, mode };
     }
-    MountOperation::MountTmpfs { target, size_mb: tmpfs.size_mb, files: spec.limits.files, mode: tmpfs.mode }
+    MountOperation::MountShared { target, mode }
 }
 
 /// Returns the operations that make the minimal `/dev`.
-fn device_directory(files: Option<u64>) -> Vec<MountOperation> {
+fn device_directory(spec: &SandboxSpec) -> Vec<MountOperation> {
     let mut operations = vec![
         MountOperation::MountShared { target: "/dev".into(), mode: 0o755 },
         MountOperation::MakeDevices { devices: &DEVICES },
         MountOperation::MountDevpts,
-        MountOperation::MountTmpfs { target: "/dev/shm".into(), size_mb: SHM_MB, files, mode: 0o1777 },
+        in_memory(spec, &TmpfsMount { target: "/dev/shm".into(), size_mb: SHM_MB, mode: 0o1777 }),
     ];
-    operations.extend(DEVICE_LINKS.iter().map(|(link, points_to)| MountOperation::Symlink {
-        link: PathBuf::from(link),
-        points_to: PathBuf::from(points_to),
-    }));
+    operations.push(MountOperation::MakeDeviceLinks { links: &DEVICE_LINKS });
     operations
 }
 
@@ -455,6 +458,26 @@ mod tests {
     }
 
     #[test]
+    fn without_an_upper_in_memory_there_is_one_file_system_in_memory_with_room_for_all() {
+        let mut spec = spec();
+        (spec.upper, spec.limits.files) = (Upper::None, Some(7));
+        let plan = MountPlan::new(&spec).expect("plan");
+        let file_systems: Vec<&MountOperation> = plan
+            .operations
+            .iter()
+            .filter(|operation| {
+                matches!(operation, MountOperation::MountTmpfs { .. } | MountOperation::MountStaging { .. })
+            })
+            .collect();
+        let all = MountOperation::MountStaging {
+            size_mb: STAGING_MB + SHM_MB + 3 * 1024,
+            files: Some(STAGING_FILES + 7),
+            with_upper: false,
+        };
+        assert_eq!(file_systems, [&all]);
+    }
+
+    #[test]
     fn uppers_decide_where_changes_go() {
         let mut spec = spec();
         spec.tmpfs.clear();
@@ -468,11 +491,11 @@ mod tests {
             assert_eq!(shown, expected, "{:?}", spec.upper);
         };
         spec.upper = Upper::None;
-        check(&spec, &["staging 16 upper false", "overlay ro true volatile false"]);
+        check(&spec, &["staging 528 upper false", "overlay ro true volatile false"]);
         spec.upper = Upper::Disk { dir: "/kept".into() };
-        check(&spec, &["upper /kept", "staging 16 upper false", "overlay ro false volatile true"]);
+        check(&spec, &["upper /kept", "staging 528 upper false", "overlay ro false volatile true"]);
         spec.read_only_root = true;
-        check(&spec, &["upper /kept", "staging 16 upper false", "overlay ro true volatile true"]);
+        check(&spec, &["upper /kept", "staging 528 upper false", "overlay ro true volatile true"]);
     }
 
     #[test]

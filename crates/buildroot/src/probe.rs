@@ -4,12 +4,14 @@
 //! another section. Two probes give what happened between them: processor time and bytes written are sums
 //! from the beginning, the peak of memory counts from the probe before.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// What a run used up to one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
-    /// Microseconds since the supervisor started.
+    /// Microseconds since the run began.
     pub wall_us: u64,
     /// Processor time in microseconds of all processes since the beginning, ended ones included.
     pub cpu_us: u64,
@@ -21,6 +23,11 @@ pub struct Probe {
     pub written_bytes: Option<u64>,
     /// Who counted time and memory.
     pub source: AccountingSource,
+}
+
+/// Returns a duration in whole microseconds, at most what a probe can hold.
+pub(crate) fn in_microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Who counted the processor time and the memory of a run.

@@ -1,49 +1,38 @@
-//! The caller's side of a sandbox: starts `buildroot-init`, hands it the specification, waits.
+//! The caller's side of a sandbox: hands `buildroot-init` the specification, waits.
 //!
-//! Safe to use from any number of threads: it only spawns a process, and every namespace, mount and
-//! fork happens in that single-threaded helper (`crate::init`). A caller that runs one sandbox in a process of
-//! one thread may have that process forked instead ([`Sandbox::by_fork`]): the helper is then the same code
-//! without the start of a program, which costs more than a millisecond of processor time.
+//! Safe to use from any number of threads: every namespace, mount and fork happens in that helper
+//! (`crate::init`), which has one thread and runs one sandbox at a time. Helpers wait for more to do as long
+//! as a [`Sandbox`] or a copy of it lives (`crate::helper`).
 //!
-//! The helper's standard input is one end of a socket pair. The specification goes in through it and
-//! the [`Outcome`] comes back; between the two it answers probes ([`Running::probe`]) and is the lifeline: when this end closes (a call of
+//! Each run has a socket pair of its own. The [`Outcome`] comes back through it; before that it answers
+//! probes ([`Running::probe`]) and is the lifeline: when this end closes (a call of
 //! [`KillHandle::kill`], a dropped [`Running`], or the death of the calling process by any signal)
 //! the helper kills everything inside, and the kernel takes the mounts away with the processes.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use rustix::process::{Pid, WaitOptions, waitpid};
-
-use crate::cgroup::{Layout, find_layout};
 use crate::file_work::FileWork;
+use crate::helper::{Helper, Helpers, Kind};
 use crate::layer::LayerCounts;
-use crate::wire::{self, Order, Report, Reports};
+use crate::wire::{Order, Report, Reports};
 use crate::{MountPlan, Outcome, PlanError, Probe, SandboxSpec};
 
 /// File name of the helper program.
 pub const INIT_PROGRAM: &str = "buildroot-init";
 
-/// Runs sandboxes with one helper program.
+/// Runs sandboxes with one helper program. Copies share their helpers.
 #[derive(Debug, Clone)]
 pub struct Sandbox {
-    init: PathBuf,
-    /// Whether this process is forked while it has one thread.
-    forks: bool,
-    cgroups: KnownLayout,
+    helpers: Arc<Helpers>,
 }
-
-/// Where forked helpers make their cgroups, as long as that is known.
-type KnownLayout = Arc<Mutex<Option<Arc<Layout>>>>;
 
 /// Where the standard streams of the program inside go.
 #[derive(Debug)]
@@ -60,39 +49,9 @@ pub struct SandboxIo {
 #[derive(Debug)]
 pub struct Running {
     helper: Option<Helper>,
+    helpers: Arc<Helpers>,
     control: Arc<UnixStream>,
     reports: Mutex<Reports>,
-    cgroups: KnownLayout,
-}
-
-/// The helper's process.
-#[derive(Debug)]
-enum Helper {
-    Program(Child),
-    Fork(Pid),
-}
-
-impl Helper {
-    fn id(&self) -> u32 {
-        match self {
-            Self::Program(child) => child.id(),
-            Self::Fork(pid) => pid.as_raw_nonzero().get().unsigned_abs(),
-        }
-    }
-
-    fn wait(self) -> io::Result<ExitStatus> {
-        let pid = match self {
-            Self::Program(mut child) => return child.wait(),
-            Self::Fork(pid) => pid,
-        };
-        loop {
-            match waitpid(Some(pid), WaitOptions::empty()) {
-                Ok(Some((_, status))) => return Ok(ExitStatus::from_raw(status.as_raw())),
-                Ok(None) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
 }
 
 /// Kills a running sandbox from another thread or a signal watcher.
@@ -152,9 +111,6 @@ pub enum SandboxError {
         /// Exit status of the helper.
         status: ExitStatus,
     },
-    /// The helper ended after it had answered a probe, without telling how the run ended.
-    #[error("`{INIT_PROGRAM}` ended without reporting an outcome")]
-    Interrupted,
     /// The helper's report is not understood; helper and library are of different versions.
     #[error("`{INIT_PROGRAM}` reported something unreadable; is it of the same version?")]
     UnreadableOutcome(#[source] serde_json::Error),
@@ -167,26 +123,19 @@ impl Sandbox {
         let program = std::env::current_exe().map_err(SandboxError::CurrentProgram)?;
         let searched: Vec<PathBuf> = program.ancestors().skip(1).take(2).map(Path::to_path_buf).collect();
         match searched.iter().map(|dir| dir.join(INIT_PROGRAM)).find(|path| path.is_file()) {
-            Some(init) => Ok(Self { init, forks: false, cgroups: KnownLayout::default() }),
+            Some(init) => Ok(Self::with_init(&init)),
             None => Err(SandboxError::InitNotFound { searched }),
         }
     }
 
     /// Uses the helper program at `path`.
     pub fn with_init(path: &Path) -> Self {
-        Self { init: path.to_path_buf(), forks: false, cgroups: KnownLayout::default() }
-    }
-
-    /// Forks this process instead of starting the helper program, as long as this process has one thread.
-    ///
-    /// For a program that does little else: what it has in memory is copied as far as either side changes it.
-    pub fn by_fork(self) -> Self {
-        Self { forks: true, ..self }
+        Self { helpers: Arc::new(Helpers::new(path.to_path_buf())) }
     }
 
     /// Returns another program that is installed beside the helper program, if it is there.
     pub fn program_beside(&self, name: &str) -> Option<PathBuf> {
-        Some(self.init.with_file_name(name)).filter(|path| path.is_file())
+        Some(self.helpers.program().with_file_name(name)).filter(|path| path.is_file())
     }
 
     /// Starts a sandbox and returns at once.
@@ -195,59 +144,30 @@ impl Sandbox {
     /// outcome.
     pub fn spawn(&self, spec: &SandboxSpec, io: SandboxIo) -> Result<Running, SandboxError> {
         MountPlan::new(spec)?;
-        if self.forks && has_one_thread() {
-            let (ours, theirs) = socket_pair()?;
-            let layout = self.layout();
-            let forked = crate::init::fork_helper(&theirs.into(), spec, &io, &layout);
-            return self.running(ours, forked.map(Helper::Fork).map_err(io::Error::from));
-        }
-        let running = self.start(io.stdout, io.stderr, spec.interactive)?;
-        wire::send_order(&running.control, &Order::Run(spec), io.stdin.as_ref().map(AsFd::as_fd))
-            .map_err(|source| SandboxError::Control { operation: "send the specification to", source })?;
-        Ok(running)
+        self.order(Kind::of(spec), &Order::Run(spec), Some(&io))
     }
 
-    fn layout(&self) -> Arc<Layout> {
-        let mut known = self.cgroups.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(known.get_or_insert_with(|| Arc::new(find_layout())))
-    }
-
-    /// Starts the helper program, which then waits for an order.
-    fn start(&self, stdout: OwnedFd, stderr: OwnedFd, interactive: bool) -> Result<Running, SandboxError> {
-        let (ours, theirs) = socket_pair()?;
-        let mut command = Command::new(&self.init);
-        command.env_clear().stdin(OwnedFd::from(theirs)).stdout(stdout).stderr(stderr);
-        if !interactive {
-            // A Ctrl-C at the terminal reaches the caller, who decides; not the helper.
-            command.process_group(0);
-        }
-        // Until it is dropped the command holds the helper's ends of the socket and of the caller's pipes.
-        let started = command.spawn();
-        drop(command);
-        self.running(ours, started.map(Helper::Program))
-    }
-
-    fn running(&self, control: UnixStream, helper: io::Result<Helper>) -> Result<Running, SandboxError> {
-        let helper = helper.map_err(|source| SandboxError::Start { program: self.init.clone(), source })?;
+    fn order(
+        &self,
+        kind: Kind,
+        order: &Order<&SandboxSpec>,
+        io: Option<&SandboxIo>,
+    ) -> Result<Running, SandboxError> {
+        let (helper, control) = self.helpers.give(kind, order, io)?;
         Ok(Running {
             helper: Some(helper),
+            helpers: Arc::clone(&self.helpers),
             control: Arc::new(control),
-            reports: Mutex::new(Reports::default()),
-            cgroups: Arc::clone(&self.cgroups),
+            reports: Mutex::new(Reports::new()),
         })
     }
 
     /// Has the helper work on files in the user namespace of this caller's sandboxes.
     pub(crate) fn work_on_files(&self, work: FileWork) -> Result<Result<LayerCounts, String>, SandboxError> {
-        let io = SandboxIo::null()
-            .map_err(|source| SandboxError::Control { operation: "open `/dev/null` for", source })?;
-        let running = self.start(io.stdout, io.stderr, false)?;
-        wire::send_order(&running.control, &Order::Files(work), None)
-            .map_err(|source| SandboxError::Control { operation: "send its work to", source })?;
-        match running.report()? {
+        match self.order(Kind::of_file_work(), &Order::Files(work), None)?.report()? {
             Report::Files(done) => Ok(done),
             Report::Outcome(outcome) => Ok(Err(outcome.end.to_string())),
-            Report::Probe(_) => Err(SandboxError::Interrupted),
+            _ => Err(answer_to_another_order()),
         }
     }
 
@@ -326,41 +246,45 @@ impl Running {
     pub fn wait(self) -> Result<Outcome, SandboxError> {
         match self.report()? {
             Report::Outcome(outcome) => Ok(*outcome),
-            Report::Probe(_) | Report::Files(_) => Err(SandboxError::Interrupted),
+            _ => Err(answer_to_another_order()),
         }
     }
 
-    /// Waits until the helper has ended and returns what it said last.
+    /// Waits until the helper has nothing more to say and returns what it said last.
     fn report(mut self) -> Result<Report, SandboxError> {
         let reports = self.reports.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let report = reports
-            .outcome(&self.control)
-            .map_err(|source| SandboxError::Control { operation: "hear from", source });
-        // Always reaped, also when the report could not be read.
-        let status = self.reap();
-        let report = report?;
-        match status {
-            Some(Ok(status)) if report.is_empty() => {
-                // It left its cgroups, which are cleared away when they are next looked for.
-                self.cgroups.lock().unwrap_or_else(PoisonError::into_inner).take();
-                Err(SandboxError::NoOutcome { status })
-            }
-            Some(Err(source)) => Err(SandboxError::Control { operation: "wait for", source }),
-            _ => serde_json::from_slice(&report).map_err(SandboxError::UnreadableOutcome),
+        let line = reports.outcome(&self.control);
+        let line = line.map_err(|source| SandboxError::Control { operation: "hear from", source })?;
+        let mut last = match line.is_empty() {
+            true => None,
+            false => Some(serde_json::from_slice(&line).map_err(SandboxError::UnreadableOutcome)?),
+        };
+        if let Some(Report::Outcome(outcome)) = &mut last {
+            let peak = &mut outcome.usage.peak_memory_bytes;
+            *peak = reports.greatest_peak().max(*peak);
         }
-    }
-
-    fn reap(&mut self) -> Option<io::Result<ExitStatus>> {
-        Some(self.helper.take()?.wait())
+        let helper = self.helper.take();
+        match last {
+            Some(report @ (Report::Outcome(_) | Report::Files(_))) => {
+                // Whatever this says, nothing of the run is left.
+                helper.into_iter().for_each(|helper| self.helpers.keep(helper));
+                Ok(report)
+            }
+            Some(Report::Probe(_) | Report::Counters(_)) | None => {
+                let ended = helper.map_or_else(|| Ok(ExitStatus::default()), Helper::end);
+                let waited = |source| SandboxError::Control { operation: "wait for", source };
+                Err(SandboxError::NoOutcome { status: ended.map_err(waited)? })
+            }
+        }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.helper.is_some() {
+        if let Some(helper) = self.helper.take() {
             shut(&self.control);
-            // The helper kills, waits and ends; there is nobody to tell if waiting failed.
-            let _ = self.reap();
+            // It kills, waits, says so and ends, when its socket closes; there is nobody to tell if waiting failed.
+            drop(helper);
         }
     }
 }
@@ -372,19 +296,13 @@ impl KillHandle {
     }
 }
 
-fn socket_pair() -> Result<(UnixStream, UnixStream), SandboxError> {
-    UnixStream::pair().map_err(|source| SandboxError::Control { operation: "make a socket for", source })
-}
-
-/// Returns whether this process has no other thread, which could hold a lock that a forked process would wait
-/// for in vain.
-fn has_one_thread() -> bool {
-    // Its directory has a link for each thread beside the two of every directory.
-    std::fs::metadata("/proc/self/task").is_ok_and(|metadata| metadata.nlink() == 3)
-}
-
 /// Closes the writing direction of the lifeline, which the helper takes as the order to kill.
 fn shut(control: &UnixStream) {
     // Fails only when the helper has ended already, which is what was wanted.
     let _ = control.shutdown(Shutdown::Write);
+}
+
+/// What a helper of another version may say.
+fn answer_to_another_order() -> SandboxError {
+    SandboxError::UnreadableOutcome(serde::de::Error::custom("an answer to another order"))
 }

@@ -97,7 +97,8 @@ pub struct BindMount {
     pub read_only: bool,
 }
 
-/// One empty in-memory file system inside the root.
+/// One empty directory in memory inside the root. Where the upper is none in memory, all of them and `/dev/shm` are one
+/// file system, which may hold what they may hold together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TmpfsMount {
@@ -158,7 +159,7 @@ pub struct Limits {
     /// Ends the run when a cgroup counts that a process was killed for want of memory, or that another one was
     /// refused; and so it ends the same whatever the program made of that. Otherwise the program goes on.
     pub excess_ends_run: bool,
-    /// Files and directories that each tmpfs mount may hold, a tmpfs upper included.
+    /// Files and directories that each file system in memory may hold, a tmpfs upper included.
     pub files: Option<u64>,
     /// CPU cores' worth of time in thousandths: 1500 is one core and a half (cgroup).
     pub cpu_millicores: Option<u64>,

@@ -86,7 +86,7 @@ struct Site {
 
 impl Site {
     fn open(arguments: &Arguments) -> Result<Self, Failure> {
-        let sandbox = Sandbox::discover().map(Sandbox::by_fork).map_err(|error| {
+        let sandbox = Sandbox::discover().map_err(|error| {
             Failure::new(ExitStatus::Environment, error)
                 .hint("`buildroot-init` belongs beside the `pkgworker` program")
         })?;

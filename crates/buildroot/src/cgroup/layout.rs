@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Directories in which cgroups can perhaps be made.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Layout {
+pub(super) struct Layout {
     /// Of the unified hierarchy: the own cgroup first, then the root of what is mounted.
     pub(super) v2: Vec<PathBuf>,
     /// Of version 1: the own cgroup in the hierarchy of each controller.

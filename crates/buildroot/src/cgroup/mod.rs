@@ -10,22 +10,21 @@
 //! A name carries pid and start time of its supervisor, so those that a killed supervisor left are
 //! recognised and removed by the next process that runs sandboxes.
 
+mod counters;
 mod layout;
-mod peak;
 
-use std::cell::OnceCell;
-use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-pub(crate) use self::layout::Layout;
-use self::layout::layout;
-pub(crate) use self::peak::PeakMemory;
-use crate::kernel_file::{read, whole};
+pub(crate) use self::counters::Counters;
+use self::layout::{Layout, layout};
+use crate::kernel_file::read;
 use crate::outcome::{LimitKind, Limiter};
+use crate::probe::AccountingSource;
 use crate::spec::Limits;
 
 /// Start of the names of our cgroups.
@@ -40,8 +39,6 @@ pub(crate) struct Cgroup {
     kind: Kind,
     /// Directories made; removed when dropped.
     directories: Vec<PathBuf>,
-    /// Counts processor time; opened when that is asked for.
-    cpu_counter: OnceCell<Option<File>>,
     /// What `Limits` asks for and these cgroups do not enforce.
     pub(crate) unenforced: Vec<LimitKind>,
 }
@@ -53,122 +50,82 @@ enum Kind {
     None,
 }
 
-/// What the kernel counted.
+/// What the kernel counted of limits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Account {
-    pub(crate) peak_memory_bytes: Option<u64>,
     pub(crate) oom_kills: Option<u64>,
     /// How many processes or threads the limit of their number has prevented.
     pub(crate) forks_refused: Option<u64>,
 }
 
-impl Cgroup {
-    /// Makes the cgroups that `limits` need and those that count, where `layout` says.
-    pub(crate) fn new(limits: &Limits, layout: &Layout) -> Self {
+/// Makes the cgroups of one run after another. Where they can be made is found out once: it does not change while this
+/// process and its sandboxes live as they should.
+#[derive(Debug)]
+pub(crate) struct Cgroups {
+    /// Places of version 2, with the controllers that there are.
+    v2: Vec<(PathBuf, String)>,
+    /// The place of each controller of version 1.
+    v1: BTreeMap<String, PathBuf>,
+    /// How the names begin.
+    name: Option<String>,
+    made: u64,
+}
+
+impl Cgroups {
+    /// Finds out where the cgroups of this process are, and removes those that supervisors left there that are gone.
+    pub(crate) fn find() -> Self {
+        let texts = (read("/proc/self/cgroup".as_ref()), read("/proc/self/mountinfo".as_ref()));
+        let layout = match &texts {
+            (Some(cgroups), Some(mounts)) => layout(cgroups, mounts),
+            _ => Layout::default(),
+        };
+        let v1 = CONTROLLERS.iter().filter_map(|controller| layout.v1.get(*controller));
+        // Controllers may share a hierarchy.
+        let parents: BTreeSet<&PathBuf> = v1.chain(&layout.v2).collect();
+        parents.into_iter().for_each(|parent| remove_stale(parent));
+        let with_controllers = |place: PathBuf| {
+            let controllers = read(&place.join("cgroup.controllers")).unwrap_or_default();
+            (place, controllers)
+        };
+        let v2 = layout.v2.into_iter().map(with_controllers).collect();
+        Self { v2, v1: layout.v1, name: own_name(), made: 0 }
+    }
+
+    /// Makes the cgroups that `limits` need and those that count.
+    pub(crate) fn make(&mut self, limits: &Limits) -> Cgroup {
         let wanted = wanted(limits);
-        let mut none = Self::of(Kind::None);
+        let mut none = Cgroup::of(Kind::None);
         none.unenforced.clone_from(&wanted);
-        let Some(name) = own_name() else { return none };
+        let Some(name) = &self.name else { return none };
+        self.made += 1;
+        let name = format!("{name}-{}", self.made);
         // On a host of both versions the controllers are where they were mounted first, mostly version 1.
-        Self::v2(layout, &name, limits, &wanted, &["memory"])
-            .or_else(|| Self::v1(layout, &name, limits, &wanted))
-            .or_else(|| Self::v2(layout, &name, limits, &wanted, &[]))
+        self.v2(&name, limits, &wanted, &["memory"])
+            .or_else(|| self.v1(&name, limits, &wanted))
+            .or_else(|| self.v2(&name, limits, &wanted, &[]))
             .unwrap_or(none)
     }
 
-    fn of(kind: Kind) -> Self {
-        Self { kind, directories: Vec::new(), cpu_counter: OnceCell::new(), unenforced: Vec::new() }
-    }
-
-    /// Returns the mechanism that limits the run.
-    pub(crate) fn limiter(&self) -> Limiter {
-        match self.kind {
-            Kind::V1 => Limiter::CgroupV1,
-            Kind::V2 => Limiter::CgroupV2,
-            Kind::None => Limiter::ResourceLimits,
-        }
-    }
-
-    /// Opens the files through which a process enters the cgroups.
-    pub(crate) fn entrances(&self) -> io::Result<Vec<File>> {
-        let open = |directory: &PathBuf| File::options().write(true).open(directory.join("cgroup.procs"));
-        self.directories.iter().map(open).collect()
-    }
-
-    /// Returns what was counted so far.
-    pub(crate) fn account(&self) -> Account {
-        let (peak, events) = match self.kind {
-            Kind::V1 => ("memory.max_usage_in_bytes", "memory.oom_control"),
-            Kind::V2 => ("memory.peak", "memory.events"),
-            Kind::None => return Account::default(),
-        };
-        let read = |name: &str| self.directories.iter().find_map(|directory| read(&directory.join(name)));
-        let oom_kills = read(events).and_then(|text| {
-            text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
-        });
-        let forks_refused = read("pids.events")
-            .and_then(|text| text.lines().find_map(|line| line.strip_prefix("max ")?.trim().parse().ok()));
-        let peak_memory_bytes = read(peak).and_then(|text| text.trim().parse().ok());
-        Account { peak_memory_bytes, oom_kills, forks_refused }
-    }
-
-    /// Returns the processor time that was used so far, when it is counted; also that of processes which nobody
-    /// has waited for. Exact: version 1 splits it into user and system time by ticks of the clock, so the split
-    /// of a short run says nothing.
-    pub(crate) fn cpu_time(&self) -> Option<Duration> {
-        let text = whole(self.cpu_counter()?)?;
-        match self.kind {
-            Kind::V1 => Some(Duration::from_nanos(text.trim().parse().ok()?)),
-            Kind::V2 => {
-                let mut values = text.lines().filter_map(|line| line.strip_prefix("usage_usec "));
-                Some(Duration::from_micros(values.next()?.trim().parse().ok()?))
-            }
-            Kind::None => None,
-        }
-    }
-
-    /// Returns the file that counts processor time, which is opened once.
-    fn cpu_counter(&self) -> Option<&File> {
-        let name = match self.kind {
-            Kind::V1 => "cpuacct.usage",
-            Kind::V2 => "cpu.stat",
-            Kind::None => return None,
-        };
-        // Of the hierarchies of version 1 the one that counts time was made last.
-        let open =
-            || self.directories.iter().rev().find_map(|directory| File::open(directory.join(name)).ok());
-        self.cpu_counter.get_or_init(open).as_ref()
-    }
-
     /// Processor time is counted in every cgroup, other things only where the controllers of `counting` are.
-    fn v2(
-        layout: &Layout,
-        name: &str,
-        limits: &Limits,
-        wanted: &[LimitKind],
-        counting: &[&str],
-    ) -> Option<Self> {
+    fn v2(&self, name: &str, limits: &Limits, wanted: &[LimitKind], counting: &[&str]) -> Option<Cgroup> {
         let controllers = wanted.iter().map(|kind| controller(*kind)).chain(counting.iter().copied());
         let controllers: BTreeSet<&str> = controllers.collect();
         // Its own cgroup when that was delegated; else the root, which alone may hold both
         // processes and cgroups with controllers.
-        let parent = layout.v2.iter().find(|parent| {
-            let listed = |file: &str| read(&parent.join(file)).unwrap_or_default();
-            let has = |list: &str, name: &&str| list.split_whitespace().any(|listed| listed == *name);
-            let enabled = listed("cgroup.subtree_control");
-            let missing: Vec<&&str> = controllers.iter().filter(|name| !has(&enabled, name)).collect();
-            if missing.is_empty() {
-                return true;
-            }
+        let has = |list: &str, name: &&&str| list.split_whitespace().any(|listed| listed == **name);
+        let (parent, _) = self.v2.iter().find(|(parent, available)| {
             // What is not there cannot be enabled, as on a host that has it in version 1.
-            let available = listed("cgroup.controllers");
-            let enable = || missing.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
-            missing.iter().all(|name| has(&available, name))
-                && write(&parent.join("cgroup.subtree_control"), &enable()).is_ok()
+            if controllers.is_empty() || !controllers.iter().all(|name| has(available, &name)) {
+                return controllers.is_empty();
+            }
+            let enabled = read(&parent.join("cgroup.subtree_control")).unwrap_or_default();
+            let missing = controllers.iter().filter(|name| !has(&enabled, name));
+            let missing: Vec<String> = missing.map(|name| format!("+{name}")).collect();
+            missing.is_empty() || write(&parent.join("cgroup.subtree_control"), &missing.join(" ")).is_ok()
         })?;
         let directory = parent.join(name);
         fs::create_dir(&directory).ok()?;
-        let mut made = Self::of(Kind::V2);
+        let mut made = Cgroup::of(Kind::V2);
         made.directories.push(directory.clone());
         made.set(wanted, limits, |kind, value| match kind {
             LimitKind::Memory => {
@@ -185,11 +142,11 @@ impl Cgroup {
         Some(made)
     }
 
-    fn v1(layout: &Layout, name: &str, limits: &Limits, wanted: &[LimitKind]) -> Option<Self> {
-        let mut made = Self::of(Kind::V1);
+    fn v1(&self, name: &str, limits: &Limits, wanted: &[LimitKind]) -> Option<Cgroup> {
+        let mut made = Cgroup::of(Kind::V1);
         made.set(wanted, limits, |kind, value| {
             let missing = || io::Error::from(io::ErrorKind::NotFound);
-            let parent = layout.v1.get(controller(kind)).ok_or_else(missing)?;
+            let parent = self.v1.get(controller(kind)).ok_or_else(missing)?;
             let directory = parent.join(name);
             match fs::create_dir(&directory) {
                 // Made for another controller of the same hierarchy.
@@ -213,12 +170,63 @@ impl Cgroup {
             }
         });
         for counting in ["memory", "cpuacct"] {
-            let directory = layout.v1.get(counting).map(|parent| parent.join(name));
+            let directory = self.v1.get(counting).map(|parent| parent.join(name));
             // Two controllers may share a hierarchy.
             let missing = directory.filter(|directory| !made.directories.contains(directory));
             made.directories.extend(missing.filter(|directory| fs::create_dir(directory).is_ok()));
         }
         (!made.directories.is_empty()).then_some(made)
+    }
+}
+
+impl Cgroup {
+    fn of(kind: Kind) -> Self {
+        Self { kind, directories: Vec::new(), unenforced: Vec::new() }
+    }
+
+    /// Returns the mechanism that limits the run.
+    pub(crate) fn limiter(&self) -> Limiter {
+        match self.kind {
+            Kind::V1 => Limiter::CgroupV1,
+            Kind::V2 => Limiter::CgroupV2,
+            Kind::None => Limiter::ResourceLimits,
+        }
+    }
+
+    /// Opens the files through which a process enters the cgroups.
+    pub(crate) fn entrances(&self) -> io::Result<Vec<File>> {
+        let open = |directory: &PathBuf| File::options().write(true).open(directory.join("cgroup.procs"));
+        self.directories.iter().map(open).collect()
+    }
+
+    /// Returns what was counted so far.
+    pub(crate) fn account(&self) -> Account {
+        let events = match self.kind {
+            Kind::V1 => "memory.oom_control",
+            Kind::V2 => "memory.events",
+            Kind::None => return Account::default(),
+        };
+        let count = |name: &str, key: &str| {
+            let text = self.directories.iter().find_map(|directory| read(&directory.join(name)))?;
+            text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
+        };
+        Account { oom_kills: count(events, "oom_kill "), forks_refused: count("pids.events", "max ") }
+    }
+
+    /// Opens what the kernel counts; `None` when it does not.
+    pub(crate) fn counters(&self) -> Option<Counters> {
+        let (source, cpu, peak) = match self.kind {
+            Kind::V1 => (AccountingSource::CgroupV1, "cpuacct.usage", "memory.max_usage_in_bytes"),
+            Kind::V2 => (AccountingSource::CgroupV2, "cpu.stat", "memory.peak"),
+            Kind::None => return None,
+        };
+        let open = |name: &str, options: &OpenOptions| {
+            self.directories.iter().find_map(|directory| options.open(directory.join(name)).ok())
+        };
+        let (read, write) =
+            (File::options().read(true).clone(), File::options().read(true).write(true).clone());
+        let peak = open(peak, &write).or_else(|| open(peak, &read));
+        Some(Counters::new(source, open(cpu, &read)?, peak))
     }
 
     /// Sets each limit by `set`, which may have made a directory for it, and notes those that failed.
@@ -305,7 +313,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     File::options().write(true).open(path)?.write_all(text.as_bytes())
 }
 
-/// Returns the name of the cgroups of this process.
+/// Returns how the names of the cgroups of this process begin.
 fn own_name() -> Option<String> {
     let pid = std::process::id();
     Some(format!("{PREFIX}{pid}-{}", start_time(pid)?))
@@ -321,19 +329,6 @@ fn start_time(pid: u32) -> Option<u64> {
 /// Controllers of version 1 that are used.
 const CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "cpuacct"];
 
-/// Finds out where the cgroups of this process are, and removes those that supervisors left there that are gone.
-/// Neither changes while this process and its sandboxes live as they should, so once in a while is enough.
-pub(crate) fn find_layout() -> Layout {
-    let texts = (read("/proc/self/cgroup".as_ref()), read("/proc/self/mountinfo".as_ref()));
-    let (Some(cgroups), Some(mounts)) = texts else { return Layout::default() };
-    let layout = layout(&cgroups, &mounts);
-    let v1 = CONTROLLERS.iter().filter_map(|controller| layout.v1.get(*controller));
-    // Controllers may share a hierarchy.
-    let parents: BTreeSet<&PathBuf> = v1.chain(&layout.v2).collect();
-    parents.into_iter().for_each(|parent| remove_stale(parent));
-    layout
-}
-
 /// Removes the cgroups of supervisors that are gone. Nothing can be inside: it died with them.
 fn remove_stale(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
@@ -348,7 +343,8 @@ fn remove_stale(parent: &Path) {
 
 /// Returns pid and start time of the supervisor that a cgroup's name tells.
 fn owner(name: &str) -> Option<(u32, u64)> {
-    let (pid, started) = name.strip_prefix(PREFIX)?.split_once('-')?;
+    let (pid, rest) = name.strip_prefix(PREFIX)?.split_once('-')?;
+    let started = rest.split_once('-').map_or(rest, |(started, _)| started);
     Some((pid.parse().ok()?, started.parse().ok()?))
 }
 
@@ -359,6 +355,7 @@ mod tests {
     #[test]
     fn only_our_own_names_are_recognised() {
         assert_eq!(owner("buildroot-12-345"), Some((12, 345)));
+        assert_eq!(owner("buildroot-12-345-6"), Some((12, 345)));
         for name in ["buildroot", "buildroot-", "buildroot-1", "buildroot-x-1", "other-1-2", "user.slice"] {
             assert_eq!(owner(name), None, "{name}");
         }

@@ -7,7 +7,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -15,11 +15,11 @@ use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::Mode;
-use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, Signal, chdir, getrlimit, set_dumpable_behavior,
     set_parent_process_death_signal, setrlimit, setsid, umask,
 };
+use seccompiler::BpfProgram;
 use serde::{Deserialize, Serialize};
 
 use super::failure::{Context, Step, failure};
@@ -27,7 +27,8 @@ use super::opens::Opens;
 use super::{mounts, privileges, system};
 use crate::outcome::{End, IdMapping, Limiter, SetupFailure, SetupOperation as Op};
 use crate::plan::MountPlan;
-use crate::spec::{Network, SandboxSpec, SystemCalls};
+use crate::sandbox::SandboxIo;
+use crate::spec::{SandboxSpec, SystemCalls};
 
 /// Soft limit of open files when the specification gives none.
 const OPEN_FILES: u64 = 1024;
@@ -54,13 +55,16 @@ pub(super) enum Message {
 pub(super) struct Inside<'a> {
     pub(super) spec: &'a SandboxSpec,
     pub(super) plan: &'a MountPlan,
-    pub(super) stdin: Option<OwnedFd>,
+    /// The program's streams.
+    pub(super) io: SandboxIo,
     pub(super) limiter: Limiter,
     pub(super) id_mapping: IdMapping,
     pub(super) started: Instant,
     pub(super) report: File,
     /// Files through which to enter the cgroups of the run.
     pub(super) cgroups: Vec<File>,
+    /// What refuses system calls to a contained program.
+    pub(super) filter: &'a BpfProgram,
     /// Watches the root, where somebody wants to know what is opened.
     pub(super) opens: &'a Opens,
 }
@@ -99,25 +103,19 @@ impl Inside<'_> {
 
     fn set_up(&mut self) -> Step<()> {
         self.end_with_supervisor()?;
+        rustix::stdio::dup2_stdout(&self.io.stdout).at(Op::Fork)?;
+        rustix::stdio::dup2_stderr(&self.io.stderr).at(Op::Fork)?;
         for mut entrance in std::mem::take(&mut self.cgroups) {
             entrance.write_all(b"0").at(Op::Cgroup)?;
         }
         // When the host itself runs out of memory, what runs inside goes first. Raising needs no privilege.
         let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
-        let mut namespaces = CloneFlags::CLONE_NEWNS
+        let namespaces = CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWIPC
             | CloneFlags::CLONE_NEWUTS
             | CloneFlags::CLONE_NEWCGROUP;
-        if self.spec.network == Network::Loopback {
-            namespaces |= CloneFlags::CLONE_NEWNET;
-        }
         unshare(namespaces).at(Op::Namespace)?;
         nix::unistd::sethostname(&self.spec.hostname).at(Op::Configure)?;
-        if self.spec.network == Network::Loopback {
-            let socket =
-                rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None).at(Op::Configure)?;
-            system::loopback_up(&socket).at(Op::Configure)?;
-        }
         umask(Mode::from_raw_mode(0o022));
         mounts::execute(self.plan, self.id_mapping)?;
         // Becoming another user on the way has disarmed it.
@@ -146,7 +144,7 @@ impl Inside<'_> {
         if !spec.interactive {
             setsid().at(Op::Fork)?;
         }
-        if let Some(stdin) = self.stdin.take() {
+        if let Some(stdin) = self.io.stdin.take() {
             rustix::stdio::dup2_stdin(&stdin).at(Op::Fork)?;
         }
         self.limit()?;
@@ -164,7 +162,7 @@ impl Inside<'_> {
         self.tell(&Message::Executing { setup_us });
         system::reset_signals();
         if spec.system_calls == SystemCalls::Contained {
-            privileges::contain_calls()?;
+            privileges::contain_calls(self.filter)?;
         }
         Err(execute_first(spec, &arguments, &environment))
     }

@@ -1,9 +1,8 @@
-//! The program `buildroot-init`: one sandbox, from the specification to the outcome; also as a forked process of
-//! its caller, without the program ([`fork_helper`]).
+//! The program `buildroot-init`: one sandbox after another, each from the specification to the outcome.
 //!
 //! Three processes, each with one thread:
-//! - the supervisor, in the host's namespaces: reads the specification, makes pid 1, waits for its
-//!   end, the time limit or the caller's end, whichever is first, and reports the outcome;
+//! - the supervisor, in the host's namespaces but for the network's: reads a specification, makes pid 1, waits for its
+//!   end, the time limit or the caller's end, whichever is first, reports the outcome, and waits for the next;
 //! - pid 1 of the new pid namespace: unshares the rest, mounts, starts the program, reaps (the module `inside`);
 //! - the program, after it has given up every privilege.
 //!
@@ -17,6 +16,7 @@ mod failure;
 mod identity;
 mod inside;
 mod mounts;
+mod network;
 mod opens;
 mod overlay;
 mod privileges;
@@ -30,20 +30,22 @@ use std::io::{self, BufRead, BufReader, PipeReader, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::libc;
-use nix::sched::{CloneFlags, unshare};
-use nix::unistd::{ForkResult, Pid};
+use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, pidfd_open};
+use seccompiler::BpfProgram;
 
 use self::failure::{Context, Step, failure};
 use self::inside::{Inside, Message};
+use self::network::OwnNetwork;
 use self::opens::Opens;
 pub use self::opens::why_opens_are_not_recorded;
 use self::usage::Prober;
 use self::watch::{Watch, excess};
-use crate::cgroup::{Cgroup, Layout, find_layout};
+use crate::calls;
+use crate::cgroup::Cgroups;
 use crate::file_work::FileWork;
 use crate::layer::LayerCounts;
 use crate::opened::OpenedFiles;
@@ -51,168 +53,191 @@ use crate::outcome::{
     End, IdMapping, LimitKind, Limiter, Outcome, SetupFailure, SetupOperation as Op, Usage,
 };
 use crate::plan::MountPlan;
+use crate::probe::in_microseconds;
 use crate::sandbox::SandboxIo;
-use crate::spec::SandboxSpec;
-use crate::wire::{self, Order};
+use crate::spec::{Network, SandboxSpec};
+use crate::wire::{self, Order, Received};
 
-/// Runs the sandbox that the socket at standard input asks for, and reports its outcome there.
+/// Carries out the orders that come through the socket at standard input, until it closes.
 ///
-/// Returns failure only when there is no caller at the other end to report to.
+/// Returns failure when an order cannot be received, or when its caller is not there to hear what became of it.
 pub fn run() -> ExitCode {
-    let started = Instant::now();
-    let Ok(control) = take_control(None) else { return ExitCode::FAILURE };
-    match wire::receive_order(&control).at(Op::ReadSpec) {
-        Ok((Order::Files(work), _)) => done(wire::send_files(&control, work_on_files(&work))),
-        Ok((Order::Run(spec), stdin)) => {
-            report(&control, started, supervise(&control, started, &spec, stdin, &find_layout()))
+    let Ok(orders) = take_orders() else { return ExitCode::FAILURE };
+    let mut supervisor = Supervisor::default();
+    loop {
+        let carried_out = match wire::receive_order(&orders) {
+            Ok(None) => return ExitCode::SUCCESS,
+            Ok(Some(received)) => supervisor.carry_out(received),
+            Err(error) => Err(error),
+        };
+        if carried_out.is_err() {
+            return ExitCode::FAILURE;
         }
-        Err(failure) => report(&control, started, Err(failure)),
+    }
+}
+
+/// What a supervisor keeps from one order to the next.
+#[derive(Default)]
+struct Supervisor {
+    /// Makes cgroups, from the first run on.
+    cgroups: Option<Cgroups>,
+    /// How its own ids are mapped, since it is in a user namespace or knows that it needs none.
+    id_mapping: Option<IdMapping>,
+    /// What refuses system calls to contained programs, compiled once.
+    filter: Option<BpfProgram>,
+    /// The network namespace that it is in.
+    network: Option<OwnNetwork>,
+}
+
+impl Supervisor {
+    /// Carries out an order and tells what became of it.
+    fn carry_out(&mut self, received: Received) -> io::Result<()> {
+        let started = Instant::now();
+        let mut passed = received.passed.into_iter();
+        let control = UnixStream::from(passed.next().ok_or(io::ErrorKind::InvalidInput)?);
+        match received.order {
+            Ok(Order::Files(work)) => wire::send_files(&control, self.work_on_files(&work)),
+            Ok(Order::Run(spec)) => {
+                let (stdout, stderr) = passed.next().zip(passed.next()).ok_or(io::ErrorKind::InvalidInput)?;
+                let io = SandboxIo { stdin: passed.next(), stdout, stderr };
+                report(&control, started, self.supervise(&control, started, &spec, io))
+            }
+            Err(error) => report(&control, started, Err(error).at(Op::ReadSpec)),
+        }
+    }
+
+    /// Enters a user namespace when this process is not root's; once, for all orders that it gets are of one user.
+    fn enter_user_namespace(&mut self, caller: identity::Inside) -> Step<IdMapping> {
+        match self.id_mapping {
+            Some(id_mapping) => Ok(id_mapping),
+            None => identity::enter(caller).inspect(|entered| self.id_mapping = Some(*entered)),
+        }
+    }
+
+    /// Works on files as their owners' root.
+    fn work_on_files(&mut self, work: &FileWork) -> Result<LayerCounts, String> {
+        match self.enter_user_namespace(identity::Inside { uid: 0, gid: 0 }) {
+            // With one id there are no other owners.
+            Ok(IdMapping::Host | IdMapping::SubordinateIds | IdMapping::SingleId) => work.perform(),
+            Err(failure) => Err(failure.to_string()),
+        }
+    }
+
+    /// Has the program of a run see the network that it shall see.
+    fn enter_network(&mut self, spec: &SandboxSpec) -> Step<()> {
+        if spec.network == Network::Loopback {
+            if !self.network.as_ref().is_some_and(OwnNetwork::is_untouched) {
+                self.network = Some(OwnNetwork::enter()?);
+            }
+            if OwnNetwork::may_be_changed_by(spec) {
+                self.network = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn supervise(
+        &mut self,
+        control: &UnixStream,
+        started: Instant,
+        spec: &SandboxSpec,
+        io: SandboxIo,
+    ) -> Step<Outcome> {
+        let plan = MountPlan::new(spec)
+            .map_err(|error| failure(Op::ReadSpec, None, &io::Error::other(error), ""))?;
+        if spec.interactive {
+            system::ignore_terminal_signals().at(Op::Fork)?;
+        } else {
+            hand_over_pipes(&io, spec);
+        }
+        let cgroup = self.cgroups.get_or_insert_with(Cgroups::find).make(&spec.limits);
+        let id_mapping = self.enter_user_namespace(identity::Inside { uid: spec.uid, gid: spec.gid })?;
+        self.enter_network(spec)?;
+        let opens = Opens::new(spec.record_opens);
+        let filter = match self.filter.take() {
+            Some(filter) => filter,
+            None => calls::filter().map_err(io::Error::other).at(Op::SystemCallFilter)?,
+        };
+        let filter = self.filter.insert(filter);
+        let (messages, report) = io::pipe().at(Op::Fork)?;
+        let inside = Inside {
+            spec,
+            plan: &plan,
+            io,
+            limiter: cgroup.limiter(),
+            id_mapping,
+            started,
+            report: File::from(OwnedFd::from(report)),
+            cgroups: cgroup.entrances().at(Op::Cgroup)?,
+            filter,
+            opens: &opens,
+        };
+        let pid1 = start_pid1(inside)?;
+        let counters = cgroup.counters();
+        // What is written is counted process by process, which only this one may ask. A caller who is gone is seen below.
+        let _ = wire::send_counters(control, counters.as_ref().filter(|_| !spec.count_written));
+        let mut prober = Prober::new(counters, pid1.pid.as_raw(), started, spec.count_written);
+        let watch =
+            Watch { pid1: &pid1, control, cgroup: &cgroup, limits: &spec.limits, started, opens: &opens };
+        let forced = watch.until_the_end(&mut prober)?;
+        watch::wait_until_ended(&pid1)?;
+        // Pid 1 is not reaped yet: it still tells what it and all others have used.
+        let last_probe = Some(prober.probe());
+        let (status, used) = system::wait_for(pid1.pid).at(Op::Fork)?;
+        let (setup_us, told) = read_messages(messages);
+        let end = match (told, forced) {
+            (Some(end), _) | (None, Some(end)) => end,
+            (None, None) => end_of_pid1(status),
+        };
+        let account = cgroup.account();
+        // Whether a look or the program's end came first must not matter; so the counters decide.
+        let end = match end {
+            End::SetupFailed(_) | End::Cancelled => end,
+            end => excess(&spec.limits, &account).unwrap_or(end),
+        };
+        let (user_us, system_us) =
+            split(prober.counted_time().map(in_microseconds), used.user_us, used.system_us);
+        let usage = Usage {
+            wall_us: microseconds(started),
+            setup_us,
+            user_us,
+            system_us,
+            max_rss_kb: used.max_rss_kb,
+            peak_memory_bytes: prober.greatest_peak(),
+            oom_kills: account.oom_kills,
+        };
+        let mut unenforced = cgroup.unenforced.clone();
+        // `RLIMIT_NPROC` stands in for the process limit, but does not bind user id 0.
+        if cgroup.limiter() == Limiter::ResourceLimits && spec.uid != 0 {
+            unenforced.retain(|kind| *kind != LimitKind::Processes);
+        }
+        let opened = opens.finish();
+        let limiter = cgroup.limiter();
+        Ok(Outcome { end, usage, limiter, id_mapping, unenforced, opened, last_probe })
     }
 }
 
 /// Reports how a run ended.
-fn report(control: &UnixStream, started: Instant, run: Step<Outcome>) -> ExitCode {
-    let outcome = match run {
-        Ok(outcome) => outcome,
-        Err(failure) => Outcome {
-            end: End::SetupFailed(failure),
-            usage: Usage { wall_us: microseconds(started), ..Usage::default() },
-            limiter: Limiter::ResourceLimits,
-            id_mapping: IdMapping::Host,
-            unenforced: Vec::new(),
-            opened: OpenedFiles::NotAsked,
-            last_probe: None,
-        },
-    };
-    done(wire::send_outcome(control, outcome))
-}
-
-/// Returns failure when there is nobody at the other end.
-fn done(told: io::Result<()>) -> ExitCode {
-    if told.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Forks this process, which has one thread, into a helper with these streams, which runs `spec` with this standard
-/// input for the program and makes its cgroups where `layout` says; returns its pid.
-///
-/// The helper is what the program `buildroot-init` is once it has its order, and carries its name: nothing of the
-/// caller's memory is used there but code and the order, and no other of its descriptors is left open.
-pub(crate) fn fork_helper(
-    control: &OwnedFd,
-    spec: &SandboxSpec,
-    io: &SandboxIo,
-    layout: &Layout,
-) -> nix::Result<rustix::process::Pid> {
-    if let ForkResult::Parent { child } = system::fork()? {
-        return rustix::process::Pid::from_raw(child.as_raw()).ok_or(nix::Error::ESRCH);
-    }
-    let started = Instant::now();
-    // A panic must not unwind into what the caller was doing.
-    let ended = std::panic::catch_unwind(|| -> io::Result<ExitCode> {
-        // The streams may stand at each other's numbers.
-        let copy = |stream: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(stream, 3);
-        let (control, stdout, stderr) = (copy(control)?, copy(&io.stdout)?, copy(&io.stderr)?);
-        let stdin = io.stdin.as_ref().map(copy).transpose()?;
-        rustix::stdio::dup2_stdin(&control)?;
-        rustix::stdio::dup2_stdout(&stdout)?;
-        rustix::stdio::dup2_stderr(&stderr)?;
-        system::clear_environment()?;
-        rustix::thread::set_name(c"buildroot-init")?;
-        if !spec.interactive {
-            rustix::process::setpgid(None, None)?;
-        }
-        let control = take_control(stdin.as_ref())?;
-        Ok(report(&control, started, supervise(&control, started, spec, stdin, layout)))
+fn report(control: &UnixStream, started: Instant, run: Step<Outcome>) -> io::Result<()> {
+    let outcome = run.unwrap_or_else(|failure| Outcome {
+        end: End::SetupFailed(failure),
+        usage: Usage { wall_us: microseconds(started), ..Usage::default() },
+        limiter: Limiter::ResourceLimits,
+        id_mapping: IdMapping::Host,
+        unenforced: Vec::new(),
+        opened: OpenedFiles::NotAsked,
+        last_probe: None,
     });
-    system::exit_now(i32::from(!matches!(ended, Ok(Ok(code)) if code == ExitCode::SUCCESS)))
+    wire::send_outcome(control, outcome)
 }
 
 /// Moves the socket away from standard input, which becomes `/dev/null`; closes every other descriptor but the
-/// streams and `kept`.
-fn take_control(kept: Option<&OwnedFd>) -> io::Result<UnixStream> {
-    system::close_all_but(3, kept)?;
-    let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+/// streams.
+fn take_orders() -> io::Result<UnixStream> {
+    system::close_all_from(3)?;
+    let orders = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
-    Ok(UnixStream::from(control))
-}
-
-/// Works on files as their owners' root.
-fn work_on_files(work: &FileWork) -> Result<LayerCounts, String> {
-    match identity::enter(identity::Inside { uid: 0, gid: 0 }) {
-        // With one id there are no other owners.
-        Ok(IdMapping::Host | IdMapping::SubordinateIds | IdMapping::SingleId) => work.perform(),
-        Err(failure) => Err(failure.to_string()),
-    }
-}
-
-fn supervise(
-    control: &UnixStream,
-    started: Instant,
-    spec: &SandboxSpec,
-    stdin: Option<OwnedFd>,
-    layout: &Layout,
-) -> Step<Outcome> {
-    let plan =
-        MountPlan::new(spec).map_err(|error| failure(Op::ReadSpec, None, &io::Error::other(error), ""))?;
-    if spec.interactive {
-        system::ignore_terminal_signals().at(Op::Fork)?;
-    } else {
-        let owner = (nix::unistd::Uid::from_raw(spec.uid), nix::unistd::Gid::from_raw(spec.gid));
-        hand_over_pipes(owner.0, owner.1);
-    }
-    let cgroup = Cgroup::new(&spec.limits, layout);
-    let id_mapping = identity::enter(identity::Inside { uid: spec.uid, gid: spec.gid })?;
-    let opens = Opens::new(spec.record_opens);
-    let (messages, report) = io::pipe().at(Op::Fork)?;
-    let inside = Inside {
-        spec,
-        plan: &plan,
-        stdin,
-        limiter: cgroup.limiter(),
-        id_mapping,
-        started,
-        report: File::from(OwnedFd::from(report)),
-        cgroups: cgroup.entrances().at(Op::Cgroup)?,
-        opens: &opens,
-    };
-    let pid1 = start_pid1(inside)?;
-    let mut prober = Prober::new(&cgroup, pid1.pid.as_raw(), started, spec.count_written);
-    let watch = Watch { pid1: &pid1, control, cgroup: &cgroup, limits: &spec.limits, started, opens: &opens };
-    let forced = watch.until_the_end(&mut prober)?;
-    watch::wait_until_ended(&pid1)?;
-    // Pid 1 is not reaped yet: it still tells what it and all others have used.
-    let last_probe = Some(prober.probe());
-    let (status, used) = system::wait_for(pid1.pid).at(Op::Fork)?;
-    let (setup_us, told) = read_messages(messages);
-    let end = match (told, forced) {
-        (Some(end), _) | (None, Some(end)) => end,
-        (None, None) => end_of_pid1(status),
-    };
-    let mut account = cgroup.account();
-    account.peak_memory_bytes = account.peak_memory_bytes.max(prober.greatest_peak());
-    // Whether a look or the program's end came first must not matter; so the counters decide.
-    let end = match end {
-        End::SetupFailed(_) | End::Cancelled => end,
-        end => excess(&spec.limits, &account).unwrap_or(end),
-    };
-    let (user_us, system_us) = split(cgroup.cpu_time().map(in_microseconds), used.user_us, used.system_us);
-    let usage = Usage {
-        wall_us: microseconds(started),
-        setup_us,
-        user_us,
-        system_us,
-        max_rss_kb: used.max_rss_kb,
-        peak_memory_bytes: account.peak_memory_bytes,
-        oom_kills: account.oom_kills,
-    };
-    let mut unenforced = cgroup.unenforced.clone();
-    // `RLIMIT_NPROC` stands in for the process limit, but does not bind user id 0.
-    if cgroup.limiter() == Limiter::ResourceLimits && spec.uid != 0 {
-        unenforced.retain(|kind| *kind != LimitKind::Processes);
-    }
-    let opened = opens.finish();
-    let limiter = cgroup.limiter();
-    Ok(Outcome { end, usage, limiter, id_mapping, unenforced, opened, last_probe })
+    Ok(UnixStream::from(orders))
 }
 
 /// Returns user and system time of a run whose waited-for processes used so much, in microseconds.
@@ -238,14 +263,13 @@ struct Pid1 {
 }
 
 fn start_pid1(inside: Inside<'_>) -> Step<Pid1> {
-    unshare(CloneFlags::CLONE_NEWPID).at(Op::Namespace)?;
-    match system::fork().at(Op::Fork)? {
-        ForkResult::Child => inside.live(),
-        ForkResult::Parent { child } => {
-            let raw = rustix::process::Pid::from_raw(child.as_raw());
+    match system::fork_into_pid_namespace().at(Op::Namespace)? {
+        None => inside.live(),
+        Some(pid) => {
+            let raw = rustix::process::Pid::from_raw(pid.as_raw());
             let handle = raw.ok_or(io::Error::from_raw_os_error(libc::ESRCH)).at(Op::Fork)?;
             let handle = pidfd_open(handle, PidfdFlags::empty()).at(Op::Fork)?;
-            Ok(Pid1 { pid: child, handle })
+            Ok(Pid1 { pid, handle })
         }
     }
 }
@@ -283,24 +307,21 @@ fn end_of_pid1(status: i32) -> End {
 
 /// Gives the pipes at standard output and error to the program's user: it may then open
 /// `/dev/stdout` and `/dev/stderr`, as scripts do. Files keep their owner.
-fn hand_over_pipes(user: nix::unistd::Uid, group: nix::unistd::Gid) {
-    for stream in [rustix::stdio::stdout(), rustix::stdio::stderr()] {
+fn hand_over_pipes(io: &SandboxIo, spec: &SandboxSpec) {
+    let owner = (nix::unistd::Uid::from_raw(spec.uid), nix::unistd::Gid::from_raw(spec.gid));
+    for stream in [&io.stdout, &io.stderr] {
         let is_pipe = rustix::fs::fstat(stream).is_ok_and(|attributes| {
             rustix::fs::FileType::from_raw_mode(attributes.st_mode) == rustix::fs::FileType::Fifo
         });
         if is_pipe {
             // A convenience for scripts; the streams work without it.
-            let _ = nix::unistd::fchown(stream, Some(user), Some(group));
+            let _ = nix::unistd::fchown(stream, Some(owner.0), Some(owner.1));
         }
     }
 }
 
 fn microseconds(started: Instant) -> u64 {
     in_microseconds(started.elapsed())
-}
-
-fn in_microseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     CWD, FileType, Mode, OFlags, ResolveFlags, fstat, makedev, mkdirat, mknodat, openat, openat2, symlinkat,
@@ -27,7 +27,7 @@ use super::failure::{Context, Step, failure};
 use super::overlay::{Overlay, OverlayOptions, UpperPaths};
 use super::{privileges, system};
 use crate::outcome::{IdMapping, SetupFailure, SetupOperation as Op};
-use crate::plan::{Device, MountOperation, MountPlan};
+use crate::plan::{DEVICE_DIRECTORY, Device, MountOperation, MountPlan};
 use crate::remove::remove_tree;
 
 /// Host directories that the staging tmpfs may cover, in this private namespace only. Everything of
@@ -102,7 +102,7 @@ impl Mounter {
             MountOperation::AttachTree { slot, target, read_only } => {
                 self.attach_tree(*slot, target, *read_only)
             }
-            MountOperation::Symlink { link, points_to } => self.symlink(link, points_to),
+            MountOperation::MakeDeviceLinks { links } => self.make_device_links(links),
             MountOperation::ProtectPath { path } => self.protect(path),
             MountOperation::EnterRoot => self.enter_root(),
         }
@@ -125,7 +125,9 @@ impl Mounter {
     /// A mount costs much more than a node; but only root of the host may make nodes.
     fn open_devices(&mut self, devices: &[Device]) -> Step<()> {
         if self.in_user_namespace {
-            let copies = devices.iter().map(|device| self.detached_copy(Path::new(device.path)));
+            let copies = devices
+                .iter()
+                .map(|device| self.detached_copy(&Path::new(DEVICE_DIRECTORY).join(device.name)));
             self.devices = copies.collect::<Step<_>>()?;
         }
         Ok(())
@@ -133,26 +135,28 @@ impl Mounter {
 
     fn make_devices(&self, devices: &[Device]) -> Step<()> {
         for (device, copy) in devices.iter().zip(&self.devices) {
-            self.attach(copy, Path::new(device.path), true)?;
+            self.attach(copy, &Path::new(DEVICE_DIRECTORY).join(device.name), true)?;
         }
         if !self.devices.is_empty() {
             return Ok(());
         }
         // Everybody may use them.
-        without_mask(|| devices.iter().try_for_each(|device| self.make_device(device)))
+        let directory = self.device_directory()?;
+        without_mask(|| devices.iter().try_for_each(|device| self.make_device(&directory, device)))
     }
 
-    fn make_device(&self, device: &Device) -> Step<()> {
-        let path = Path::new(device.path);
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(out_of_order(Op::MountPoint));
-        };
-        let parent = open_inside(self.root()?, parent).at_path(Op::MountPoint, parent)?;
+    fn device_directory(&self) -> Step<OwnedFd> {
+        let path = Path::new(DEVICE_DIRECTORY);
+        open_inside(self.root()?, path).at_path(Op::MountPoint, path)
+    }
+
+    fn make_device(&self, directory: &OwnedFd, device: &Device) -> Step<()> {
+        let path = Path::new(DEVICE_DIRECTORY).join(device.name);
         let (everybody, number) = (Mode::from_raw_mode(0o666), makedev(device.major, device.minor));
-        match mknodat(&parent, name, FileType::CharacterDevice, everybody, number) {
+        match mknodat(directory, device.name, FileType::CharacterDevice, everybody, number) {
             // A container's root. The staging file system covers no place of devices.
-            Err(Errno::PERM) => self.attach(&self.detached_copy(path)?, path, true),
-            made => made.at_path(Op::MountPoint, path),
+            Err(Errno::PERM) => self.attach(&self.detached_copy(&path)?, &path, true),
+            made => made.at_path(Op::MountPoint, &path),
         }
     }
 
@@ -264,12 +268,11 @@ impl Mounter {
         move_mount(mount, "", &point, "", flags).at_path(Op::Mount, target)
     }
 
-    fn symlink(&self, link: &Path, points_to: &Path) -> Step<()> {
-        let (Some(parent), Some(name)) = (link.parent(), link.file_name()) else {
-            return Err(out_of_order(Op::MountPoint));
-        };
-        let parent = open_inside(self.root()?, parent).at_path(Op::MountPoint, parent)?;
-        symlinkat(points_to, &parent, name).at_path(Op::MountPoint, link)
+    fn make_device_links(&self, links: &[(&str, &str)]) -> Step<()> {
+        let directory = self.device_directory()?;
+        links.iter().try_for_each(|(name, points_to)| {
+            symlinkat(*points_to, &directory, *name).at_path(Op::MountPoint, Path::new(name))
+        })
     }
 
     fn protect(&self, path: &Path) -> Step<()> {
@@ -406,30 +409,18 @@ fn make_skeleton_point<'a>(
     Ok(())
 }
 
-/// Makes `target` and its parents beneath `root` and opens it.
+/// Makes `target`, which is not there, beneath `root`, its parents where they are missing, too, and opens it.
 fn make_mount_point(root: BorrowedFd<'_>, target: &Path, is_directory: bool) -> rustix::io::Result<OwnedFd> {
-    let mut path = PathBuf::from("/");
-    let mut parent = open_inside(root, &path)?;
-    let mut names = target.components().filter_map(|component| match component {
-        Component::Normal(name) => Some(name),
-        _ => None,
-    });
-    let mut next = names.next();
-    while let Some(name) = next {
-        path.push(name);
-        next = names.next();
-        parent = match open_inside(root, &path) {
-            Err(Errno::NOENT) => {
-                if next.is_some() || is_directory {
-                    make_directory(&parent, Path::new(name))?;
-                } else {
-                    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-                    openat(&parent, name, flags, Mode::from_raw_mode(0o644))?;
-                }
-                open_inside(root, &path)?
-            }
-            opened => opened?,
-        };
+    let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else { return Err(Errno::NOENT) };
+    let parent = match open_inside(root, parent) {
+        Err(Errno::NOENT) => make_mount_point(root, parent, true)?,
+        opened => opened?,
+    };
+    if is_directory {
+        mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
+    } else {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        openat(&parent, name, flags, Mode::from_raw_mode(0o644))?;
     }
-    Ok(parent)
+    openat(&parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }

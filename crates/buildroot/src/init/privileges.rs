@@ -8,6 +8,7 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set,
     set_capabilities, set_no_new_privs,
 };
+use seccompiler::BpfProgram;
 
 use super::failure::{Context, Step};
 use crate::outcome::SetupOperation as Op;
@@ -59,10 +60,9 @@ pub(super) fn drop_to(uid: u32, gid: u32, kept: Capabilities, has_groups: bool) 
     set_no_new_privs(true).at(Op::DropPrivileges)
 }
 
-/// Gives up, for good, the system calls that no build needs. `no_new_privs` must be set.
-pub(super) fn contain_calls() -> Step<()> {
-    let program = crate::calls::filter().map_err(io::Error::other).at(Op::SystemCallFilter)?;
-    seccompiler::apply_filter(&program)
+/// Gives up, for good, the system calls that a filter refuses. `no_new_privs` must be set.
+pub(super) fn contain_calls(filter: &BpfProgram) -> Step<()> {
+    seccompiler::apply_filter(filter)
         .map_err(|error| match error {
             seccompiler::Error::Prctl(source) | seccompiler::Error::Seccomp(source) => source,
             other => io::Error::other(other),

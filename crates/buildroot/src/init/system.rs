@@ -1,7 +1,7 @@
 //! The system calls that have no safe wrapper. Nothing here decides anything.
 //!
-//! Every function is called from `buildroot-init`, which has exactly one thread, also where it is a fork of its
-//! caller; that is the invariant most SAFETY comments rest on.
+//! Every function is called from `buildroot-init`, which has exactly one thread; that is the invariant most SAFETY
+//! comments rest on.
 
 use std::ffi::CString;
 use std::io;
@@ -27,6 +27,20 @@ pub(super) struct ChildUsage {
 pub(super) fn fork() -> nix::Result<ForkResult> {
     // SAFETY: the process has one thread, so the child holds no lock of a thread that is gone.
     unsafe { nix::unistd::fork() }
+}
+
+/// Forks this process into pid 1 of a new pid namespace; returns its pid outside, and nothing inside.
+///
+/// `unshare(2)` makes one such namespace in the life of a process; this makes one at each call.
+pub(super) fn fork_into_pid_namespace() -> io::Result<Option<Pid>> {
+    // SAFETY: without a stack and without CLONE_VM this is `fork(2)`: both go on here, the child in a copy of the memory.
+    // The process has one thread, so the child holds no lock of a thread that is gone.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_NEWPID | libc::SIGCHLD, 0, 0, 0, 0) };
+    match libc::pid_t::try_from(pid) {
+        Ok(0) => Ok(None),
+        Ok(pid) if pid > 0 => Ok(Some(Pid::from_raw(pid))),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Bytes of stack of a process that shares this one's memory; only what is used of it is ever there.
@@ -80,29 +94,6 @@ pub(super) fn start_sharing_memory(child: &mut dyn FnMut() -> libc::c_int) -> io
 pub(super) fn exit_now(code: i32) -> ! {
     // SAFETY: `_exit` has no precondition.
     unsafe { libc::_exit(code) }
-}
-
-unsafe extern "C" {
-    /// The environment of this process: an array that ends with a null pointer.
-    static environ: *const *mut libc::c_char;
-}
-
-/// Empties the environment of this process, and overwrites what was in it: `/proc/PID/environ` shows the memory in
-/// which a process was given its environment, whoever else has forgotten it.
-pub(super) fn clear_environment() -> io::Result<()> {
-    // SAFETY: the process has one thread, so nobody else reads or changes the environment. The array, when there is
-    // one, ends with a null pointer; each string ends with a zero and is this process's own memory, which it may
-    // write (`setenv(3)` and the kernel both give it such).
-    unsafe {
-        let mut place = environ;
-        while !place.is_null() && !(*place).is_null() {
-            ptr::write_bytes(*place, 0, libc::strlen(*place));
-            place = place.add(1);
-        }
-    }
-    // SAFETY: as above.
-    let result = unsafe { libc::clearenv() };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Waits for a child to end; returns its raw wait status and what it used.
@@ -162,21 +153,11 @@ pub(super) fn execute(program: &CString, arguments: &[CString], environment: &[C
     io::Error::last_os_error()
 }
 
-/// Closes every descriptor from `first` on but `kept`, whoever left it open.
-pub(super) fn close_all_but(first: u32, kept: Option<&OwnedFd>) -> io::Result<()> {
-    let close = |first: u32, last: u32| {
-        if first > last {
-            return Ok(());
-        }
-        // SAFETY: called before this process owns any descriptor from `first` on but `kept`, so no owner is robbed:
-        // what a forked process has copied of its parent's owners is never used nor dropped.
-        let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-    };
-    match kept.map(|kept| kept.as_raw_fd().unsigned_abs()) {
-        Some(kept) => close(first, kept.saturating_sub(1)).and_then(|()| close(kept + 1, libc::c_uint::MAX)),
-        None => close(first, libc::c_uint::MAX),
-    }
+/// Closes every descriptor from `first` on, whoever left it open.
+pub(super) fn close_all_from(first: u32) -> io::Result<()> {
+    // SAFETY: called before this process owns any descriptor from `first` on, so no owner is robbed.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Gives every signal its default action and unblocks all of them, for the program to be executed.

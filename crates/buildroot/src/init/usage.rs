@@ -9,11 +9,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::processes::{TICK, parse};
-use crate::cgroup::{Cgroup, PeakMemory};
+use super::processes::{TICK, cpu_time_of_tree, parse};
+use crate::cgroup::Counters;
 use crate::kernel_file::read;
-use crate::outcome::Limiter;
-use crate::probe::{AccountingSource, Probe};
+use crate::probe::{AccountingSource, Probe, in_microseconds};
 
 /// More processes than these are not asked at one probe: what they use is seen when they have ended.
 const MOST_PROCESSES: usize = 64;
@@ -22,9 +21,8 @@ const MOST_PROCESSES: usize = 64;
 const LINKS_OF_ONE_THREAD: u64 = 3;
 
 /// Takes probes of one run.
-pub(super) struct Prober<'a> {
-    cgroup: &'a Cgroup,
-    peak: PeakMemory,
+pub(super) struct Prober {
+    counters: Option<Counters>,
     /// Pid 1 of the sandbox, as the host numbers it.
     pid1: i32,
     started: Instant,
@@ -32,21 +30,15 @@ pub(super) struct Prober<'a> {
     count_written: bool,
 }
 
-impl<'a> Prober<'a> {
-    pub(super) fn new(cgroup: &'a Cgroup, pid1: i32, started: Instant, count_written: bool) -> Self {
-        Self { cgroup, peak: cgroup.peak_memory(), pid1, started, count_written }
+impl Prober {
+    pub(super) fn new(counters: Option<Counters>, pid1: i32, started: Instant, count_written: bool) -> Self {
+        Self { counters, pid1, started, count_written }
     }
 
     /// Returns what the run has used so far.
     pub(super) fn probe(&mut self) -> Probe {
-        let microseconds = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let wall_us = microseconds(self.started.elapsed());
-        let counted = self.cgroup.cpu_time();
-        let source = match (counted, self.cgroup.limiter()) {
-            (Some(_), Limiter::CgroupV2) => AccountingSource::CgroupV2,
-            (Some(_), Limiter::CgroupV1) => AccountingSource::CgroupV1,
-            _ => AccountingSource::Processes,
-        };
+        let counted = self.counted_time();
+        let source = self.counters.as_ref().filter(|_| counted.is_some()).map(Counters::source);
         let (mut ticks, mut written) = (0, None);
         let asked = if counted.is_none() || self.count_written { tree(self.pid1) } else { Vec::new() };
         for pid in asked {
@@ -59,17 +51,27 @@ impl<'a> Prober<'a> {
         }
         let summed = TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX));
         Probe {
-            wall_us,
-            cpu_us: microseconds(counted.unwrap_or(summed)),
-            peak_memory_bytes: self.peak.since_last(),
+            wall_us: in_microseconds(self.started.elapsed()),
+            cpu_us: in_microseconds(counted.unwrap_or(summed)),
+            peak_memory_bytes: self.counters.as_mut().and_then(Counters::peak_since_last),
             written_bytes: written,
-            source,
+            source: source.unwrap_or(AccountingSource::Processes),
         }
+    }
+
+    /// Returns the processor time that a cgroup has counted.
+    pub(super) fn counted_time(&self) -> Option<Duration> {
+        self.counters.as_ref()?.cpu_time()
+    }
+
+    /// Returns the processor time that the run has used, as well as it can be known.
+    pub(super) fn cpu_time(&self) -> Option<Duration> {
+        self.counted_time().or_else(|| cpu_time_of_tree(self.pid1.unsigned_abs()).ok())
     }
 
     /// Returns the greatest peak of memory that any probe has seen.
     pub(super) fn greatest_peak(&self) -> Option<u64> {
-        self.peak.greatest()
+        self.counters.as_ref()?.greatest_peak()
     }
 }
 

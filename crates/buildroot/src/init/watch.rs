@@ -16,7 +16,6 @@ use rustix::process::{Signal, pidfd_send_signal};
 use super::Pid1;
 use super::failure::{Context, Step};
 use super::opens::Opens;
-use super::processes::cpu_time_of_tree;
 use super::usage::Prober;
 use crate::cgroup::{Account, Cgroup};
 use crate::outcome::{End, Limiter, SetupOperation as Op};
@@ -41,12 +40,12 @@ pub(super) struct Watch<'a> {
 
 impl Watch<'_> {
     /// Returns when pid 1 has ended or has been killed; returns why it was killed.
-    pub(super) fn until_the_end(&self, prober: &mut Prober<'_>) -> Step<Option<End>> {
+    pub(super) fn until_the_end(&self, prober: &mut Prober) -> Step<Option<End>> {
         let deadline =
             self.limits.wall_ms.and_then(|limit| self.started.checked_add(Duration::from_millis(limit)));
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let timeout = left.into_iter().chain(self.next_look()).min().map(timespec);
+            let timeout = left.into_iter().chain(self.next_look(prober)).min().map(timespec);
             let awaited =
                 [Some(self.pid1.handle.as_fd()), Some(self.control.as_fd()), self.opens.descriptor()];
             let readable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
@@ -65,7 +64,7 @@ impl Watch<'_> {
                 End::Cancelled
             } else if left == Some(Duration::ZERO) {
                 End::TimedOut
-            } else if let Some(end) = self.look() {
+            } else if let Some(end) = self.look(prober) {
                 end
             } else {
                 continue;
@@ -77,10 +76,10 @@ impl Watch<'_> {
     }
 
     /// Returns after what time to look again; `None` when there is nothing to look at.
-    fn next_look(&self) -> Option<Duration> {
+    fn next_look(&self, prober: &Prober) -> Option<Duration> {
         let counted = self.limits.excess_ends_run && self.cgroup.limiter() != Limiter::ResourceLimits;
         let cpu = self.limits.cpu_ms.map(|limit| {
-            let left = Duration::from_millis(limit).saturating_sub(self.cpu_time().unwrap_or_default());
+            let left = Duration::from_millis(limit).saturating_sub(prober.cpu_time().unwrap_or_default());
             // It cannot be used up sooner than by all processors at once.
             let processors = std::thread::available_parallelism().map_or(1, |number| number.get());
             (left / u32::try_from(processors).unwrap_or(u32::MAX)).max(SOONEST)
@@ -89,17 +88,11 @@ impl Watch<'_> {
     }
 
     /// Returns the end of a run that has passed a limit.
-    fn look(&self) -> Option<End> {
-        if self.limits.cpu_ms.is_some_and(|limit| self.cpu_time() >= Some(Duration::from_millis(limit))) {
+    fn look(&self, prober: &Prober) -> Option<End> {
+        if self.limits.cpu_ms.is_some_and(|limit| prober.cpu_time() >= Some(Duration::from_millis(limit))) {
             return Some(End::CpuTimePassed);
         }
         excess(self.limits, &self.cgroup.account())
-    }
-
-    /// Returns the processor time that the run has used, as well as it can be known.
-    fn cpu_time(&self) -> Option<Duration> {
-        let tree = || -> io::Result<Duration> { cpu_time_of_tree(self.pid1.pid.as_raw().unsigned_abs()) };
-        self.cgroup.cpu_time().or_else(|| tree().ok())
     }
 }
 
@@ -116,7 +109,7 @@ pub(super) fn excess(limits: &Limits, account: &Account) -> Option<End> {
 
 /// Answers the caller's request for a probe; returns false when what happened at the socket was none, which
 /// means the end: the caller says nothing else.
-fn answered(control: &UnixStream, prober: &mut Prober<'_>) -> bool {
+fn answered(control: &UnixStream, prober: &mut Prober) -> bool {
     let mut request = [0];
     let mut reader = control;
     match reader.read(&mut request) {

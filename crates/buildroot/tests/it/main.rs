@@ -6,6 +6,7 @@
 mod calls;
 mod collection;
 mod disk_full;
+mod helpers;
 mod layers;
 mod limits;
 mod memory_tree;

@@ -9,7 +9,7 @@ use buildroot::{
     SetupOperation, TmpfsMount, Upper,
 };
 
-use crate::support::{HostRoot, can_sandbox, capture, example, mounts_with, output, sandbox};
+use crate::support::{HostRoot, can_sandbox, capture, mounts_with, output, sandbox};
 
 #[test]
 fn program_runs_as_builder_without_privileges() {
@@ -335,31 +335,4 @@ fn as_many_lowers_as_allowed_are_stacked() {
     }
     // The topmost wins.
     assert_eq!(output(&spec), "0\n498\n");
-}
-
-#[test]
-fn a_forked_helper_is_to_the_program_what_the_helper_program_is() {
-    if !can_sandbox("a_forked_helper_is_to_the_program_what_the_helper_program_is") {
-        return;
-    }
-    let root = HostRoot::new();
-    // User 0 inside sees as much of pid 1 as anybody can.
-    let mut spec = root.script(
-        "cat /proc/1/comm; cat /proc/1/environ /proc/self/environ 2>/dev/null | tr '\\0' '\\n'; ls /proc/self/fd; \
-         echo $$; grep -E 'SigBlk|SigIgn|CapEff|Seccomp:' /proc/self/status; exit 7",
-    );
-    (spec.uid, spec.gid, spec.capabilities) = (0, 0, Capabilities::PackageTransaction);
-    let file = root.dir.path().join("spec.json");
-    fs::write(&file, serde_json::to_vec(&spec).expect("JSON")).expect("specification");
-    let said = ["", "fork"].map(|way| {
-        let mut command = std::process::Command::new(example("run_sandbox"));
-        command.arg(&file).arg(env!("CARGO_BIN_EXE_buildroot-init")).env("MARKER", "of-the-caller");
-        let output = command.args((!way.is_empty()).then_some(way)).output().expect("run_sandbox");
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        // The outcome of the program inside is told as JSON.
-        assert!(output.status.success() && errors.contains("\"code\": 7"), "{errors}");
-        String::from_utf8(output.stdout).expect("UTF-8")
-    });
-    assert!(said[0].starts_with("buildroot-init\n") && !said[0].contains("MARKER"), "{}", said[0]);
-    assert_eq!(said[0], said[1]);
 }
