@@ -15,7 +15,8 @@ use petgraph::visit::EdgeRef;
 use rpm_model::{Nevra, PackageOrigin, Requirement};
 use serde::{Deserialize, Serialize};
 
-use super::knot::Knot;
+use super::knot::requirements;
+use super::ways::{Knot, Ways};
 use crate::construct::{Construction, Key};
 use crate::model::{BuildCycle, CycleBreak, EdgeKind, Link};
 
@@ -171,16 +172,12 @@ impl CycleReplacement {
 }
 
 impl BuildKnot {
-    pub(super) fn of(construction: &Construction<'_>, knot: &Knot) -> Self {
-        let specs = knot.builds().filter_map(|(key, _)| match key {
-            Key::Build(spec) => Some(construction.catalog.specs[spec].data.name.clone()),
-            _ => None,
-        });
-        let specs: Vec<String> = specs.collect();
+    pub(super) fn of(construction: &Construction<'_>, ways: &Ways, knot: &Knot) -> Self {
+        let specs = knot.builds().iter();
         Self {
-            packages: knot.nodes.len() - specs.len(),
-            requirements: knot.requirements(construction),
-            specs,
+            specs: specs.map(|spec| construction.catalog.specs[*spec as usize].data.name.clone()).collect(),
+            packages: knot.nodes().len() - knot.builds().len(),
+            requirements: requirements(construction, ways, knot),
         }
     }
 }
