@@ -66,7 +66,7 @@ struct Breaking {
     required: Required,
     ignored: HashSet<EdgeIndex>,
     /// Specs and cycles that were cut by not believing a suggested provider.
-    dropped: Vec<(String, BuildCycle)>,
+    dropped: Vec<(String, Arc<BuildCycle>)>,
 }
 
 impl Breaking {
@@ -80,7 +80,7 @@ impl Breaking {
         // A knot has a cycle through each of its builds.
         let Some(cycle) = self.ways.shortest_cycle(starts.into_iter()) else { return };
         let cycle = Step::all(construction, &cycle);
-        let described = describe(construction, &cycle);
+        let described = Arc::new(describe(construction, &cycle));
         match weakest_step(construction, &cycle) {
             Some((step, edges)) => self.replace(construction, step, &edges, &described, false),
             None => {
@@ -88,7 +88,7 @@ impl Breaking {
                     self.ignored.extend(step.build_requires.iter().copied());
                     step.cut(construction, &mut self.ways);
                 }
-                construction.cycles.push(described);
+                construction.cycles.push(Arc::unwrap_or_clone(described));
             }
         }
     }
@@ -104,8 +104,9 @@ impl Breaking {
                 steps.iter().map(|step| replacements(construction, step).map(|(_, edges)| edges)).collect();
             let Some(found) = found else { continue };
             let cycles = self.ways.cycles_over_each(build);
-            let described: Vec<BuildCycle> =
-                cycles.iter().map(|cycle| describe(construction, &Step::all(construction, cycle))).collect();
+            let describe =
+                |cycle: &Vec<u32>| Arc::new(describe(construction, &Step::all(construction, cycle)));
+            let described: Vec<Arc<BuildCycle>> = cycles.iter().map(describe).collect();
             for ((step, edges), cycle) in steps.iter().zip(found).zip(&described) {
                 self.replace(construction, step, &edges, cycle, true);
             }
@@ -120,7 +121,7 @@ impl Breaking {
         construction: &mut Construction<'_>,
         step: &Step,
         edges: &[Instead],
-        cycle: &BuildCycle,
+        cycle: &Arc<BuildCycle>,
         untied: bool,
     ) {
         step.cut(construction, &mut self.ways);
