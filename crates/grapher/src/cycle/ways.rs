@@ -21,6 +21,8 @@ pub(super) struct Knot {
     /// How many of them are builds.
     builds: usize,
     number: u32,
+    /// The root of its trees; [`NONE`] as long as it has none.
+    root: u32,
 }
 
 /// The ways within knots.
@@ -35,8 +37,22 @@ pub(super) struct Ways {
     knots: Vec<u32>,
     /// How many knots there have been.
     numbers: u32,
+    /// By which ways nodes come to the root of their knot.
+    onward: Tree,
+    /// By which ways the root comes to the nodes of its knot, from their ends.
+    backward: Tree,
     /// What a search notes at each node; [`NONE`] everywhere between searches.
     marks: Vec<u32>,
+}
+
+/// A tree over the nodes of each knot, which proves that all of them hang together: as long as it is whole, or can be
+/// mended where ways were cut, nobody has to walk through the knot.
+#[derive(Default)]
+struct Tree {
+    /// The next node on the way to the root.
+    next: Vec<u32>,
+    /// Nodes that have lost their next.
+    orphans: Vec<u32>,
 }
 
 /// A list of numbers for each node, in one piece.
@@ -135,9 +151,17 @@ impl Ways {
     /// edges lead, sorted, each once; the first `builds` nodes are builds.
     pub(super) fn new(builds: usize, targets: Lists) -> (Self, Vec<Knot>) {
         let nodes = targets.len();
-        let (knots, marks) = (vec![NONE; nodes], vec![NONE; nodes]);
-        let (builds, sources) = (builds as u32, Lists::default());
-        let mut ways = Self { builds, targets, sources, knots, numbers: 0, marks };
+        let tree = || Tree { next: vec![NONE; nodes], orphans: Vec::new() };
+        let mut ways = Self {
+            builds: builds as u32,
+            targets,
+            sources: Lists::default(),
+            knots: vec![NONE; nodes],
+            numbers: 0,
+            onward: tree(),
+            backward: tree(),
+            marks: vec![NONE; nodes],
+        };
         let found = ways.part((0..nodes as u32).collect());
         ways.sources = ways.targets.reversed();
         (ways, found)
@@ -157,6 +181,8 @@ impl Ways {
     pub(super) fn cut(&mut self, from: u32, to: u32) {
         self.targets.remove(from, to);
         self.sources.remove(to, from);
+        self.onward.lose(from, to);
+        self.backward.lose(to, from);
     }
 
     /// Returns the knots that are left of one after ways were cut, the one with the first build last.
@@ -167,8 +193,7 @@ impl Ways {
         if knot.builds == 0 {
             return Vec::new();
         }
-        let Self { targets, sources, marks, .. } = self;
-        if reaches_all(targets, &knot, marks) && reaches_all(sources, &knot, marks) {
+        if self.hangs_together(&mut knot) {
             return vec![knot];
         }
         let Knot { nodes, .. } = knot;
@@ -181,6 +206,22 @@ impl Ways {
         found
     }
 
+    /// Returns whether all nodes of a knot still need one another.
+    fn hangs_together(&mut self, knot: &mut Knot) -> bool {
+        let Self { targets, sources, knots, onward, backward, marks, .. } = self;
+        let orphans = [onward.take_orphans(knots, knot), backward.take_orphans(knots, knot)];
+        if knot.root != NONE && knots[knot.root as usize] == knot.number {
+            let [lost_onward, lost_backward] = orphans;
+            if onward.mend(targets, knot, lost_onward, marks)
+                && backward.mend(sources, knot, lost_backward, marks)
+            {
+                return true;
+            }
+        }
+        knot.root = knot.nodes.first().copied().unwrap_or(NONE);
+        onward.grow(sources, knot, marks) && backward.grow(targets, knot, marks)
+    }
+
     /// Takes out nodes that have no way on or no way back any more, and then those that have none because of it.
     fn drop_ends(&mut self, knot: &Knot) {
         let is_end = |node: &u32| self.targets.of(*node).is_empty() || self.sources.of(*node).is_empty();
@@ -190,6 +231,8 @@ impl Ways {
                 continue;
             }
             let (targets, sources) = (&mut self.targets, &mut self.sources);
+            targets.of(node).iter().for_each(|target| self.backward.lose(*target, node));
+            sources.of(node).iter().for_each(|source| self.onward.lose(*source, node));
             ends.extend(targets.of(node).iter().filter(|target| sources.remove(**target, node)));
             ends.extend(sources.of(node).iter().filter(|source| targets.remove(**source, node)));
         }
@@ -219,7 +262,7 @@ impl Ways {
             // Packages that need one another at run time are no knot.
             if nodes.len() > 1 && builds > 0 {
                 nodes.iter().for_each(|node| self.knots[*node as usize] = self.numbers);
-                found.push(Knot { nodes, builds, number: self.numbers });
+                found.push(Knot { nodes, builds, number: self.numbers, root: NONE });
                 self.numbers += 1;
             }
         }
@@ -319,21 +362,74 @@ impl Ways {
     }
 }
 
-/// Returns whether the first node of a knot reaches all of its nodes; `seen` is [`NONE`] everywhere, and again after it.
-fn reaches_all(lists: &Lists, knot: &Knot, seen: &mut [u32]) -> bool {
-    let mut found: Vec<u32> = knot.nodes.iter().copied().take(1).collect();
-    found.iter().for_each(|node| seen[*node as usize] = 0);
-    let mut next = 0;
-    while let Some(node) = found.get(next).copied() {
-        next += 1;
-        for target in lists.of(node) {
-            if std::mem::replace(&mut seen[*target as usize], 0) == NONE {
-                found.push(*target);
+impl Tree {
+    /// Notes that a way is no longer there.
+    fn lose(&mut self, node: u32, next: u32) {
+        if self.next[node as usize] == next {
+            self.orphans.push(node);
+        }
+    }
+
+    /// Returns the nodes of a knot that have lost their next.
+    fn take_orphans(&mut self, knots: &[u32], knot: &Knot) -> Vec<u32> {
+        let (own, others) = std::mem::take(&mut self.orphans)
+            .into_iter()
+            .filter(|node| knots[*node as usize] != NONE)
+            .partition(|node| knots[*node as usize] == knot.number);
+        self.orphans = others;
+        own
+    }
+
+    /// Finds another next for each orphan, if that is easy; `lists` say where nodes can go on to. `false` says nothing
+    /// of the knot.
+    fn mend(&mut self, lists: &Lists, knot: &Knot, mut orphans: Vec<u32>, is_orphan: &mut [u32]) -> bool {
+        orphans.sort_unstable();
+        orphans.dedup();
+        orphans.retain(|node| *node != knot.root);
+        orphans.iter().for_each(|node| is_orphan[*node as usize] = 0);
+        // Not more than walking through the knot would take.
+        let mut steps = 2 * knot.nodes.len();
+        loop {
+            let number = orphans.len();
+            orphans.retain(|node| {
+                let leads_to_root = |next: &&u32| {
+                    let mut at = **next;
+                    while at != knot.root && is_orphan[at as usize] == NONE && steps > 0 {
+                        steps -= 1;
+                        at = self.next[at as usize];
+                    }
+                    at == knot.root
+                };
+                let Some(next) = lists.of(*node).iter().find(leads_to_root) else { return true };
+                self.next[*node as usize] = *next;
+                is_orphan[*node as usize] = NONE;
+                false
+            });
+            if orphans.is_empty() || orphans.len() == number || steps == 0 {
+                orphans.iter().for_each(|node| is_orphan[*node as usize] = NONE);
+                return orphans.is_empty();
             }
         }
     }
-    found.iter().for_each(|node| seen[*node as usize] = NONE);
-    found.len() == knot.nodes.len()
+
+    /// Makes the tree of a knot anew and returns whether all of its nodes are in it; `lists` say from where nodes can be
+    /// come to. `seen` is [`NONE`] everywhere, and again after it.
+    fn grow(&mut self, lists: &Lists, knot: &Knot, seen: &mut [u32]) -> bool {
+        let mut found = vec![knot.root];
+        seen[knot.root as usize] = 0;
+        let mut next = 0;
+        while let Some(node) = found.get(next).copied() {
+            next += 1;
+            for source in lists.of(node) {
+                if std::mem::replace(&mut seen[*source as usize], 0) == NONE {
+                    self.next[*source as usize] = node;
+                    found.push(*source);
+                }
+            }
+        }
+        found.iter().for_each(|node| seen[*node as usize] = NONE);
+        found.len() == knot.nodes.len()
+    }
 }
 
 #[cfg(test)]
