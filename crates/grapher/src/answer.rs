@@ -147,7 +147,7 @@ impl Explorer<'_> {
             Question::Path(from, to) => self.path_graph(&self.path(from, to)?),
             Question::Neighbourhood(names) => self.neighbourhood(names, depth)?,
             Question::Cycles => {
-                self.cycle_graph(self.graph.cycle_report().cycles.iter().map(|found| &found.cycle))
+                self.cycle_graph(self.graph.cycle_report().cycles.iter().map(|found| found.cycle.as_ref()))
             }
             Question::Impact(_) | Question::Provider(_) | Question::Unresolvable => return Ok(None),
         }))

@@ -13,8 +13,9 @@
 //! holds where a package that is in the root anyway satisfies it: a core package, or one chosen for a
 //! plain requirement of the same owner.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
+use foldhash::HashSet;
 use rpm_model::{Dependency, Requirement, RichDependency};
 
 use crate::catalog::{Catalog, Entry, Who};
@@ -61,7 +62,7 @@ impl Chosen<'_> {
 
 impl Owner {
     pub(crate) fn build(spec: usize) -> Self {
-        Self { spec, scope: Scope::Build, itself: false, older: false, present: HashSet::new() }
+        Self { spec, scope: Scope::Build, itself: false, older: false, present: HashSet::default() }
     }
 
     pub(crate) fn package(spec: usize) -> Self {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 use petgraph::stable_graph::{EdgeIndex, NodeIndex, StableDiGraph};
-use rpm_model::{Dependency, Nevra, Requirement};
+use rpm_model::{Dependency, Requirement};
 
 use crate::catalog::{Catalog, Who};
 use crate::choose::{Chosen, Owner};
@@ -140,12 +140,6 @@ impl<'a> Construction<'a> {
         requirement.is_some_and(|requirement| !build.contains(requirement))
     }
 
-    /// Returns the spec that will yield a package.
-    pub(crate) fn spec_of_package(&self, package: &Nevra) -> Option<String> {
-        let found = self.catalog.packages.iter().find(|known| known.nevra == package);
-        found.map(|found| self.catalog.specs[found.spec].data.name.clone())
-    }
-
     /// Returns the node of a package, which packages from outside get when they are first needed.
     pub(crate) fn node_of(&mut self, who: Who) -> NodeIndex {
         if let Who::Tree(place) = who {
@@ -162,14 +156,14 @@ impl<'a> Construction<'a> {
         let package = &self.catalog.packages[place];
         let (spec, requires) = (package.spec, package.requires);
         let recorded = package.recorded_requires.clone();
-        let nevra = package.nevra.to_string();
+        let nevra = package.nevra;
         let node = self.run(place);
         let mut owner = Owner::package(spec);
         for requirement in in_two_rounds(requires) {
             match self.catalog.choose(requirement, &owner) {
                 Ok(chosen) => self.connect(node, EdgeKind::Requires, requirement, &chosen, &mut owner),
                 Err(reason) => {
-                    self.report(node, EdgeKind::Requires, &owner, nevra.clone(), requirement, reason);
+                    self.report(node, EdgeKind::Requires, &owner, nevra.to_string(), requirement, reason);
                 }
             }
         }
@@ -254,7 +248,7 @@ impl<'a> Construction<'a> {
                     Who::External(_) => CycleRule::ItselfFromOutside,
                     Who::Tree(_) | Who::Older(_) => CycleRule::ItselfFromLastBuild,
                 },
-                cycle: self.self_cycle(spec, requirement, own),
+                cycle: Arc::new(self.self_cycle(spec, requirement, own)),
             });
         }
     }

@@ -1,15 +1,17 @@
 //! The graph as files: `graph.json` for programs, `graph.dot` for Graphviz, in the Azure toolkit's colours.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
+use std::sync::Arc;
 
+use petgraph::stable_graph::NodeIndex;
 use petgraph::visit::{EdgeRef, IntoEdgeReferences};
 use rpm_model::{Nevra, PackageOrigin, Requirement};
 use serde::{Deserialize, Serialize};
 
 use crate::DependencyGraph;
 use crate::cycle::report::CycleReport;
-use crate::model::{BuildCycle, CycleBreak, DuplicateSpec, EdgeKind, Knowledge, Node, Unresolvable};
+use crate::model::{BuildCycle, CycleBreak, DuplicateSpec, Edge, EdgeKind, Knowledge, Node, Unresolvable};
 use crate::order::Obstacle;
 
 /// How far a node is, in the Azure toolkit's words.
@@ -55,7 +57,7 @@ pub struct GraphDocument {
     pub breaks: Vec<CycleBreak>,
     /// All knots and cycles with what is done about each.
     #[serde(default)]
-    pub cycle_report: CycleReport,
+    pub cycle_report: Arc<CycleReport>,
     /// Specs that are passed over because another of their name counts.
     #[serde(default)]
     pub duplicates: Vec<DuplicateSpec>,
@@ -65,7 +67,7 @@ pub struct GraphDocument {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GraphNode {
     /// By this the edges name it, for example `build:zlib` or `run:zlib-1.2-1.x86_64`.
-    pub name: String,
+    pub name: Arc<str>,
     /// What it is.
     #[serde(flatten)]
     pub node: Node,
@@ -80,14 +82,14 @@ pub struct GraphNode {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct GraphEdge {
     /// The dependent's name.
-    pub from: String,
+    pub from: Arc<str>,
     /// The dependency's name.
-    pub to: String,
+    pub to: Arc<str>,
     /// Why.
     pub kind: EdgeKind,
     /// The requirement, where there is one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub requirement: Option<Requirement>,
+    pub requirement: Option<Arc<Requirement>>,
     /// How it is known that the dependency serves it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub knowledge: Option<Knowledge>,
@@ -99,32 +101,29 @@ impl GraphDocument {
 
     /// Returns the document for Graphviz.
     pub fn to_dot(&self) -> String {
-        let ids: BTreeMap<&str, String> = self
-            .nodes
-            .iter()
-            .enumerate()
-            .map(|(id, node)| (node.name.as_str(), dot_name(id, node)))
-            .collect();
+        let ids: HashMap<&str, String> =
+            self.nodes.iter().enumerate().map(|(id, node)| (&*node.name, dot_name(id, node))).collect();
         let mut dot = "strict digraph dependency_graph {\n".to_owned();
         // Writing to a String cannot fail.
         for node in &self.nodes {
-            let id = ids.get(node.name.as_str()).map_or("", String::as_str);
+            let id = ids.get(&*node.name).map_or("", String::as_str);
             let _ = write!(dot, "  \"{id}\" [fillcolor={}, style=filled", colour(node));
             if let Some(source) = &node.source {
                 let _ = write!(dot, ", SRPM=\"{}\"", escaped(&source.file_name()));
             }
             dot.push_str("];\n");
         }
-        let mut pairs: BTreeMap<(&str, &str), BTreeSet<String>> = BTreeMap::new();
-        for edge in &self.edges {
-            let labels = pairs.entry((&edge.from, &edge.to)).or_default();
-            labels.extend(edge.requirement.as_ref().map(ToString::to_string));
-        }
-        for ((from, to), labels) in pairs {
-            let (Some(from), Some(to)) = (ids.get(from), ids.get(to)) else { continue };
+        let mut edges: Vec<&GraphEdge> = self.edges.iter().collect();
+        // As they are in a document that was made here.
+        edges.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
+        for pair in edges.chunk_by(|a, b| (&a.from, &a.to) == (&b.from, &b.to)) {
+            let (Some(from), Some(to)) = (ids.get(&*pair[0].from), ids.get(&*pair[0].to)) else { continue };
             let _ = write!(dot, "  \"{from}\" -> \"{to}\"");
+            let requirements = pair.iter().filter_map(|edge| edge.requirement.as_ref());
+            let mut labels: Vec<String> = requirements.map(ToString::to_string).collect();
+            labels.sort();
+            labels.dedup();
             if !labels.is_empty() {
-                let labels: Vec<String> = labels.into_iter().collect();
                 let _ = write!(dot, " [label=\"{}\"]", escaped(&labels.join(", ")));
             }
             dot.push_str(";\n");
@@ -163,25 +162,36 @@ impl DependencyGraph {
 
     /// Returns the graph as a document; `goals` become the node `PackagesToBuild`, or `ALL` for all specs.
     pub fn document(&self, states: &NodeStates, goals: &BTreeSet<String>) -> GraphDocument {
-        let mut nodes: Vec<GraphNode> =
-            self.graph.node_weights().map(|node| self.graph_node(node, states)).collect();
-        let mut edges: Vec<GraphEdge> = self
-            .graph
-            .edge_references()
-            .map(|edge| GraphEdge {
-                from: name(&self.graph[edge.source()]),
-                to: name(&self.graph[edge.target()]),
-                kind: edge.weight().kind,
-                requirement: edge.weight().requirement.as_deref().cloned(),
-                knowledge: edge.weight().knowledge,
-            })
-            .collect();
         let all = goals.len() == self.specs().len();
         let goal = Node::Goal { goal: if all { "ALL" } else { "PackagesToBuild" }.to_owned() };
-        edges.extend(self.goal_edges(&goal, goals));
-        nodes.push(self.graph_node(&goal, states));
+        let names = Names::new(self, &goal);
+        let mut nodes: Vec<GraphNode> = self
+            .graph
+            .node_indices()
+            .map(|node| {
+                let weight = &self.graph[node];
+                self.graph_node(weight, Arc::clone(&names.of(node).1), states)
+            })
+            .collect();
+        nodes.push(self.graph_node(&goal, Arc::clone(&names.goal.1), states));
         nodes.sort_by(|a, b| a.node.cmp(&b.node));
+        let edge = |from: &Named, to: &Named, weight: Option<&Edge>| RankedEdge {
+            ranks: (from.0, to.0),
+            edge: GraphEdge {
+                from: Arc::clone(&from.1),
+                to: Arc::clone(&to.1),
+                kind: weight.map_or(EdgeKind::Wanted, |edge| edge.kind),
+                requirement: weight.and_then(|edge| edge.requirement.clone()),
+                knowledge: weight.and_then(|edge| edge.knowledge),
+            },
+        };
+        let own = self.graph.edge_references();
+        let mut edges: Vec<RankedEdge> =
+            own.map(|own| edge(names.of(own.source()), names.of(own.target()), Some(own.weight()))).collect();
+        let wanted = self.graph.node_indices().filter(|node| is_wanted(&self.graph[*node], goals));
+        edges.extend(wanted.map(|node| edge(&names.goal, names.of(node), None)));
         edges.sort();
+        let mut edges: Vec<GraphEdge> = edges.into_iter().map(|ranked| ranked.edge).collect();
         edges.dedup();
         let hindered = self.hindered().map(|spec| (spec.to_owned(), self.obstacles(spec)));
         GraphDocument {
@@ -194,15 +204,15 @@ impl DependencyGraph {
             open: self.open.clone(),
             cycles: self.cycles.clone(),
             breaks: self.breaks.clone(),
-            cycle_report: self.cycle_report().clone(),
+            cycle_report: Arc::clone(&self.cycle_report),
             duplicates: self.duplicates.clone(),
         }
     }
 
-    fn graph_node(&self, node: &Node, states: &NodeStates) -> GraphNode {
+    fn graph_node(&self, node: &Node, name: Arc<str>, states: &NodeStates) -> GraphNode {
         let state = |spec: &str| states.get(spec).copied().unwrap_or(NodeState::Build);
         GraphNode {
-            name: name(node),
+            name,
             state: match node {
                 Node::Goal { .. } | Node::Run { .. } => NodeState::Meta,
                 Node::Build { spec } | Node::Test { spec } => state(spec),
@@ -218,22 +228,52 @@ impl DependencyGraph {
             node: node.clone(),
         }
     }
+}
 
-    /// Returns the edges from a goal to builds, tests and packages of the specs wanted.
-    fn goal_edges(&self, goal: &Node, goals: &BTreeSet<String>) -> Vec<GraphEdge> {
-        let wanted = |node: &&Node| match node {
-            Node::Build { spec } | Node::Run { spec, .. } | Node::Test { spec } => goals.contains(spec),
-            Node::Goal { .. } | Node::Remote { .. } | Node::Unresolved { .. } => false,
-        };
-        let edge = |node: &Node| GraphEdge {
-            from: name(goal),
-            to: name(node),
-            kind: EdgeKind::Wanted,
-            requirement: None,
-            knowledge: None,
-        };
-        self.graph.node_weights().filter(wanted).map(edge).collect()
+/// Returns whether a node is a build, the tests or a package of a spec that is wanted.
+fn is_wanted(node: &Node, goals: &BTreeSet<String>) -> bool {
+    match node {
+        Node::Build { spec } | Node::Run { spec, .. } | Node::Test { spec } => goals.contains(spec),
+        Node::Goal { .. } | Node::Remote { .. } | Node::Unresolved { .. } => false,
     }
+}
+
+/// The name of a node, and its place among all names, sorted.
+type Named = (u32, Arc<str>);
+
+/// The names of all nodes, made once.
+struct Names {
+    /// By index of the node: none is ever removed.
+    nodes: Vec<Named>,
+    goal: Named,
+}
+
+impl Names {
+    fn new(graph: &DependencyGraph, goal: &Node) -> Self {
+        let goals = std::iter::once(goal);
+        let mut names: Vec<Named> =
+            graph.graph.node_weights().chain(goals).map(|node| (0, name(node).into())).collect();
+        let mut order: Vec<usize> = (0..names.len()).collect();
+        order.sort_by(|a, b| names[*a].1.cmp(&names[*b].1));
+        let mut rank = 0;
+        for pair in order.windows(2) {
+            rank += u32::from(names[pair[0]].1 != names[pair[1]].1);
+            names[pair[1]].0 = rank;
+        }
+        let goal = names.pop().unwrap_or_else(|| (0, name(goal).into()));
+        Self { nodes: names, goal }
+    }
+
+    fn of(&self, node: NodeIndex) -> &Named {
+        &self.nodes[node.index()]
+    }
+}
+
+/// An edge that is put in its place without comparing names.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct RankedEdge {
+    ranks: (u32, u32),
+    edge: GraphEdge,
 }
 
 /// Returns the name by which edges name a node.

@@ -184,8 +184,8 @@ pub struct CycleBreak {
     pub origin: PackageOrigin,
     /// By which rule.
     pub rule: CycleRule,
-    /// The cycle.
-    pub cycle: BuildCycle,
+    /// The cycle; one that was broken at several requirements is kept once.
+    pub cycle: Arc<BuildCycle>,
 }
 
 /// A cycle of builds; the package at the end of the last link comes from the spec that starts the first.

@@ -109,7 +109,7 @@ fn what_the_file_cannot_say_is_weaker_or_stronger_but_never_lost_in_silence() {
             let requirement = edge.requirement.as_ref().map(ToString::to_string).unwrap_or_default();
             format!("{} -> {} {requirement}", edge.from, edge.to)
         };
-        graph(document).edges.iter().filter(|edge| edge.from == "build:app").map(named).collect()
+        graph(document).edges.iter().filter(|edge| *edge.from == *"build:app").map(named).collect()
     };
     let document =
         document(&specs(&["(lib or data)", "(gone if never)", "data > 1", "data >= 2", "data < 9"], &[]));

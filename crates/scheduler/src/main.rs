@@ -17,8 +17,8 @@ use repository::{IndexedPackage, PackageDirectory, read_source_package};
 use rpm_model::{PackageOrigin, PackagesDocument, WorkerManifest};
 use scheduler::{
     BuildDirectoryLock, Finished, Learned, NoPrograms, PackedSrpm, PackedTree, PlanWords, Planned,
-    ResultReuse, Rounds, RunSummary, Session, Stop, Style, build_in_rounds, plan_text, run_status,
-    summary_text,
+    RecordStore, ResultReuse, Rounds, RunSummary, Session, Stop, Style, build_in_rounds, plan_text,
+    run_status, summary_text,
 };
 use serde::de::DeserializeOwned;
 
@@ -55,7 +55,9 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
             scan(arguments, &arguments.toolchain_rpms_dir, PackageOrigin::Toolchain, reporter.as_ref())?;
         external.extend(scan(arguments, &arguments.cache_dir, PackageOrigin::Base, reporter.as_ref())?);
         let scanned = scan(arguments, &arguments.rpm_dir, PackageOrigin::Tree, reporter.as_ref())?;
-        let graphed = session.graph(external, scanned, &GraphHints::default()).map_err(scheduler::failure)?;
+        let records = RecordStore::new(&session.settings.records).read_all();
+        let records = records.map_err(|error| scheduler::failure(error.into()))?;
+        let graphed = session.graph(external, records, scanned, &GraphHints::default());
         session.write_graph(&graphed).map_err(scheduler::failure)?;
         let chosen = session.choose(&graphed, &wanted).map_err(scheduler::failure)?;
         session.plan(graphed, &chosen, &packed, &wanted, rounds).map_err(scheduler::failure)

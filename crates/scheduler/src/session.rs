@@ -6,8 +6,9 @@
 
 mod settings;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -47,6 +48,9 @@ use crate::weights::Weights;
 use crate::workers::Workers;
 
 pub use self::settings::{PackedSrpm, PackedTree, SessionError, SessionSettings, Wanted, failure};
+
+/// Bytes of a file that are compared at once.
+const PIECE: usize = 256 * 1024;
 
 /// The graph of a tree, and what is published.
 pub struct Graphed {
@@ -108,24 +112,25 @@ pub struct Session<'a> {
 impl Session<'_> {
     /// Draws the graph over the specs, the packages outside the tree and the records.
     ///
-    /// `scanned` is what lies in the repository; only what records vouch for counts. `hints` is what the graph must
-    /// know to answer more than who needs whom.
+    /// `records` are those of the last builds. `scanned` is what lies in the repository; only what records vouch for
+    /// counts. `hints` is what the graph must know to answer more than who needs whom.
     pub fn graph(
         &self,
         outside: impl Into<Outside>,
+        records: BTreeMap<String, BuildRecord>,
         scanned: Vec<IndexedPackage>,
         hints: &GraphHints,
-    ) -> Result<Graphed, SessionError> {
-        let records = RecordStore::new(&self.settings.records).read_all()?;
+    ) -> Graphed {
         let universe = Universe::new(outside, &self.settings.rpms, scanned, &records)
             .with_rules(self.settings.rules.clone());
         let core: BTreeSet<_> = self.worker.core.packages().iter().map(|package| &package.nevra).collect();
         let recorded = recorded(&records, &universe);
         let extended = self.learned.extended(self.document, &records);
         let document = extended.as_ref().unwrap_or(self.document);
-        let names = WantedNames::of(document, &recorded);
-        let names = names.with(hints.explained.iter().map(String::as_str));
-        let relevant = universe.external(names.iter());
+        let names = universe
+            .has_repositories()
+            .then(|| WantedNames::of(document, &recorded).with(hints.explained.iter().map(String::as_str)));
+        let relevant = universe.external(names.iter().flat_map(WantedNames::iter));
         let external: Vec<ExternalPackage<'_>> = relevant
             .iter()
             .map(|RelevantPackage { package, files }| {
@@ -145,14 +150,18 @@ impl Session<'_> {
         for duplicate in graph.duplicates() {
             self.reporter.event(&Event::Warning { message: duplicate.to_string() });
         }
-        Ok(Graphed { graph, records, universe })
+        Graphed { graph, records, universe }
     }
 
     /// Writes `graph.dot` and `graph.json`; specs without a record count as to be built.
     pub fn write_graph(&self, graphed: &Graphed) -> Result<(), SessionError> {
         let document = graphed.graph.to_json(&graphed.states());
-        write_text(&self.settings.artifacts.join("graph.dot"), document.to_dot().as_bytes())?;
-        write_json(&self.settings.artifacts.join("graph.json"), &document)
+        let artifacts = &self.settings.artifacts;
+        let (dot, json) = rayon::join(
+            || write_text(&artifacts.join("graph.dot"), document.to_dot().as_bytes()),
+            || write_json(&artifacts.join("graph.json"), &document),
+        );
+        dot.and(json)
     }
 
     /// Returns the goals and all they need.
@@ -423,9 +432,8 @@ impl Session<'_> {
 
 /// Returns what the tree's packages were when last built, with their files: those only the package tells.
 fn recorded<'a>(records: &'a BTreeMap<String, BuildRecord>, universe: &'a Universe) -> Vec<RecordedSpec<'a>> {
-    let files: BTreeMap<&ContentDigest, &[String]> = universe
-        .published()
-        .into_iter()
+    let files: HashMap<&ContentDigest, &[String]> = universe
+        .packages_of_all()
         .map(|package| (&package.sha256, package.header.files.as_slice()))
         .collect();
     let with_files = |record: &'a BuildRecord| {
@@ -451,7 +459,7 @@ fn write_json(path: &Path, document: &impl Serialize) -> Result<(), SessionError
 
 /// Replaces a file whole, unless it has this content already.
 fn write_text(path: &Path, bytes: &[u8]) -> Result<(), SessionError> {
-    if std::fs::read(path).is_ok_and(|old| old == bytes) {
+    if has_content(path, bytes).unwrap_or(false) {
         return Ok(());
     }
     let write = || -> io::Result<()> {
@@ -464,4 +472,21 @@ fn write_text(path: &Path, bytes: &[u8]) -> Result<(), SessionError> {
         Ok(())
     };
     write().map_err(|source| SessionError::Io { operation: "write", path: path.to_owned(), source })
+}
+
+/// Returns whether a file has this content; read piece by piece, for the graph of a distribution is long.
+fn has_content(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    if file.metadata()?.len() != bytes.len() as u64 {
+        return Ok(false);
+    }
+    let mut piece = vec![0; PIECE];
+    for expected in bytes.chunks(PIECE) {
+        let read = &mut piece[..expected.len()];
+        file.read_exact(read)?;
+        if read != expected {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

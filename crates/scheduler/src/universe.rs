@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -111,22 +112,25 @@ impl Universe {
         scanned: Vec<IndexedPackage>,
         records: &BTreeMap<String, BuildRecord>,
     ) -> Self {
-        let mut recorded: BTreeMap<(PathBuf, ContentDigest), &str> = BTreeMap::new();
+        // By content first: comparing paths part by part would take longer than all else here.
+        let mut recorded: HashMap<&ContentDigest, Vec<(PathBuf, &str)>> = HashMap::new();
         for record in records.values() {
             for rpm in &record.rpms {
                 let path = repository.join(&rpm.artifact.path);
-                recorded.insert((path, rpm.artifact.sha256.clone()), &record.package);
+                recorded.entry(&rpm.artifact.sha256).or_default().push((path, &record.package));
             }
         }
         let mut owned: BTreeMap<&str, Vec<IndexedPackage>> = BTreeMap::new();
         let mut unclaimed = Vec::new();
         for package in scanned {
-            if let Some(owner) = recorded.get(&(package.path.clone(), package.sha256.clone())) {
+            let mut same = recorded.get(&package.sha256).into_iter().flatten().rev();
+            if let Some((_, owner)) = same.find(|(path, _)| *path == package.path) {
                 owned.entry(owner).or_default().push(package);
             } else {
                 unclaimed.push(package.header.nevra);
             }
         }
+        let count = owned.values().map(Vec::len).sum();
         let Outside { packages, repositories } = outside.into();
         let external = packages.into_iter().filter(|package| package.origin != PackageOrigin::Tree);
         let mut universe = Self {
@@ -134,8 +138,8 @@ impl Universe {
             repositories,
             published: BTreeMap::new(),
             repository: repository.to_owned(),
-            contents: HashMap::new(),
-            specs: HashMap::new(),
+            contents: HashMap::with_capacity(count),
+            specs: HashMap::with_capacity(count),
             unclaimed,
             withdrawn: BTreeMap::new(),
             libraries: PrivateLibraries::default(),
@@ -213,16 +217,29 @@ impl Universe {
         single.chain(of_repositories).filter(may_be_used).collect()
     }
 
+    /// Returns whether there are whole repositories, of which [`Self::external`] returns only what matters.
+    pub(crate) fn has_repositories(&self) -> bool {
+        !self.repositories.is_empty()
+    }
+
     /// Returns the names of all packages in repositories.
     pub fn repository_names(&self) -> BTreeSet<String> {
         let names = self.repositories.iter().flat_map(|repository| repository.names());
         names.map(str::to_owned).collect()
     }
 
+    /// Returns the packages built from the tree, in no order.
+    pub(crate) fn packages_of_all(&self) -> impl Iterator<Item = &IndexedPackage> {
+        self.published.values().flatten().map(Arc::as_ref)
+    }
+
     /// Returns the packages built from the tree, sorted by path.
     pub fn published(&self) -> Vec<&IndexedPackage> {
-        let mut list: Vec<&IndexedPackage> = self.published.values().flatten().map(Arc::as_ref).collect();
-        list.sort_by(|a, b| a.path.cmp(&b.path));
+        let mut list: Vec<&IndexedPackage> = self.packages_of_all().collect();
+        // As paths are compared, part by part, but taken apart once each.
+        list.sort_by_cached_key(|package| {
+            package.path.iter().flat_map(|part| [part.as_bytes(), b"\0"]).collect::<Vec<_>>().concat()
+        });
         list
     }
 

@@ -1,40 +1,14 @@
-//! Knots: sets of nodes that all need one another, with a build among them.
+//! Between the graph and its [`Ways`]: which node has which number, and which edges a way stands for.
 
-use std::cell::OnceCell;
 use std::cmp::Reverse;
-use std::collections::{HashSet, VecDeque};
+use std::collections::BinaryHeap;
 
-use fixedbitset::FixedBitSet;
-use petgraph::algo::kosaraju_scc;
-use petgraph::graph::DiGraph;
 use petgraph::stable_graph::{EdgeIndex, NodeIndex};
-use petgraph::visit::{EdgeRef, NodeIndexable};
+use petgraph::visit::EdgeRef;
 
+use super::ways::{Knot, Lists, Ways};
 use crate::construct::{Construction, Key};
 use crate::model::EdgeKind;
-
-/// A strongly connected part of the graph with a build in it.
-pub(super) struct Knot {
-    /// Its nodes with what they stand for, in that order.
-    pub(super) nodes: Vec<(Key, NodeIndex)>,
-    members: FixedBitSet,
-}
-
-/// No node of a knot.
-const NOWHERE: u32 = u32::MAX;
-
-/// The ways within a knot, as long as the graph stays as it is.
-///
-/// Nodes are meant by their places among the knot's, which are in the order of what they stand for. Where edges lead
-/// is found out once for each node: a large knot is searched hundreds of times.
-pub(super) struct Ways<'a> {
-    construction: &'a Construction<'a>,
-    ignored: &'a HashSet<EdgeIndex>,
-    knot: &'a Knot,
-    /// The place of each node of the graph, [`NOWHERE`] for those outside.
-    places: Vec<u32>,
-    targets: Vec<OnceCell<Vec<u32>>>,
-}
 
 /// One step of a cycle: from a node to the next, with all parallel edges that are build requirements.
 pub(super) struct Step {
@@ -43,189 +17,115 @@ pub(super) struct Step {
     pub(super) build_requires: Vec<EdgeIndex>,
 }
 
-impl Knot {
-    /// Returns the knots among some nodes, the one with the first spec last.
-    pub(super) fn find(
-        construction: &Construction<'_>,
-        within: impl Iterator<Item = NodeIndex>,
-        ignored: &HashSet<EdgeIndex>,
-    ) -> Vec<Self> {
-        let graph = &construction.graph;
-        let mut part: DiGraph<NodeIndex, ()> = DiGraph::new();
-        let mut places = vec![None; graph.node_bound()];
-        for node in within {
-            places[node.index()] = Some(part.add_node(node));
-        }
-        for place in part.node_indices() {
-            let counts = |edge: &EdgeIndex| ignored.is_empty() || !ignored.contains(edge);
-            for edge in graph.edges(part[place]).filter(|edge| counts(&edge.id())) {
-                if let Some(target) = places[edge.target().index()] {
-                    part.add_edge(place, target, ());
-                }
-            }
-        }
-        let mut knots: Vec<Self> = kosaraju_scc(&part)
-            .into_iter()
-            .filter(|component| component.len() > 1)
-            .map(|component| Self::new(construction, component.into_iter().map(|place| part[place])))
-            .filter(|knot| knot.builds().next().is_some())
-            .collect();
-        knots.sort_by_key(|knot| Reverse(knot.nodes.first().map(|(key, _)| *key)));
-        knots
+/// Returns the ways of the graph and the knots among them, the one with the first spec last.
+pub(super) fn ways(construction: &Construction<'_>) -> (Ways, Vec<Knot>) {
+    let specs = construction.catalog.specs.len();
+    let mut targets = Lists::default();
+    let mut list = Vec::new();
+    for number in 0..(specs + construction.catalog.packages.len()) as u32 {
+        let edges = construction.graph.edges(node(construction, number));
+        list.clear();
+        list.extend(edges.filter_map(|edge| self::number(construction, edge.target())));
+        list.sort_unstable();
+        list.dedup();
+        targets.push(&list);
     }
+    Ways::new(specs, targets)
+}
 
-    fn new(construction: &Construction<'_>, nodes: impl Iterator<Item = NodeIndex>) -> Self {
-        let mut nodes: Vec<(Key, NodeIndex)> = nodes.map(|node| (construction.key(node), node)).collect();
-        nodes.sort();
-        let mut members = FixedBitSet::with_capacity(construction.graph.node_bound());
-        nodes.iter().for_each(|(_, node)| members.insert(node.index()));
-        Self { nodes, members }
-    }
-
-    /// Returns the builds; they come first among the keys.
-    pub(super) fn builds(&self) -> impl Iterator<Item = (Key, NodeIndex)> {
-        self.nodes.iter().copied().take_while(|(key, _)| matches!(key, Key::Build(_)))
-    }
-
-    /// Returns the specs of the knot, those first that most build requirements of the knot lead to.
-    pub(super) fn most_needed(&self, construction: &Construction<'_>) -> Vec<(Key, NodeIndex)> {
-        let mut counts = vec![0_usize; construction.catalog.specs.len()];
-        for (_, build) in self.builds() {
-            for edge in construction.graph.edges(build) {
-                if let Some(Key::Run(place)) = self.inside(construction, edge.target()) {
-                    counts[construction.catalog.packages[place].spec] += 1;
-                }
-            }
-        }
-        let mut builds: Vec<(Key, NodeIndex)> = self.builds().collect();
-        builds.sort_by_key(|(key, _)| match key {
-            Key::Build(spec) => (Reverse(counts[*spec]), *key),
-            _ => (Reverse(0), *key),
-        });
-        builds
-    }
-
-    /// Returns how many requirements lead from one of its nodes to another.
-    pub(super) fn requirements(&self, construction: &Construction<'_>) -> usize {
-        let edges = self.nodes.iter().flat_map(|(_, node)| construction.graph.edges(*node));
-        let inside = |edge: &petgraph::stable_graph::EdgeReference<'_, crate::model::Edge>| {
-            edge.weight().kind != EdgeKind::BuiltBy && self.members.contains(edge.target().index())
-        };
-        edges.filter(inside).count()
-    }
-
-    fn inside(&self, construction: &Construction<'_>, node: NodeIndex) -> Option<Key> {
-        self.members.contains(node.index()).then(|| construction.key(node))
-    }
-
-    /// Returns the ways within the knot.
-    pub(super) fn ways<'a>(
-        &'a self,
-        construction: &'a Construction<'a>,
-        ignored: &'a HashSet<EdgeIndex>,
-    ) -> Ways<'a> {
-        let mut places = vec![NOWHERE; construction.graph.node_bound()];
-        for (place, (_, node)) in (0..).zip(&self.nodes) {
-            places[node.index()] = place;
-        }
-        let targets = vec![OnceCell::new(); self.nodes.len()];
-        Ways { construction, ignored, knot: self, places, targets }
+/// Returns the number of a build or package; nothing else leads anywhere.
+fn number(construction: &Construction<'_>, node: NodeIndex) -> Option<u32> {
+    match construction.key(node) {
+        Key::Build(spec) => Some(spec as u32),
+        Key::Run(place) => Some((construction.catalog.specs.len() + place) as u32),
+        Key::Test(_) | Key::Remote(_) | Key::Unresolved(_) => None,
     }
 }
 
-impl Ways<'_> {
-    /// Returns the steps from a build to packages of the knot.
-    pub(super) fn steps_from(&self, build: NodeIndex) -> Vec<Step> {
-        let targets = self.targets(self.places[build.index()]);
-        targets.iter().map(|to| self.step(build, self.node(*to))).collect()
+fn node(construction: &Construction<'_>, number: u32) -> NodeIndex {
+    let number = number as usize;
+    match number.checked_sub(construction.catalog.specs.len()) {
+        Some(place) => construction.run(place),
+        None => construction.build(number),
     }
+}
 
-    /// Returns the shortest cycle through one of some builds; of equals the first found.
-    pub(super) fn shortest_cycle(&self, starts: impl Iterator<Item = NodeIndex>) -> Option<Vec<Step>> {
-        let mut best: Option<Vec<u32>> = None;
-        for start in starts {
-            let limit = best.as_ref().map_or(usize::MAX, |best| best.len() - 1);
-            if let Some(path) = self.path_back(&[self.places[start.index()]], limit) {
-                best = Some(path);
-            }
-            // Build, package, build, package: two specs; nothing is shorter.
-            if best.as_ref().is_some_and(|best| best.len() <= 4) {
-                break;
-            }
-        }
-        best.map(|path| self.steps(&path))
-    }
+/// Returns how many requirements lead from one node of a knot to another.
+pub(super) fn requirements(construction: &Construction<'_>, ways: &Ways, knot: &Knot) -> usize {
+    let edges = knot.nodes().iter().flat_map(|from| construction.graph.edges(node(construction, *from)));
+    let required = edges.filter(|edge| edge.weight().kind != EdgeKind::BuiltBy);
+    let targets = required.filter_map(|edge| number(construction, edge.target()));
+    targets.filter(|target| ways.is_in(*target, knot)).count()
+}
 
-    /// Returns the shortest cycle that begins with a step.
-    pub(super) fn cycle_over(&self, first: &Step) -> Option<Vec<Step>> {
-        let prefix = [self.places[first.from.index()], self.places[first.to.index()]];
-        Some(self.steps(&self.path_back(&prefix, usize::MAX)?))
-    }
-
-    fn node(&self, place: u32) -> NodeIndex {
-        self.knot.nodes[place as usize].1
-    }
-
-    /// Returns the distinct nodes of the knot that an edge leads to, sorted.
-    fn targets(&self, place: u32) -> &[u32] {
-        self.targets[place as usize].get_or_init(|| {
-            let edges = self.construction.graph.edges(self.node(place));
-            let counted = edges.filter(|edge| self.ignored.is_empty() || !self.ignored.contains(&edge.id()));
-            let mut targets: Vec<u32> = counted
-                .map(|edge| self.places[edge.target().index()])
-                .filter(|place| *place != NOWHERE)
-                .collect();
-            targets.sort_unstable();
-            targets.dedup();
-            targets
-        })
-    }
-
-    /// Returns the shortest way from the last node of `prefix` back to its first, `prefix` before it, with
-    /// at most `limit` nodes.
-    fn path_back(&self, prefix: &[u32], limit: usize) -> Option<Vec<u32>> {
-        let (start, last) = (*prefix.first()?, *prefix.last()?);
-        let mut parents = vec![NOWHERE; self.knot.nodes.len()];
-        let mut queue = VecDeque::from([(last, prefix.len())]);
-        while let Some((node, length)) = queue.pop_front() {
-            if length > limit {
-                return None;
-            }
-            for target in self.targets(node).iter().copied() {
-                if target == start {
-                    let mut path = vec![node];
-                    let mut at = node;
-                    while at != last {
-                        at = parents[at as usize];
-                        path.push(at);
-                    }
-                    path.reverse();
-                    return Some(prefix[..prefix.len() - 1].iter().copied().chain(path).collect());
-                }
-                if target != last && parents[target as usize] == NOWHERE {
-                    parents[target as usize] = node;
-                    queue.push_back((target, length + 1));
-                }
-            }
-        }
-        None
-    }
-
-    fn steps(&self, path: &[u32]) -> Vec<Step> {
-        let ends = path.iter().zip(path.iter().cycle().skip(1));
-        ends.map(|(from, to)| self.step(self.node(*from), self.node(*to))).collect()
-    }
-
-    fn step(&self, from: NodeIndex, to: NodeIndex) -> Step {
-        let graph = &self.construction.graph;
-        let mut build_requires: Vec<EdgeIndex> = graph
-            .edges_connecting(from, to)
-            .filter(|edge| {
-                edge.weight().kind == EdgeKind::BuildRequires && !self.ignored.contains(&edge.id())
-            })
-            .map(|edge| edge.id())
-            .collect();
+impl Step {
+    /// Returns the step from one node to another, by their numbers.
+    pub(super) fn new(construction: &Construction<'_>, from: u32, to: u32) -> Self {
+        let graph = &construction.graph;
+        let (from, to) = (node(construction, from), node(construction, to));
+        let edges = graph.edges_connecting(from, to);
+        let required = edges.filter(|edge| edge.weight().kind == EdgeKind::BuildRequires);
+        let mut build_requires: Vec<EdgeIndex> = required.map(|edge| edge.id()).collect();
         build_requires.sort_by(|a, b| graph[*a].cmp(&graph[*b]));
-        Step { from, to, build_requires }
+        Self { from, to, build_requires }
+    }
+
+    /// Returns the steps of a cycle.
+    pub(super) fn all(construction: &Construction<'_>, cycle: &[u32]) -> Vec<Self> {
+        let ends = cycle.iter().zip(cycle.iter().cycle().skip(1));
+        ends.map(|(from, to)| Self::new(construction, *from, *to)).collect()
+    }
+
+    /// Takes the build requirements of the step out of the ways.
+    pub(super) fn cut(&self, construction: &Construction<'_>, ways: &mut Ways) {
+        let ends = (number(construction, self.from), number(construction, self.to));
+        if let (Some(from), Some(to), false) = (ends.0, ends.1, self.build_requires.is_empty()) {
+            ways.cut(from, to);
+        }
+    }
+}
+
+/// How often builds require packages, a requirement for each edge of the graph.
+pub(super) struct Required {
+    packages: Lists,
+    specs: Vec<u32>,
+}
+
+impl Required {
+    pub(super) fn new(construction: &Construction<'_>) -> Self {
+        let catalog = &construction.catalog;
+        let mut packages = Lists::default();
+        let mut list = Vec::new();
+        for spec in 0..catalog.specs.len() {
+            let edges = construction.graph.edges(construction.build(spec));
+            list.clear();
+            list.extend(edges.filter_map(|edge| number(construction, edge.target())));
+            packages.push(&list);
+        }
+        let specs = catalog.packages.iter().map(|package| package.spec as u32).collect();
+        Self { packages, specs }
+    }
+
+    /// Returns the builds of a knot, those first to which most build requirements of the knot lead.
+    pub(super) fn most_needed(&self, ways: &Ways, knot: &Knot) -> impl Iterator<Item = u32> + use<> {
+        let builds = self.packages.len();
+        let mut counts = vec![0_usize; builds];
+        for build in knot.builds() {
+            for package in self.packages.of(*build).iter().filter(|package| ways.is_in(**package, knot)) {
+                counts[self.specs[*package as usize - builds] as usize] += 1;
+            }
+        }
+        let ranked = knot.builds().iter().map(|build| (counts[*build as usize], Reverse(*build)));
+        let mut heap: BinaryHeap<(usize, Reverse<u32>)> = ranked.collect();
+        // Most often the first is the one.
+        std::iter::from_fn(move || heap.pop().map(|(_, Reverse(build))| build))
+    }
+
+    /// Forgets what a step's requirements were; something older serves them.
+    pub(super) fn forget(&mut self, construction: &Construction<'_>, step: &Step) {
+        let ends = (number(construction, step.from), number(construction, step.to));
+        if let (Some(from), Some(to)) = ends {
+            self.packages.retain(from, |package| package != to);
+        }
     }
 }

@@ -15,16 +15,18 @@
 
 mod knot;
 pub(crate) mod report;
+mod ways;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use petgraph::stable_graph::{EdgeIndex, NodeIndex};
+use petgraph::stable_graph::EdgeIndex;
 
-use self::knot::{Knot, Step};
-use self::report::{BuildKnot, CycleReport, CycleRule};
 use rpm_model::PackageOrigin;
 
+use self::knot::{Required, Step};
+use self::report::{BuildKnot, CycleReport, CycleRule};
+use self::ways::{Knot, Ways};
 use crate::catalog::{Catalog, Who};
 use crate::construct::{Construction, Key};
 use crate::model::{BuildCycle, CycleBreak, Edge, Knowledge, Link};
@@ -43,98 +45,129 @@ pub(crate) struct Broken {
 
 /// Breaks what can be broken.
 pub(crate) fn break_cycles(construction: &mut Construction<'_>) -> Broken {
-    let mut ignored = HashSet::new();
-    let mut dropped = Vec::new();
-    let all: Vec<NodeIndex> = construction.graph.node_indices().collect();
-    let mut knots = Knot::find(construction, all.into_iter(), &ignored);
-    let found: Vec<BuildKnot> = knots.iter().map(|knot| BuildKnot::of(construction, knot)).collect();
+    let (ways, mut knots) = knot::ways(construction);
+    let found: Vec<BuildKnot> = knots.iter().map(|knot| BuildKnot::of(construction, &ways, knot)).collect();
+    let required = Required::new(construction);
+    let mut breaking = Breaking { ways, required, ignored: HashSet::new(), dropped: Vec::new() };
     while let Some(knot) = knots.pop() {
-        let small = knot.builds().count() <= FEW_SPECS;
-        if small || !untie_most_needed(construction, &knot, &ignored, &mut dropped) {
-            break_shortest(construction, &knot, small, &mut ignored, &mut dropped);
+        let small = knot.builds().len() <= FEW_SPECS;
+        if small || !breaking.untie_most_needed(construction, &knot) {
+            breaking.break_shortest(construction, &knot, small);
         }
-        knots.extend(Knot::find(construction, knot.nodes.iter().map(|(_, node)| *node), &ignored));
+        knots.extend(breaking.ways.split(knot));
     }
-    let report = CycleReport::new(construction, found, dropped);
-    Broken { ignored, report }
+    let report = CycleReport::new(construction, found, breaking.dropped);
+    Broken { ignored: breaking.ignored, report }
 }
 
-/// Specs and cycles that were cut by not believing a suggested provider.
-type Dropped = Vec<(String, BuildCycle)>;
-
-/// Breaks the shortest cycle of a knot, or gives it up.
-fn break_shortest(
-    construction: &mut Construction<'_>,
-    knot: &Knot,
-    exhaustive: bool,
-    ignored: &mut HashSet<EdgeIndex>,
-    dropped: &mut Dropped,
-) {
-    let starts: Vec<NodeIndex> = if exhaustive {
-        knot.builds().map(|(_, node)| node).collect()
-    } else {
-        knot.most_needed(construction).into_iter().take(STARTS).map(|(_, node)| node).collect()
-    };
-    // A knot has a cycle through each of its builds.
-    let Some(cycle) = knot.ways(construction, ignored).shortest_cycle(starts.into_iter()) else { return };
-    let described = describe(construction, &cycle);
-    match weakest_step(construction, &cycle) {
-        Some(replacement) => replace(construction, &replacement, &described, false, dropped),
-        None => {
-            ignored.extend(cycle.iter().flat_map(|step| step.build_requires.iter().copied()));
-            construction.cycles.push(described);
-        }
-    }
+/// What is kept while cycles are broken.
+struct Breaking {
+    ways: Ways,
+    required: Required,
+    ignored: HashSet<EdgeIndex>,
+    /// Specs and cycles that were cut by not believing a suggested provider.
+    dropped: Vec<(String, Arc<BuildCycle>)>,
 }
 
-/// Serves every requirement of the most needed spec that leads into the knot by something older.
-///
-/// Returns whether there was a spec for which that is possible.
-fn untie_most_needed(
-    construction: &mut Construction<'_>,
-    knot: &Knot,
-    ignored: &HashSet<EdgeIndex>,
-    dropped: &mut Dropped,
-) -> bool {
-    let ways = knot.ways(construction, ignored);
-    for (_, build) in knot.most_needed(construction) {
-        let steps = ways.steps_from(build);
-        let found: Option<Vec<_>> =
-            steps.iter().map(|step| replacements(construction, step).map(|(_, edges)| edges)).collect();
-        let Some(found) = found else { continue };
-        let described: Vec<BuildCycle> = steps
-            .iter()
-            .filter_map(|step| ways.cycle_over(step))
-            .map(|cycle| describe(construction, &cycle))
-            .collect();
-        for (edges, cycle) in found.into_iter().zip(&described) {
-            replace(construction, &Replacement { from: build, edges }, cycle, true, dropped);
+impl Breaking {
+    /// Breaks the shortest cycle of a knot, or gives it up.
+    fn break_shortest(&mut self, construction: &mut Construction<'_>, knot: &Knot, exhaustive: bool) {
+        let starts: Vec<u32> = if exhaustive {
+            knot.builds().to_vec()
+        } else {
+            self.required.most_needed(&self.ways, knot).take(STARTS).collect()
+        };
+        // A knot has a cycle through each of its builds.
+        let Some(cycle) = self.ways.shortest_cycle(starts.into_iter()) else { return };
+        let cycle = Step::all(construction, &cycle);
+        let described = Arc::new(describe(construction, &cycle));
+        match weakest_step(construction, &cycle) {
+            Some((step, edges)) => self.replace(construction, step, &edges, &described, false),
+            None => {
+                for step in &cycle {
+                    self.ignored.extend(step.build_requires.iter().copied());
+                    step.cut(construction, &mut self.ways);
+                }
+                construction.cycles.push(Arc::unwrap_or_clone(described));
+            }
         }
-        return !described.is_empty();
     }
-    false
+
+    /// Serves every requirement of the most needed spec that leads into the knot by something older.
+    ///
+    /// Returns whether there was a spec for which that is possible.
+    fn untie_most_needed(&mut self, construction: &mut Construction<'_>, knot: &Knot) -> bool {
+        for build in self.required.most_needed(&self.ways, knot) {
+            let targets = self.ways.targets(build).iter();
+            let steps: Vec<Step> = targets.map(|to| Step::new(construction, build, *to)).collect();
+            let found: Option<Vec<_>> =
+                steps.iter().map(|step| replacements(construction, step).map(|(_, edges)| edges)).collect();
+            let Some(found) = found else { continue };
+            let cycles = self.ways.cycles_over_each(build);
+            let describe =
+                |cycle: &Vec<u32>| Arc::new(describe(construction, &Step::all(construction, cycle)));
+            let described: Vec<Arc<BuildCycle>> = cycles.iter().map(describe).collect();
+            for ((step, edges), cycle) in steps.iter().zip(found).zip(&described) {
+                self.replace(construction, step, &edges, cycle, true);
+            }
+            return !described.is_empty();
+        }
+        false
+    }
+
+    /// Serves the build requirements of a step by something older.
+    fn replace(
+        &mut self,
+        construction: &mut Construction<'_>,
+        step: &Step,
+        edges: &[Instead],
+        cycle: &Arc<BuildCycle>,
+        untied: bool,
+    ) {
+        step.cut(construction, &mut self.ways);
+        self.required.forget(construction, step);
+        let (Key::Build(spec), Key::Run(place)) = (construction.key(step.from), construction.key(step.to))
+        else {
+            return;
+        };
+        for (edge, who) in edges {
+            let Some(old) = construction.graph.remove_edge(*edge) else { continue };
+            let Some(who) = who else {
+                construction.give_up_suggestion(spec, &old);
+                let name = construction.catalog.specs[spec].data.name.clone();
+                self.dropped.push((name, cycle.clone()));
+                continue;
+            };
+            let target = construction.node_of(*who);
+            let catalog = &construction.catalog;
+            if let Some(requirement) = &old.requirement {
+                construction.breaks.push(CycleBreak {
+                    spec: catalog.specs[spec].data.name.clone(),
+                    requirement: requirement.as_ref().clone(),
+                    instead_of: catalog.packages[place].nevra.clone(),
+                    used: catalog.nevra(*who).clone(),
+                    origin: catalog.origin(*who),
+                    rule: if untied { CycleRule::KnotUntied } else { rule_for(catalog, *who) },
+                    cycle: cycle.clone(),
+                });
+            }
+            construction.graph.add_edge(step.from, target, Edge { knowledge: None, ..old });
+        }
+    }
 }
 
 /// An edge and what serves its requirement instead; `None` drops one that was only suggested.
 type Instead = (EdgeIndex, Option<Who>);
 
-/// What serves the build requirements of a step instead.
-struct Replacement {
-    from: NodeIndex,
-    edges: Vec<Instead>,
-}
-
-/// Returns the step whose build requirements have the best older providers.
-fn weakest_step(construction: &Construction<'_>, cycle: &[Step]) -> Option<Replacement> {
-    let mut best: Option<(usize, Key, Replacement)> = None;
-    for step in cycle.iter().filter(|step| !step.build_requires.is_empty()) {
-        let Some((badness, edges)) = replacements(construction, step) else { continue };
-        let key = construction.key(step.from);
-        if best.as_ref().is_none_or(|(least, first, _)| (badness, key) < (*least, *first)) {
-            best = Some((badness, key, Replacement { from: step.from, edges }));
-        }
-    }
-    best.map(|(.., replacement)| replacement)
+/// Returns the step whose build requirements have the best older providers, with them.
+fn weakest_step<'s>(construction: &Construction<'_>, cycle: &'s [Step]) -> Option<(&'s Step, Vec<Instead>)> {
+    let required = cycle.iter().filter(|step| !step.build_requires.is_empty());
+    let found = required.filter_map(|step| {
+        let (badness, edges) = replacements(construction, step)?;
+        Some(((badness, construction.key(step.from)), (step, edges)))
+    });
+    // The first of equals.
+    found.min_by_key(|(order, _)| *order).map(|(_, found)| found)
 }
 
 /// Returns what serves the requirements of a step instead, if there is something for each.
@@ -165,42 +198,6 @@ fn replacements(construction: &Construction<'_>, step: &Step) -> Option<(usize, 
         }
     }
     Some((badness, edges))
-}
-
-fn replace(
-    construction: &mut Construction<'_>,
-    replacement: &Replacement,
-    cycle: &BuildCycle,
-    untied: bool,
-    dropped: &mut Dropped,
-) {
-    for (edge, who) in &replacement.edges {
-        let Some((_, to)) = construction.graph.edge_endpoints(*edge) else { continue };
-        let Some(old) = construction.graph.remove_edge(*edge) else { continue };
-        let (Key::Build(spec), Key::Run(place)) = (construction.key(replacement.from), construction.key(to))
-        else {
-            continue;
-        };
-        let Some(who) = who else {
-            construction.give_up_suggestion(spec, &old);
-            dropped.push((construction.catalog.specs[spec].data.name.clone(), cycle.clone()));
-            continue;
-        };
-        let target = construction.node_of(*who);
-        let catalog = &construction.catalog;
-        if let Some(requirement) = &old.requirement {
-            construction.breaks.push(CycleBreak {
-                spec: catalog.specs[spec].data.name.clone(),
-                requirement: requirement.as_ref().clone(),
-                instead_of: catalog.packages[place].nevra.clone(),
-                used: catalog.nevra(*who).clone(),
-                origin: catalog.origin(*who),
-                rule: if untied { CycleRule::KnotUntied } else { rule_for(catalog, *who) },
-                cycle: cycle.clone(),
-            });
-        }
-        construction.graph.add_edge(replacement.from, target, Edge { knowledge: None, ..old });
-    }
 }
 
 /// Returns by which rule a package breaks a cycle.

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::DiGraph;
@@ -15,7 +16,8 @@ use petgraph::visit::EdgeRef;
 use rpm_model::{Nevra, PackageOrigin, Requirement};
 use serde::{Deserialize, Serialize};
 
-use super::knot::Knot;
+use super::knot::requirements;
+use super::ways::{Knot, Ways};
 use crate::construct::{Construction, Key};
 use crate::model::{BuildCycle, CycleBreak, EdgeKind, Link};
 
@@ -57,7 +59,7 @@ pub struct ResolvedCycle {
     /// The spec that is built with something older; nothing where the cycle stays.
     pub at: Option<String>,
     /// The cycle, with the requirement of each step.
-    pub cycle: BuildCycle,
+    pub cycle: Arc<BuildCycle>,
     /// What serves instead, sorted.
     pub replaced: Vec<CycleReplacement>,
 }
@@ -129,10 +131,11 @@ impl CycleReport {
     pub(super) fn new(
         construction: &Construction<'_>,
         knots: Vec<BuildKnot>,
-        dropped: Vec<(String, BuildCycle)>,
+        dropped: Vec<(String, Arc<BuildCycle>)>,
     ) -> Self {
         let mut cycles: Vec<ResolvedCycle> = Vec::new();
-        let mut broken: BTreeMap<(&BuildCycle, &str, CycleRule), Vec<CycleReplacement>> = BTreeMap::new();
+        let mut broken: BTreeMap<(&Arc<BuildCycle>, &str, CycleRule), Vec<CycleReplacement>> =
+            BTreeMap::new();
         for found in &construction.breaks {
             let replaced = broken.entry((&found.cycle, &found.spec, found.rule)).or_default();
             replaced.push(CycleReplacement::of(found));
@@ -146,7 +149,9 @@ impl CycleReport {
         cycles.extend(
             dropped.into_iter().map(|(spec, cycle)| bare(CycleRule::SuggestionDropped, Some(spec), cycle)),
         );
-        cycles.extend(construction.cycles.iter().map(|cycle| bare(CycleRule::Unbroken, None, cycle.clone())));
+        cycles.extend(
+            construction.cycles.iter().map(|cycle| bare(CycleRule::Unbroken, None, Arc::new(cycle.clone()))),
+        );
         cycles.sort();
         cycles.dedup();
         let second_passes = second_passes(construction);
@@ -171,34 +176,35 @@ impl CycleReplacement {
 }
 
 impl BuildKnot {
-    pub(super) fn of(construction: &Construction<'_>, knot: &Knot) -> Self {
-        let specs = knot.builds().filter_map(|(key, _)| match key {
-            Key::Build(spec) => Some(construction.catalog.specs[spec].data.name.clone()),
-            _ => None,
-        });
-        let specs: Vec<String> = specs.collect();
+    pub(super) fn of(construction: &Construction<'_>, ways: &Ways, knot: &Knot) -> Self {
+        let specs = knot.builds().iter();
         Self {
-            packages: knot.nodes.len() - specs.len(),
-            requirements: knot.requirements(construction),
-            specs,
+            specs: specs.map(|spec| construction.catalog.specs[*spec as usize].data.name.clone()).collect(),
+            packages: knot.nodes().len() - knot.builds().len(),
+            requirements: requirements(construction, ways, knot),
         }
     }
 }
 
 /// Returns who is to be built again with what the first time was not there.
 fn second_passes(construction: &Construction<'_>) -> Vec<SecondPass> {
-    let mut passes: BTreeMap<&str, (BTreeSet<String>, BTreeSet<CycleReplacement>)> = BTreeMap::new();
+    let catalog = &construction.catalog;
+    let mut specs: foldhash::HashMap<&Nevra, &str> =
+        foldhash::HashMap::with_capacity_and_hasher(catalog.packages.len(), Default::default());
+    for package in &catalog.packages {
+        specs.entry(package.nevra).or_insert(&catalog.specs[package.spec].data.name);
+    }
+    let mut passes: BTreeMap<&str, (BTreeSet<&str>, BTreeSet<CycleReplacement>)> = BTreeMap::new();
     for found in construction.breaks.iter().filter(|found| found.cycle.specs.len() > 1) {
         let (after, because) = passes.entry(&found.spec).or_default();
-        after.extend(construction.spec_of_package(&found.instead_of));
+        after.extend(specs.get(&found.instead_of));
         because.insert(CycleReplacement::of(found));
     }
-    let pass =
-        |(spec, (after, because)): (&str, (BTreeSet<String>, BTreeSet<CycleReplacement>))| SecondPass {
-            spec: spec.to_owned(),
-            after: after.into_iter().collect(),
-            because: because.into_iter().collect(),
-        };
+    let pass = |(spec, (after, because)): (&str, (BTreeSet<&str>, BTreeSet<CycleReplacement>))| SecondPass {
+        spec: spec.to_owned(),
+        after: after.into_iter().map(str::to_owned).collect(),
+        because: because.into_iter().collect(),
+    };
     passes.into_iter().map(pass).collect()
 }
 

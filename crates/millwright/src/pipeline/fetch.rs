@@ -10,7 +10,7 @@ use package_fetcher::{
 };
 use report::{Event, Failure, Stage};
 use repository::{FileKnowledge, IndexedPackage};
-use rpm_model::{AzureSummary, LockedPackage, PackageOrigin};
+use rpm_model::{AzureSummary, LockedPackage};
 use scheduler::{ExternalNeeds, Outside, Wanted, failure};
 
 use super::{Base, Pipeline, Specs, environment, usage};
@@ -175,8 +175,8 @@ impl Pipeline<'_> {
         let session = self.session(base, specs, &limits)?;
         self.stage(Stage::Graph, None, || {
             let outside = Outside { packages: base.packages.clone(), repositories: offer.indexes() };
-            let scanned = self.scan(&self.config.directories.rpms, PackageOrigin::Tree, "tree")?;
-            let graphed = session.graph(outside, scanned, &GraphHints::default()).map_err(failure)?;
+            let (records, scanned) = self.records_and_published(&session)?;
+            let graphed = session.graph(outside, records, scanned, &GraphHints::default());
             let chosen = session.choose(&graphed, wanted).map_err(failure)?;
             let roots = chosen.order.steps.len();
             let needs = session.external_needs(graphed, &chosen);

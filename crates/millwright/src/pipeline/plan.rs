@@ -1,5 +1,6 @@
 //! From the specs to a scheduler session: graph, order, plan, build, publish, each with its stage.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use config::PackageLimits;
@@ -7,10 +8,11 @@ use grapher::GraphHints;
 use pkgworker::memory_for_builds;
 use report::{Failure, Stage, counted};
 use repository::{IndexedPackage, PackageDirectory};
-use rpm_model::PackageOrigin;
+use rpm_model::{BuildRecord, PackageOrigin};
 use scheduler::{
     CacheGroups, Capacity, CompilerCaches, Finished, Graphed, Learned, LocalDirectories, PackedTree, Planned,
-    Rounds, RunSettings, RunSummary, Session, SessionSettings, Universe, Wanted, build_in_rounds, failure,
+    RecordStore, Rounds, RunSettings, RunSummary, Session, SessionSettings, Universe, Wanted,
+    build_in_rounds, failure,
 };
 
 use super::{Base, Pipeline, Specs, environment, usage};
@@ -103,8 +105,8 @@ impl Pipeline<'_> {
             let mut external = base.packages.clone();
             external.extend(self.external_packages(base)?);
             let outside = external.len();
-            let scanned = self.scan(&self.config.directories.rpms, PackageOrigin::Tree, "tree")?;
-            let graphed = session.graph(external, scanned, hints).map_err(failure)?;
+            let (records, scanned) = self.records_and_published(session)?;
+            let graphed = session.graph(external, records, scanned, hints);
             session.write_graph(&graphed).map_err(failure)?;
             let summary = format!(
                 "{}, {} outside the tree, {} broken, {}",
@@ -204,6 +206,20 @@ impl Pipeline<'_> {
             let count = session.publish(universe).map_err(failure)?;
             Ok(((), format!("{count} packages in `{}`", session.settings.rpms.display())))
         })
+    }
+
+    /// Reads what was built: the records, and side by side the packages of the repository.
+    pub(super) fn records_and_published(
+        &self,
+        session: &Session<'_>,
+    ) -> Result<(BTreeMap<String, BuildRecord>, Vec<IndexedPackage>), Failure> {
+        let store = RecordStore::new(&session.settings.records);
+        let (scanned, records) = rayon::join(
+            || self.scan(&self.config.directories.rpms, PackageOrigin::Tree, "tree"),
+            || store.read_all(),
+        );
+        let scanned = scanned?;
+        Ok((records.map_err(|error| failure(error.into()))?, scanned))
     }
 
     /// Reads a directory of packages through its index; damaged files are told and left out.
