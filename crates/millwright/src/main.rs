@@ -27,7 +27,6 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
 
 use arguments::{
     Arguments, CleanPart, Command, Common, FetchLists, Goals, GraphArguments, words as words_of,
@@ -552,8 +551,8 @@ fn build_specs(
     }
     let stop = Stop::on_signals().map_err(|error| Failure::new(ExitStatus::Environment, error))?;
     let building = std::time::Instant::now();
-    let Finished { plan, summary } = pipeline.carry_out(&session, first, plan, stop.flag())?;
-    stopped.set(stop.flag().load(Ordering::Relaxed));
+    let Finished { plan, summary } = pipeline.carry_out(&session, first, plan, &stop)?;
+    stopped.set(stop.is_asked());
     tell_blocked(common, &plan)?;
     tell(common, &summary_text(&plan, &summary, building.elapsed().as_secs_f64()))?;
     Ok((run_status(&plan, &summary), upstream::as_they_should_be(&plan, &summary)))

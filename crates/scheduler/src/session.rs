@@ -9,7 +9,6 @@ mod settings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use config::PackageLimits;
@@ -39,6 +38,7 @@ use crate::rounds::Rounds;
 use crate::run::{Preparation, RunContext, RunError, RunSummary, run};
 use crate::simulate::SimulationDocument;
 use crate::state_csv::state_csv;
+use crate::stop::Stop;
 use crate::task::PackageTask;
 use crate::trial::Rises;
 use crate::triggers::{refreshed_records, unknown_triggers};
@@ -284,7 +284,7 @@ impl Session<'_> {
     }
 
     /// Builds what the plan says, and returns what happened and the packages that exist then.
-    pub fn build(&self, planned: Planned, stop: &AtomicBool) -> Result<(RunSummary, Universe), SessionError> {
+    pub fn build(&self, planned: Planned, stop: &Stop) -> Result<(RunSummary, Universe), SessionError> {
         let Planned { plan, tasks, records, universe } = planned;
         let settings = &self.settings;
         let universe = RwLock::new(universe);

@@ -1,7 +1,5 @@
 //! From the specs to a scheduler session: graph, order, plan, build, publish, each with its stage.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use config::PackageLimits;
 use grapher::GraphHints;
 use pkgworker::memory_for_builds;
@@ -10,7 +8,8 @@ use repository::{IndexedPackage, PackageDirectory};
 use rpm_model::PackageOrigin;
 use scheduler::{
     CacheGroups, Capacity, CompilerCaches, Finished, Graphed, Learned, LocalDirectories, PackedTree, Planned,
-    Rounds, RunSettings, RunSummary, Session, SessionSettings, Universe, Wanted, build_in_rounds, failure,
+    Rounds, RunSettings, RunSummary, Session, SessionSettings, Stop, Universe, Wanted, build_in_rounds,
+    failure,
 };
 
 use super::{Base, Pipeline, Specs, environment, usage};
@@ -165,7 +164,7 @@ impl Pipeline<'_> {
         session: &Session<'_>,
         first: Planned,
         plan: impl FnMut(&Rounds) -> Result<Planned, Failure>,
-        stop: &AtomicBool,
+        stop: &Stop,
     ) -> Result<Finished, Failure> {
         let finished = build_in_rounds(
             first,
@@ -182,20 +181,15 @@ impl Pipeline<'_> {
     }
 
     /// Builds what the plan says, then publishes; returns what happened.
-    fn build(
-        &self,
-        session: &Session<'_>,
-        planned: Planned,
-        stop: &AtomicBool,
-    ) -> Result<RunSummary, Failure> {
+    fn build(&self, session: &Session<'_>, planned: Planned, stop: &Stop) -> Result<RunSummary, Failure> {
         let (summary, universe) = session.build(planned, stop).map_err(failure)?;
         self.publish(session, &universe)?;
         Ok(summary)
     }
 
     /// Returns whether a run ends after this round: the user stopped it, or a failure does.
-    fn is_stopped(&self, stop: &AtomicBool, summary: &RunSummary) -> bool {
-        stop.load(Ordering::Relaxed) || (self.config.stop_on_failure && !summary.failed.is_empty())
+    fn is_stopped(&self, stop: &Stop, summary: &RunSummary) -> bool {
+        stop.is_asked() || (self.config.stop_on_failure && !summary.failed.is_empty())
     }
 
     /// Writes the repository's metadata, as far as it does not describe these packages already.
