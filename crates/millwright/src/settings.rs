@@ -1,8 +1,50 @@
-//! `millwright config`: what the configuration says once flags, environment, file and defaults are laid together.
+//! What the configuration says once flags, environment, file and defaults are laid together; `millwright config`.
+
+use std::path::{Path, PathBuf};
 
 use config::{Config, RawConfig};
 use report::{ExitStatus, Failure};
 use serde_json::Value;
+
+use crate::arguments::Common;
+
+/// The configuration file's place below the tree's root.
+const CONFIGURATION: &str = "configs/millwright.toml";
+
+/// Reads the configuration: flags over the file over defaults. Returns what is stated, and what holds.
+pub(crate) fn configuration(common: &Common) -> Result<(RawConfig, Config), Failure> {
+    let usage = |error: config::ConfigError| Failure::new(ExitStatus::Usage, error);
+    let root = root_directory(common)?;
+    let file = common.config.clone().unwrap_or_else(|| root.join(CONFIGURATION));
+    let mut raw = if file.exists() || common.config.is_some() {
+        RawConfig::read(&file).map_err(usage)?
+    } else {
+        RawConfig::default()
+    };
+    let overlay = common.overlay().map_err(|error| Failure::new(ExitStatus::Environment, error))?;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    if common.disable_default_repos == Some(true) {
+        raw.repositories.clear();
+    }
+    let mut raw = raw.overlaid_with(overlay);
+    common.policy.lay_over(&mut raw);
+    if common.disable_upstream_repos == Some(true) {
+        raw.repositories.clear();
+    }
+    let config = raw.clone().resolve(&root, processors).map_err(usage)?;
+    Ok((raw, config))
+}
+
+/// Returns the tree's root: as given, or the nearest directory upwards that holds a configuration.
+fn root_directory(common: &Common) -> Result<PathBuf, Failure> {
+    let environment = |error: std::io::Error| Failure::new(ExitStatus::Environment, error);
+    if let Some(root) = common.root() {
+        return std::path::absolute(root).map_err(environment);
+    }
+    let current = std::env::current_dir().map_err(environment)?;
+    let found = current.ancestors().find(|directory| directory.join(CONFIGURATION).is_file());
+    Ok(found.map_or_else(|| current.clone(), Path::to_owned))
+}
 
 /// Prints the configuration that holds, or the values of some keys, one a line.
 pub(crate) fn show(

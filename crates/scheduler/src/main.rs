@@ -62,7 +62,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let first = plan(&Rounds::default())?;
     let style = Style { width: report::columns(), whole: false };
     let file = session.settings.artifacts.join("plan.json");
-    tell(&plan_text(&first.plan, &PlanWords { style, file: &file }), arguments.json)?;
+    tell(&plan_text(&first.plan, &PlanWords { style, file: Some(&file) }), arguments.json)?;
     if arguments.dry_run {
         return Ok(run_status(&first.plan, &RunSummary::default()));
     }

@@ -260,7 +260,7 @@ fn look(
     } else if !common.json {
         let file = session.settings.artifacts.join("plan.json");
         let style = Style { width: report::columns(), whole: settings.verb };
-        report::print(&plan_text(&planned.plan, &PlanWords { style, file: &file }))?;
+        report::print(&plan_text(&planned.plan, &PlanWords { style, file: Some(&file) }))?;
     }
     let refreshed = settings.refresh && !settings.dry_run;
     let end = |package: &str, action: &PlannedAction| match action {

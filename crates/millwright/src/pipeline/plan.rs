@@ -1,6 +1,9 @@
 //! From the specs to a scheduler session: graph, order, plan, build, publish, each with its stage.
 
+use std::path::Path;
+
 use config::PackageLimits;
+use file_index::Directory;
 use grapher::GraphHints;
 use pkgworker::memory_for_builds;
 use report::{Failure, Stage, counted};
@@ -13,6 +16,9 @@ use scheduler::{
 };
 
 use super::{Base, Pipeline, Specs, environment, usage};
+
+/// Looks at a tree in which another run accepts a package each time; what the last one saw is taken.
+const MOST_LOOKS: usize = 5;
 
 impl Pipeline<'_> {
     /// Returns the scheduler's session over these specs.
@@ -102,8 +108,10 @@ impl Pipeline<'_> {
             let mut external = base.packages.clone();
             external.extend(self.external_packages(base)?);
             let outside = external.len();
-            let scanned = self.scan(&self.config.directories.rpms, PackageOrigin::Tree, "tree")?;
-            let graphed = session.graph(external, scanned, hints).map_err(failure)?;
+            let graphed = self.between_acceptances(&session.settings.records, external, |external| {
+                let scanned = self.scan(&self.config.directories.rpms, PackageOrigin::Tree, "tree")?;
+                session.graph(external, scanned, hints).map_err(failure)
+            })?;
             session.write_graph(&graphed).map_err(failure)?;
             let summary = format!(
                 "{}, {} outside the tree, {} broken, {}",
@@ -114,6 +122,32 @@ impl Pipeline<'_> {
             );
             Ok((graphed, summary))
         })
+    }
+
+    /// Looks at packages and their records, and beside another run once more where that accepted one meanwhile.
+    fn between_acceptances<T>(
+        &self,
+        records: &Path,
+        external: Vec<IndexedPackage>,
+        look: impl Fn(Vec<IndexedPackage>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        if self.beside.is_none() {
+            return look(external);
+        }
+        let stamps = || {
+            let listed = Directory::list(records);
+            listed.files().iter().map(|file| (file.name.clone(), file.stamp)).collect::<Vec<_>>()
+        };
+        let mut before = stamps();
+        for _ in 1..MOST_LOOKS {
+            let seen = look(external.clone())?;
+            let after = stamps();
+            if before == after {
+                return Ok(seen);
+            }
+            before = after;
+        }
+        look(external)
     }
 
     /// Draws the graph, packs what has to be packed, and decides what is built and why. A plan that is not

@@ -52,7 +52,9 @@ impl Pipeline<'_> {
             for bad in &document.bad {
                 self.warn(bad.to_string());
             }
-            let files = self.document_files(&base.worker.arch, reader.directory());
+            // What was written last is remembered beside the cache, by whoever writes for others to read.
+            let memory = self.beside.as_deref().unwrap_or(reader.directory());
+            let files = self.document_files(&base.worker.arch, memory);
             files.write(&document, reading.digest.as_ref()).map_err(|(path, error)| {
                 environment(error).hint(format!("{} must be writable", path.display()))
             })?;

@@ -79,7 +79,7 @@ fn mend(tree: &Tree) {
 fn a_second_run_in_the_same_build_directory_is_refused_and_told_by_whom() {
     let Some(tree) = tree_with_a_waiting_build("two-runs") else { return };
     let (first, job) = start_until_it_waits(&tree);
-    for command in [&["build"][..], &["plan"], &["clean", "all"]] {
+    for command in [&["build"][..], &["pack"], &["clean", "all"]] {
         let second = tree.start_millwright(command).wait();
         let holder = format!("process {}: millwright build", first.id());
         second.exits(3).says(&["build` is in use", &holder, "--build-dir"]);

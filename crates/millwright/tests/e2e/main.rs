@@ -19,6 +19,7 @@
 
 mod azure;
 mod bad_input;
+mod beside;
 mod cache;
 mod caches;
 mod checks;

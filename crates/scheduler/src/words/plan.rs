@@ -14,8 +14,8 @@ use report::counted;
 pub struct PlanWords<'a> {
     /// Columns, and whether long lists are cut.
     pub style: Style,
-    /// Where the whole plan is.
-    pub file: &'a Path,
+    /// Where the whole plan is; `None` where it was not written.
+    pub file: Option<&'a Path>,
 }
 
 /// More packages to be built than this are cut.
@@ -275,7 +275,10 @@ fn note_lines(plan: &PlanDocument, words: &PlanWords<'_>) -> Vec<String> {
             counted(unseen, "never-built package")
         ));
     }
-    notes.push(format!("everything is in {}", words.file.display()));
+    notes.extend(words.file.map(|file| format!("everything is in {}", file.display())));
+    if notes.is_empty() {
+        return Vec::new();
+    }
     let mut lines = vec![String::new()];
     lines.extend(notes.iter().flat_map(|note| words.style.lines("note: ", note)));
     lines
@@ -293,11 +296,18 @@ mod tests {
         let plan = plan_of(scene, &Rounds::default());
         for (width, expected) in [(80, narrow), (200, wide)] {
             let words =
-                PlanWords { style: Style { width, whole: false }, file: Path::new("build/plan.json") };
+                PlanWords { style: Style { width, whole: false }, file: Some(Path::new("build/plan.json")) };
             let text = plan_text(&plan, &words);
             assert_eq!(text, expected, "\n{text}\n");
             assert!(text.lines().all(|line| line.chars().count() <= width), "{text}");
         }
+    }
+
+    #[test]
+    fn a_plan_that_was_not_written_names_no_file() {
+        let plan = plan_of(&Scene::new(&["zlib:"]).took("zlib", 1.0), &Rounds::default());
+        let words = PlanWords { style: Style { width: 80, whole: false }, file: None };
+        assert_eq!(plan_text(&plan, &words), "0 to build, 1 up to date");
     }
 
     #[test]
@@ -446,7 +456,10 @@ note: everything is in build/plan.json",
         let scene = Scene::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
         let plan = plan_of(&scene, &Rounds::default());
         let text = |whole| {
-            plan_text(&plan, &PlanWords { style: Style { width: 80, whole }, file: Path::new("plan.json") })
+            plan_text(
+                &plan,
+                &PlanWords { style: Style { width: 80, whole }, file: Some(Path::new("plan.json")) },
+            )
         };
         let cut = text(false);
         assert!(cut.contains("  ... and 20 more packages to build (--all shows all)"), "{cut}");

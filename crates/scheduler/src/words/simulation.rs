@@ -11,8 +11,8 @@ use report::counted;
 /// More builds of a chain than this are cut.
 const LINKS: usize = 20;
 
-/// Returns a played plan in words; `file` is where every build's start is.
-pub fn simulation_text(document: &SimulationDocument, style: &Style, file: &Path) -> String {
+/// Returns a played plan in words; `file` is where every build's start is, where that was written.
+pub fn simulation_text(document: &SimulationDocument, style: &Style, file: Option<&Path>) -> String {
     let SimulationDocument { simulation, others, guessed, .. } = document;
     let schedule = &simulation.schedule;
     if simulation.builds.is_empty() {
@@ -44,7 +44,8 @@ pub fn simulation_text(document: &SimulationDocument, style: &Style, file: &Path
         note.push_str(&format!("; for {packages} that were never built this is a guess"));
     }
     lines.extend(style.lines("note: ", &note));
-    lines.extend(style.lines("note: ", &format!("every build's start and end is in {}", file.display())));
+    let place = file.map(|file| format!("every build's start and end is in {}", file.display()));
+    lines.extend(place.iter().flat_map(|place| style.lines("note: ", place)));
     lines.join("\n")
 }
 
@@ -134,7 +135,7 @@ mod tests {
     fn text_of(simulation: Simulation, others: &[PlayedSchedule], whole: bool) -> String {
         let (schema, others) = (SimulationDocument::SCHEMA, others.to_vec());
         let document = SimulationDocument { schema, guessed: 2, simulation, others };
-        simulation_text(&document, &Style { width: 80, whole }, Path::new("simulation.json"))
+        simulation_text(&document, &Style { width: 80, whole }, Some(Path::new("simulation.json")))
     }
 
     fn machine(slots: usize) -> Capacity {
