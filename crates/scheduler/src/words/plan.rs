@@ -18,6 +18,9 @@ pub struct PlanWords<'a> {
     pub file: Option<&'a Path>,
 }
 
+/// Columns of a time at least, so that short ones stand alike in plans of all sizes.
+const TIME: usize = 7;
+
 /// More packages to be built than this are cut.
 const BUILDS: usize = 20;
 
@@ -90,8 +93,10 @@ fn build_lines(plan: &PlanDocument, style: &Style) -> Vec<String> {
     let mut lines = vec![String::new(), "to build, by level:".to_owned()];
     let shown = &packages[..style.shown_of(packages.len(), BUILDS)];
     let width = shown.iter().map(|package| package.package.len()).max().unwrap_or_default();
+    let takes: Vec<String> = shown.iter().map(|package| expected(&package.estimate)).collect();
+    let widest = takes.iter().map(|text| text.chars().count()).fold(TIME, usize::max);
     let mut level = None;
-    for package in shown {
+    for (package, takes) in shown.iter().zip(takes) {
         let PlannedAction::Build { reasons, .. } = &package.action else { continue };
         let mut reasons = reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         if let Some(release) = &package.release {
@@ -100,7 +105,7 @@ fn build_lines(plan: &PlanDocument, style: &Style) -> Vec<String> {
         // The level stands where it changes.
         let number = if level == Some(package.level) { String::new() } else { package.level.to_string() };
         level = Some(package.level);
-        let lead = format!("  {number:>3}  {:width$}  {:>7}  ", package.package, expected(&package.estimate));
+        let lead = format!("  {number:>3}  {:width$}  {takes:>widest$}  ", package.package);
         lines.extend(style.lines(&lead, &reasons));
     }
     lines.extend(style.left_out_of(packages.len(), BUILDS, "packages to build"));
@@ -108,7 +113,7 @@ fn build_lines(plan: &PlanDocument, style: &Style) -> Vec<String> {
 }
 
 /// Returns a duration that lines do not break in.
-fn span(seconds: f64) -> String {
+pub(super) fn span(seconds: f64) -> String {
     duration(seconds).replace(' ', "\u{a0}")
 }
 
@@ -325,19 +330,19 @@ mod tests {
         scene.requested.insert("zlib".into(), rpm_model::BuildReason::Requested);
         check(
             &scene,
-            "4 to build, 1 up to date, about 10 min with 2 workers
+            "4 to build, 1 up to date, about 9:45 min with 2 workers
 
 to build, by level:
-    0  onig   ~4 min  never built
-       zlib     90 s  its rebuild was asked for
-    2  tool   ~4 min  never built
-    3  docs   ~4 min  never built
+    0  onig  ~3:15 min  never built
+       zlib   1:30 min  its rebuild was asked for
+    2  tool  ~3:15 min  never built
+    3  docs  ~3:15 min  never built
 
 time:
-  12 min of work in 4 builds, longest chain 10 min; so 2 workers take at least
-  10 min
-  no history of 3 packages (~): 4 min each, the median of 2 recorded builds
-  longest chain: onig ~4 min > tool ~4 min > docs ~4 min
+  11:15 min of work in 4 builds, longest chain 9:45 min; so 2 workers take at
+  least 9:45 min
+  no history of 3 packages (~): 3:15 min each, the median of 2 recorded builds
+  longest chain: onig ~3:15 min > tool ~3:15 min > docs ~3:15 min
 
 goals on which others depend, directly or not:
   jq 1, onig 1, tool 1, zlib 1
@@ -345,18 +350,18 @@ goals on which others depend, directly or not:
 note: the sources of 3 never-built packages were not looked at; `millwright
       pack` fetches and verifies them
 note: everything is in build/plan.json",
-            "4 to build, 1 up to date, about 10 min with 2 workers
+            "4 to build, 1 up to date, about 9:45 min with 2 workers
 
 to build, by level:
-    0  onig   ~4 min  never built
-       zlib     90 s  its rebuild was asked for
-    2  tool   ~4 min  never built
-    3  docs   ~4 min  never built
+    0  onig  ~3:15 min  never built
+       zlib   1:30 min  its rebuild was asked for
+    2  tool  ~3:15 min  never built
+    3  docs  ~3:15 min  never built
 
 time:
-  12 min of work in 4 builds, longest chain 10 min; so 2 workers take at least 10 min
-  no history of 3 packages (~): 4 min each, the median of 2 recorded builds
-  longest chain: onig ~4 min > tool ~4 min > docs ~4 min
+  11:15 min of work in 4 builds, longest chain 9:45 min; so 2 workers take at least 9:45 min
+  no history of 3 packages (~): 3:15 min each, the median of 2 recorded builds
+  longest chain: onig ~3:15 min > tool ~3:15 min > docs ~3:15 min
 
 goals on which others depend, directly or not:
   jq 1, onig 1, tool 1, zlib 1

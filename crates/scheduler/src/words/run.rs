@@ -143,7 +143,7 @@ mod tests {
         let plan = plan_of(&scene, &Rounds::default());
         assert_eq!(
             summary_text(&plan, &summary, 61.0),
-            "1 failed:\n  onig: %build failed; 2 more wait for it\n1 built, 1 identical, 1 up to date, 1 failed, 3 blocked in 61 s"
+            "1 failed:\n  onig: %build failed; 2 more wait for it\n1 built, 1 identical, 1 up to date, 1 failed, 3 blocked in 1:01 min"
         );
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use grapher::Style;
 
 use super::duration;
+use super::plan::span;
 use crate::simulate::{ChainLink, LimitedBy, PlayedSchedule, SimulationDocument, StartCause};
 use report::counted;
 
@@ -109,11 +110,6 @@ fn chain_lines(chain: &[ChainLink], style: &Style) -> Vec<String> {
         lines.push(line.trim_end().to_owned());
     }
     lines
-}
-
-/// Returns a duration that lines do not break in.
-fn span(seconds: f64) -> String {
-    duration(seconds).replace(' ', "\u{a0}")
 }
 
 fn percent(part: f64) -> String {
