@@ -530,7 +530,7 @@ fn chosen_tests(goals: &Goals, specs: &Specs) -> Result<ChosenTests, Failure> {
     let tests = goals.tests.chosen();
     let read = specs.document.specs.iter().map(|spec| spec.name.as_str());
     let names: BTreeSet<&str> = read.chain(specs.document.bad.iter().map(|bad| bad.name.as_str())).collect();
-    tests.check(|name| names.contains(name))?;
+    tests.check(&names)?;
     Ok(tests)
 }
 

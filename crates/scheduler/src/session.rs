@@ -14,7 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use config::PackageLimits;
 use grapher::{
     BuildOrder, DependencyGraph, ExternalPackage, GoalRequest, GraphHints, GraphInput, NodeState, NodeStates,
-    RecordedSpec, WantedNames,
+    RecordedSpec, WantedNames, near_names,
 };
 use report::{Event, Reporter};
 use repository::{IndexedPackage, RepodataWriter};
@@ -165,7 +165,8 @@ impl Session<'_> {
         let known: BTreeSet<&str> = graphed.graph.specs().collect();
         for (list, entries) in [("rebuild", &wanted.rebuild), ("ignore", &wanted.ignore)] {
             if let Some(name) = entries.iter().find(|name| !known.contains(name.as_str())) {
-                return Err(SessionError::Unknown { name: name.clone(), list });
+                let near = near_names(known.iter().copied(), name);
+                return Err(SessionError::Unknown { name: name.clone(), list, near });
             }
         }
         if let Some(name) = wanted.rebuild.intersection(&wanted.ignore).next() {

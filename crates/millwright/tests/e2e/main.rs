@@ -24,6 +24,7 @@ mod cache;
 mod caches;
 mod checks;
 mod clock;
+mod command_line;
 mod debugging;
 mod disk;
 mod failures;
