@@ -202,6 +202,13 @@ fn check_tree(command: &Command, config: &Config) -> Result<(), Failure> {
              --specs-dir names other directories of specs",
         ));
     }
+    if let Some(file) = config.macros_file.as_ref().filter(|file| !file.is_file()) {
+        return Err(Failure::new(
+            ExitStatus::Usage,
+            format!("there is no file of macros `{}`", file.display()),
+        )
+        .hint("--macros-file, or build.macros-file of the configuration, names it"));
+    }
     if matches!(command, Command::Fetch { .. }) && config.repositories.is_empty() {
         return Err(no_repository());
     }

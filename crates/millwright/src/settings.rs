@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use config::{Config, RawConfig};
+use grapher::{did_you_mean, near_names};
 use report::{ExitStatus, Failure};
 use serde_json::Value;
 
@@ -58,7 +59,7 @@ pub(crate) fn show(
         holds.to_toml().map_err(|error| Failure::new(ExitStatus::Internal, error))?
     } else {
         let all = serde_json::to_value(&holds).map_err(|error| Failure::new(ExitStatus::Internal, error))?;
-        let values = keys.iter().map(|key| value(&all, key).ok_or_else(|| unknown(key)));
+        let values = keys.iter().map(|key| value(&all, key).ok_or_else(|| unknown(&all, key)));
         let values: Vec<&Value> = values.collect::<Result<_, _>>()?;
         match (json, keys.is_empty()) {
             (true, true) => all.to_string(),
@@ -73,9 +74,20 @@ pub(crate) fn show(
     Ok(ExitStatus::Done)
 }
 
-fn unknown(key: &str) -> Failure {
-    Failure::new(ExitStatus::Usage, format!("there is no key `{key}`"))
+fn unknown(all: &Value, key: &str) -> Failure {
+    let near = did_you_mean(&near_names(keys(all).iter().map(String::as_str), key));
+    Failure::new(ExitStatus::Usage, format!("there is no key `{key}`{near}"))
         .hint("`millwright config` shows all that have a value, docs/configuration.md explains them")
+}
+
+/// Returns the keys of all values that are no tables.
+fn keys(table: &Value) -> Vec<String> {
+    let Some(table) = table.as_object() else { return Vec::new() };
+    let below = |(name, value): (&String, &Value)| match keys(value) {
+        below if below.is_empty() => vec![name.clone()],
+        below => below.iter().map(|key| format!("{name}.{key}")).collect(),
+    };
+    table.iter().flat_map(below).collect()
 }
 
 /// Returns the value of a key; names of tables may hold dots, as packages' do.
@@ -111,6 +123,7 @@ mod tests {
             "sources": { "urls": ["a", "b"] },
         });
         let shown = |key: &str| value(&all, key).map(line);
+        assert!(unknown(&all, "build.wrokers").render().contains("; did you mean build.workers?"));
         assert_eq!(shown("build.workers").unwrap(), "4");
         assert_eq!(shown("build.ca").unwrap(), "");
         assert_eq!(shown("packages.python3.12.timeout").unwrap(), "2h");

@@ -78,7 +78,11 @@ impl Pipeline<'_> {
         let path = self.config.directories.build.join("worker").join(file);
         self.stage(Stage::Worker, None, || {
             let progress = Progress::new(self.reporter, Stage::Worker);
-            bootstrap::export(&base.worker_file, &path, &progress).map_err(failure)?;
+            bootstrap::export(&base.worker_file, &path, &progress).map_err(|error| match error {
+                // It is about the name that was typed, not about a file below configs/.
+                BootstrapError::Configuration { .. } => usage(error),
+                other => failure(other),
+            })?;
             Ok(((), format!("exported to `{}`", path.display())))
         })
     }

@@ -114,3 +114,23 @@ fn answers_end_well_when_nobody_reads_on_and_not_when_they_are_lost() {
     assert_eq!(unread.wait().unwrap().code(), Some(0));
     tree.assert_clean();
 }
+
+#[test]
+fn files_that_are_not_what_was_meant_are_the_users_fault_and_named() {
+    let Some(tree) = Tree::new("wrong-files") else { return };
+    tree.spec(&Spec::data("zlib"));
+    tree.file("notes.tar", &"not an archive\nat all\n".repeat(100));
+    for (words, said) in [
+        ("plan --macros-file nowhere", &["no file of macros", "/nowhere`", "--macros-file"][..]),
+        ("sodiff nowhere SPECS", &["neither an RPM file nor a directory `nowhere`"]),
+        ("sodiff SPECS SPECS", &["there is no RPM in `SPECS`"]),
+        ("archive restore rpms notes.tar", &["notes.tar` is no complete archive", "`archive save`"]),
+        ("worker --export worker.zip", &["worker.zip`: the name must end in .tar.zst"]),
+        ("config build.wrokers", &["no key `build.wrokers`; did you mean build.workers?"]),
+        ("--config nowhere plan", &["cannot read the configuration `nowhere`"]),
+    ] {
+        let ended = ended(&tree, words);
+        ended.exits(2).says(said).never_says(&["at all", "configs/bootstrap"]);
+        assert!(!ended.stderr.ends_with("\n\n"), "{words}: {:?}", ended.stderr);
+    }
+}
