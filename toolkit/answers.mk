@@ -192,6 +192,13 @@ go-%:
 $(NOTHING):
 	@printf '%s\n' $(call quote,$@: nothing to remove: $(nothing_$@)) >&2
 
+# A target that nobody knows is told before the others are begun.
+targets := $(HONOURED_TARGETS) $(ANSWERED) $(NOTHING)
+strangers := $(filter-out $(targets) printvar-% go-%,$(MAKECMDGOALS))
+ifneq ($(strangers),)
+$(error $(shell awk -f $(call quote,$(dir $(MAKEFILE))nearest.awk) -v kind=target -v unknown=$(call quote,$(strangers)) -v known=$(call quote,$(targets))))
+endif
+
 # What is set: all that the command line sets, and of the environment what the toolkit's users set there.
 typed := $(foreach name,$(filter-out -*,$(.VARIABLES)),$(if $(findstring command line,$(origin $(name))),$(name)))
 exported := $(foreach name,$(filter-out $(container_variables),$(NOTED)) TARGET_ARCH,$(if $(findstring environment,$(origin $(name))),$(name)))
@@ -212,7 +219,7 @@ hiding := $(and $(strip $(SRPM_PACK_LIST)),$(filter build-packages plan,$(MAKECM
 notes := $(foreach name,$(noted),$(call note,$(name) has no effect: $(note_$(name)))) \
 	$(foreach name,$(elsewhere),$(call note,$(name) has no effect on $(MAKECMDGOALS): only $(used_by_$(name)) look at it)) \
 	$(if $(hiding),$(call note,SRPM_PACK_LIST hides all other specs and what they provide; PACKAGE_BUILD_LIST builds packages with what they need)) \
-	$(if $(unknown),awk -f $(call quote,$(dir $(MAKEFILE))nearest.awk) -v unknown=$(call quote,$(unknown)) -v known=$(call quote,$(HONOURED) $(NOTED) TARGET_ARCH);)
+	$(if $(unknown),awk -f $(call quote,$(dir $(MAKEFILE))nearest.awk) -v kind=variable -v unknown=$(call quote,$(unknown)) -v known=$(call quote,$(HONOURED) $(NOTED) TARGET_ARCH);)
 notes := $(strip $(notes))
 ifneq ($(notes),)
 $(shell { $(notes) } >&2)

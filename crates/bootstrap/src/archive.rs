@@ -336,6 +336,12 @@ pub(crate) fn own_header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Hea
     header
 }
 
+/// Returns what is wrong with an archive. The words of who reads it quote what should be a header; where that is
+/// anything else, the first line of it is enough.
+pub(crate) fn damage(error: &std::io::Error) -> String {
+    format!("cut short or damaged: {}", error.to_string().lines().next().unwrap_or_default())
+}
+
 /// One archive being read.
 struct Reading<'a> {
     archive: &'a Path,
@@ -348,7 +354,7 @@ impl Reading<'_> {
     /// Takes out what an import needs and checks every package.
     fn read(&mut self) -> Result<ArchivedWorker, BootstrapError> {
         let mut document = None;
-        self.entries(&mut document).map_err(|error| self.fault(format!("cut short or damaged: {error}")))?;
+        self.entries(&mut document).map_err(|error| self.fault(damage(&error)))?;
         let Some(bytes) = document else {
             return Err(
                 self.fault(format!("it has no `{OWN}/{MANIFEST}`; was it made by `bootstrap export`?"))

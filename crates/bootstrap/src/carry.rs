@@ -12,7 +12,7 @@ use std::io::{BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::archive::{Compression, decoder, own_header};
+use crate::archive::{Compression, damage, decoder, own_header};
 use crate::error::BootstrapError;
 
 /// The empty entry with which an archive ends: one that lacks it was cut.
@@ -100,7 +100,7 @@ fn is_hidden(name: &std::ffi::OsStr) -> bool {
 /// parts. Files that came before are then there, each of them whole.
 pub fn put_back(archive: &Path, parts: &[CarriedPart]) -> Result<PutBack, BootstrapError> {
     let fault = |problem: String| BootstrapError::Archive { path: archive.to_owned(), problem };
-    let damaged = |error: std::io::Error| fault(format!("cut short or damaged: {error}"));
+    let damaged = |error: std::io::Error| fault(damage(&error));
     let file = File::open(archive).map_err(BootstrapError::file("read", archive))?;
     let mut reading = tar::Archive::new(decoder(file).map_err(damaged)?);
     let (mut done, mut is_whole) = (PutBack::default(), false);

@@ -35,5 +35,5 @@ pub use carry::{CarriedPart, PutBack, put_back, save};
 pub use configuration::Configuration;
 pub use error::BootstrapError;
 pub use progress::{Event, Reporter, Silent};
-pub use toolchain::{Toolchain, ToolchainPackage, make_toolchain, make_toolchain_from};
-pub use worker::{Worker, make_worker};
+pub use toolchain::{Toolchain, ToolchainPackage, make_toolchain, make_toolchain_from, present_toolchain};
+pub use worker::{Worker, make_worker, present_worker};

@@ -119,6 +119,23 @@ pub fn make_toolchain_from(
     Ok(place.toolchain(state, true, notes))
 }
 
+/// Returns the toolchain of `configuration` in `build_directory` where it is there and up to date. Makes nothing and
+/// waits for nobody.
+///
+/// # Errors
+/// What is wrong with the configuration.
+pub fn present_toolchain(
+    build_directory: &Path,
+    configuration: &Configuration,
+) -> Result<Option<Toolchain>, BootstrapError> {
+    let base = DebianBase::new(configuration, &build_directory.join("apt"))?;
+    let Ok(build_directory) = build_directory.canonicalize() else { return Ok(None) };
+    let place = Place::new(&build_directory);
+    let state = place.read_state().filter(|state| state.inputs == *base.inputs());
+    let state = state.filter(|state| place.holds(&state.packages));
+    Ok(state.map(|state| place.toolchain(state, false, Vec::new())))
+}
+
 /// Returns the packages in the directories of all architectures, sorted by path.
 fn list_packages(directory: &Path) -> Result<Vec<ToolchainPackage>, BootstrapError> {
     let mut paths = Vec::new();

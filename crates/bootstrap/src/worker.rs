@@ -84,6 +84,17 @@ pub fn make_worker(
     Ok(Worker { path, manifest, was_made: true })
 }
 
+/// Returns the worker of a toolchain in `build_directory/worker` where it is there and up to date. Makes nothing and
+/// waits for nobody.
+pub fn present_worker(
+    build_directory: &Path,
+    configuration: &Configuration,
+    toolchain: &Toolchain,
+) -> Option<Worker> {
+    let directory = build_directory.join("worker").canonicalize().ok()?;
+    read_worker(&directory, &inputs_hash(configuration, toolchain))
+}
+
 fn inputs_hash(configuration: &Configuration, toolchain: &Toolchain) -> String {
     let mut hasher = ContentHasher::new("worker-inputs", WORKER_VERSION);
     hasher.list("core", &configuration.core);

@@ -20,7 +20,7 @@ pub struct GoalRequest {
 #[non_exhaustive]
 pub enum GoalError {
     /// The tree has no such spec or package.
-    #[error("no spec or package is called `{name}`{}", hint(near))]
+    #[error("no spec or package is called `{name}`{}", did_you_mean(near))]
     Unknown {
         /// What was asked for.
         name: String,
@@ -43,7 +43,8 @@ pub enum GoalError {
     },
 }
 
-fn hint(near: &[String]) -> String {
+/// Returns what is said behind the message that a name means nothing: similar names, if there are any.
+pub fn did_you_mean(near: &[String]) -> String {
     if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(" or ")) }
 }
 

@@ -85,7 +85,7 @@ pub use cycle::report::{
 };
 pub use emit::{GraphDocument, GraphEdge, GraphNode, NodeState, NodeStates};
 pub use front::{AnswerFormat, DrawWhole, QuestionArguments, Surroundings};
-pub use goal::{GoalError, GoalErrors, GoalRequest};
+pub use goal::{GoalError, GoalErrors, GoalRequest, did_you_mean};
 pub use input::{ExternalPackage, GraphHints, GraphInput, RecordedOutput, RecordedSpec};
 pub use model::{
     BuildCycle, CycleBreak, DuplicateReason, DuplicateSpec, Edge, EdgeKind, Knowledge, Link, Node, Provider,

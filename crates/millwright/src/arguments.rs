@@ -45,6 +45,9 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Build packages and what they need, and publish them
+    ///
+    /// Ctrl-C starts nothing more and waits for the builds that run; a second one ends them too. The same command then
+    /// goes on.
     Build(Goals),
     /// Build packages again although they are up to date
     #[command(after_help = REBUILD_HELP)]

@@ -7,9 +7,10 @@ use buildroot::End;
 use pkgworker::{Entrance, Section, UnusedAnswer};
 use report::{Event, ExitStatus, Failure};
 use rpm_model::{JobDocument, Outcome};
-use scheduler::{BuildDirectoryLock, Rounds, Wanted, failure};
+use scheduler::{Rounds, Wanted, failure};
 
 use crate::arguments::Common;
+use crate::beside::Hold;
 use crate::debug_arguments::{DiffArguments, RerunArguments, ShellArguments, UnusedArguments};
 use crate::pipeline::{Kept, LastJob, Pipeline};
 
@@ -19,7 +20,7 @@ pub(crate) fn run_shell(
     common: &Common,
     asked: &ShellArguments,
     only: &[String],
-    lock: BuildDirectoryLock,
+    hold: Hold,
 ) -> Result<ExitStatus, Failure> {
     let kept = kept_or_made(pipeline, asked, only)?;
     let is_terminal = std::io::stdin().is_terminal();
@@ -42,7 +43,7 @@ pub(crate) fn run_shell(
         }
     }
     // Somebody may sit in the shell for hours; builds need not wait for it.
-    drop(lock);
+    drop(hold);
     let end = pipeline.enter(&kept, &Entrance { command, terminal, network: asked.net, as_root })?;
     match end {
         End::Exited { code: 0 } => Ok(ExitStatus::Done),

@@ -86,7 +86,7 @@ the host lacks something, 4 a defect of Millwright";
 /// What `verify` is asked.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArguments {
-    /// The document, for example out/PROVENANCE/zlib-1.3.1-1.mw1/buildinfo.json
+    /// The document, for example out/PROVENANCE/zlib-1.3.1-1.mw1/buildinfo.json, or a spec, for that of its last build
     pub(crate) document: PathBuf,
     /// Look for inputs below this directory too (can be repeated)
     #[arg(long, value_name = "DIR")]

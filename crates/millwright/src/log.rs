@@ -102,14 +102,12 @@ impl Known {
         specs().find(makes).map(|spec| spec.name.clone())
     }
 
-    fn unknown(&self, name: &str) -> Failure {
+    /// Returns the failure that nothing is called so, with similar names.
+    pub(crate) fn unknown(&self, name: &str) -> Failure {
         let specs = self.document.iter().flat_map(|document| &document.specs).map(|spec| spec.name.as_str());
         let near = grapher::near_names(specs.chain(self.recorded.iter().map(String::as_str)), name);
-        let failure = Failure::new(ExitStatus::Usage, format!("there is no package `{name}`"));
-        match near.is_empty() {
-            true => failure.hint("`millwright plan --all` lists the packages of the tree"),
-            false => failure.hint(format!("similar: {}", near.join(", "))),
-        }
+        let text = format!("there is no package `{name}`{}", grapher::did_you_mean(&near));
+        Failure::new(ExitStatus::Usage, text).hint("`millwright plan --all` lists the packages of the tree")
     }
 
     /// Returns the log of a spec's last build, if there is one.

@@ -2,6 +2,7 @@
 
 mod archive;
 mod arguments;
+mod beside;
 mod cache;
 mod cache_arguments;
 mod clean;
@@ -25,29 +26,25 @@ mod why;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
 
 use arguments::{
     Arguments, CleanPart, Command, Common, FetchLists, Goals, GraphArguments, words as words_of,
 };
+use beside::{Beside, Hold};
 use clap::Parser;
-use config::{Config, RawConfig};
+use config::Config;
 use grapher::Surroundings;
 use mass_rebuild::{Places, RebuildArguments};
 use pipeline::{Base, FetchOptions, Nothing, Pipeline, Specs, TreeBefore, WarningsKept, no_repository};
 use report::{Event, ExitStatus, Failure, Reporter, conclude, counted, guarded};
 use reporting::Reporting;
 use scheduler::{
-    BuildDirectoryLock, Finished, LockError, PlanDocument, PlanWords, Planned, Rounds, RunSummary, Session,
-    Stop, Style, Wanted, blocked_text, duration, failure, plan_text, run_status, simulation_text,
-    summary_text,
+    Finished, PlanDocument, PlanWords, Planned, Rounds, RunSummary, Session, Stop, Style, Wanted,
+    blocked_text, duration, failure, plan_text, run_status, simulation_text, summary_text,
 };
 use test_lists::ChosenTests;
-
-/// The configuration file's place below the tree's root.
-const CONFIGURATION: &str = "configs/millwright.toml";
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -59,7 +56,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     if arguments.common.asks_for_root() && !matches!(arguments.command, Command::Shell(_)) {
         return Err(Failure::new(ExitStatus::Usage, "--root needs a directory"));
     }
-    let (stated, config) = configuration(&arguments.common)?;
+    let (stated, mut config) = settings::configuration(&arguments.common)?;
     if let Command::Config { keys } = &arguments.command {
         return settings::show(stated, &config, keys, arguments.common.json);
     }
@@ -84,13 +81,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     if let Command::LicenseCheck(asked) = &arguments.command {
         return license_check::run_license_check(asked, &config.directories, &arguments.common);
     }
-    let lock = BuildDirectoryLock::acquire(&build, &command_line()).map_err(|error| match error {
-        held @ LockError::Held { .. } => Failure::new(ExitStatus::Environment, held)
-            .hint("wait for it, or use another build directory (--build-dir)"),
-        other => Failure::new(ExitStatus::Environment, other).hint(
-            "building packages needs a writable build directory; run as root or choose one with --build-dir",
-        ),
-    })?;
+    let hold = Hold::take(&arguments.command, &mut config, &command_line())?;
     // A plan is one document; what happens on the way to it goes elsewhere.
     let events_as_json = arguments.common.json && !arguments.command.answers_with_a_document();
     let silent = matches!(&arguments.command, Command::Mkpkg(asked) if !asked.tells_of_builds());
@@ -112,7 +103,10 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let places = Places { root: config.directories.root.clone(), build };
     let reporter = if arguments.command.builds() { reporting.recorder(reporter)? } else { reporter };
     let kept = WarningsKept::new(reporter.as_ref());
-    let pipeline = Pipeline::new(config, &kept)?;
+    if let Some(beside) = hold.beside() {
+        kept.event(&Event::Note { message: beside.note() });
+    }
+    let pipeline = Pipeline::new(config, &kept, hold.beside().map(Beside::scratch))?;
     match &arguments.command {
         Command::Toolchain { refresh } => pipeline.toolchain(*refresh).map(|_| ExitStatus::Done),
         Command::Worker { refresh, export } => {
@@ -158,7 +152,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
             }
         }
         Command::Mkpkg(asked) => mkpkg::run_mkpkg(&pipeline, &arguments.common, asked, &only, &reporting),
-        Command::Shell(asked) => debug::run_shell(&pipeline, &arguments.common, asked, &only, lock),
+        Command::Shell(asked) => debug::run_shell(&pipeline, &arguments.common, asked, &only, hold),
         Command::Rerun(asked) => debug::run_rerun(&pipeline, asked),
         Command::Diff(asked) => debug::run_diff(&pipeline, &arguments.common, asked),
         Command::Unused(asked) => debug::run_unused(&pipeline, &arguments.common, asked, &only),
@@ -208,45 +202,17 @@ fn check_tree(command: &Command, config: &Config) -> Result<(), Failure> {
              --specs-dir names other directories of specs",
         ));
     }
+    if let Some(file) = config.macros_file.as_ref().filter(|file| !file.is_file()) {
+        return Err(Failure::new(
+            ExitStatus::Usage,
+            format!("there is no file of macros `{}`", file.display()),
+        )
+        .hint("--macros-file, or build.macros-file of the configuration, names it"));
+    }
     if matches!(command, Command::Fetch { .. }) && config.repositories.is_empty() {
         return Err(no_repository());
     }
     Ok(())
-}
-
-/// Reads the configuration: flags over the file over defaults. Returns what is stated, and what holds.
-fn configuration(common: &Common) -> Result<(RawConfig, Config), Failure> {
-    let usage = |error: config::ConfigError| Failure::new(ExitStatus::Usage, error);
-    let root = root_directory(common)?;
-    let file = common.config.clone().unwrap_or_else(|| root.join(CONFIGURATION));
-    let mut raw = if file.exists() || common.config.is_some() {
-        RawConfig::read(&file).map_err(usage)?
-    } else {
-        RawConfig::default()
-    };
-    let overlay = common.overlay().map_err(|error| Failure::new(ExitStatus::Environment, error))?;
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    if common.disable_default_repos == Some(true) {
-        raw.repositories.clear();
-    }
-    let mut raw = raw.overlaid_with(overlay);
-    common.policy.lay_over(&mut raw);
-    if common.disable_upstream_repos == Some(true) {
-        raw.repositories.clear();
-    }
-    let config = raw.clone().resolve(&root, processors).map_err(usage)?;
-    Ok((raw, config))
-}
-
-/// Returns the tree's root: as given, or the nearest directory upwards that holds a configuration.
-fn root_directory(common: &Common) -> Result<PathBuf, Failure> {
-    let environment = |error: std::io::Error| Failure::new(ExitStatus::Environment, error);
-    if let Some(root) = common.root() {
-        return std::path::absolute(root).map_err(environment);
-    }
-    let current = std::env::current_dir().map_err(environment)?;
-    let found = current.ancestors().find(|directory| directory.join(CONFIGURATION).is_file());
-    Ok(found.map_or_else(|| current.clone(), Path::to_owned))
 }
 
 /// Returns what was typed, for whoever finds the build directory locked.
@@ -392,14 +358,14 @@ fn run_plan(
     all: bool,
 ) -> Result<ExitStatus, Failure> {
     let asked = (goals, rebuild, only);
-    with_plan(pipeline, asked, |session, Planned { plan, .. }| {
+    with_plan(pipeline, asked, |_, Planned { plan, .. }| {
         if common.json {
             let json =
                 serde_json::to_string(&plan).map_err(|error| Failure::new(ExitStatus::Internal, error))?;
             report::print(&json)?;
         }
-        let file = session.settings.artifacts.join("plan.json");
-        let words = PlanWords { style: Style { whole: all, ..style() }, file: &file };
+        let file = pipeline.document("plan.json");
+        let words = PlanWords { style: Style { whole: all, ..style() }, file: file.as_deref() };
         tell(common, &plan_text(&plan, &words))?;
         Ok(run_status(&plan, &RunSummary::default()))
     })
@@ -442,8 +408,8 @@ fn run_simulation(
                 serde_json::to_string(&played).map_err(|error| Failure::new(ExitStatus::Internal, error))?;
             report::print(&json)?;
         }
-        let file = session.settings.artifacts.join("simulation.json");
-        tell(common, &simulation_text(&played, &Style { whole: all, ..style() }, &file))?;
+        let file = pipeline.document("simulation.json");
+        tell(common, &simulation_text(&played, &Style { whole: all, ..style() }, file.as_deref()))?;
         Ok(run_status(&planned.plan, &RunSummary::default()))
     })
 }
@@ -552,8 +518,8 @@ fn build_specs(
     }
     let stop = Stop::on_signals().map_err(|error| Failure::new(ExitStatus::Environment, error))?;
     let building = std::time::Instant::now();
-    let Finished { plan, summary } = pipeline.carry_out(&session, first, plan, stop.flag())?;
-    stopped.set(stop.flag().load(Ordering::Relaxed));
+    let Finished { plan, summary } = pipeline.carry_out(&session, first, plan, &stop)?;
+    stopped.set(stop.is_asked());
     tell_blocked(common, &plan)?;
     tell(common, &summary_text(&plan, &summary, building.elapsed().as_secs_f64()))?;
     Ok((run_status(&plan, &summary), upstream::as_they_should_be(&plan, &summary)))
@@ -571,7 +537,7 @@ fn chosen_tests(goals: &Goals, specs: &Specs) -> Result<ChosenTests, Failure> {
     let tests = goals.tests.chosen();
     let read = specs.document.specs.iter().map(|spec| spec.name.as_str());
     let names: BTreeSet<&str> = read.chain(specs.document.bad.iter().map(|bad| bad.name.as_str())).collect();
-    tests.check(|name| names.contains(name))?;
+    tests.check(&names)?;
     Ok(tests)
 }
 

@@ -20,6 +20,14 @@ pub(crate) fn events_file(build: &Path) -> PathBuf {
     build.join(EVENTS)
 }
 
+/// Returns the directory that says what the last build of a spec was made of; `None` where there is no record that can
+/// be read.
+pub(crate) fn provenance_of(records: &RecordStore, provenance: &Path, spec: &str) -> Option<PathBuf> {
+    let record = records.read(spec).ok().flatten()?;
+    let srpm = record.srpm.path.as_str();
+    Some(provenance.join(srpm.strip_suffix(".src.rpm").unwrap_or(srpm)))
+}
+
 /// Records a run and writes its report.
 pub(crate) struct Reporting {
     events: PathBuf,
@@ -88,11 +96,8 @@ impl Reporting {
         reporter.event(&Event::RunFinished { outcome, message, seconds, counts });
         let records = RecordStore::new(&self.records);
         let document = |package: &str| {
-            // A record that cannot be read is another's trouble: its document is not linked.
-            let record = records.read(package).ok().flatten()?;
-            let srpm = record.srpm.path.as_str();
-            let name = srpm.strip_suffix(".src.rpm").unwrap_or(srpm);
-            Some(self.provenance.join(name).join(provenance::file_names::SPDX))
+            let directory = provenance_of(&records, &self.provenance, package)?;
+            Some(directory.join(provenance::file_names::SPDX))
         };
         let state_csv = Some(self.state_csv.as_path()).filter(|_| result.is_ok());
         self.write(reporter, Extras { state_csv, spdx: &document })

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 use config::PackageLimits;
+use grapher::{did_you_mean, near_names};
 use report::{ExitStatus, Failure};
 
 use crate::arguments::words;
@@ -21,7 +22,7 @@ pub(crate) struct ChosenTests {
 
 impl ChosenTests {
     /// Refuses lists that contradict one another or name what is not there.
-    pub(crate) fn check(&self, is_spec: impl Fn(&str) -> bool) -> Result<(), Failure> {
+    pub(crate) fn check(&self, specs: &BTreeSet<&str>) -> Result<(), Failure> {
         let usage = |text: String| Err(Failure::new(ExitStatus::Usage, text));
         if let Some(name) = self.rerun.intersection(&self.ignore).next() {
             return usage(format!(
@@ -29,9 +30,10 @@ impl ChosenTests {
             ));
         }
         for (list, names) in [("run", &self.run), ("run again", &self.rerun), ("ignore", &self.ignore)] {
-            if let Some(name) = names.iter().find(|name| !is_spec(name)) {
+            if let Some(name) = names.iter().find(|name| !specs.contains(name.as_str())) {
+                let near = did_you_mean(&near_names(specs.iter().copied(), name));
                 return usage(format!(
-                    "`{name}` is in the list of tests to {list}, but no spec is called so"
+                    "`{name}` is in the list of tests to {list}, but no spec is called so{near}"
                 ));
             }
         }
@@ -93,9 +95,11 @@ mod tests {
         let lists = ChosenTests { run: set(&["a", "b"]), rerun: set(&["c"]), ignore: set(&["b"]) };
         assert_eq!(runs(&lists, true), [true, false, true]);
         assert_eq!(runs(&lists, false), [false, false, true]);
-        assert!(lists.check(|name| "abc".contains(name)).is_ok());
-        assert!(lists.check(|name| "ab".contains(name)).unwrap_err().render().contains("`c`"));
+        assert!(lists.check(&["a", "b", "c"].into()).is_ok());
+        assert!(lists.check(&["a", "b"].into()).unwrap_err().render().contains("`c`"));
+        let lists = ChosenTests { ignore: set(&["zlb"]), ..ChosenTests::default() };
+        assert!(lists.check(&["zlib"].into()).unwrap_err().render().ends_with("; did you mean zlib?"));
         let lists = ChosenTests { rerun: set(&["a"]), ignore: set(&["a"]), ..ChosenTests::default() };
-        assert!(lists.check(|_| true).is_err());
+        assert!(lists.check(&["a"].into()).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! `verify`: a build done again from its `buildinfo.json`, and every package compared.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,12 +11,14 @@ use std::time::Instant;
 use config::Directories;
 use nix::sys::stat::{Mode, umask};
 use provenance::{BuildInfo, InputFile, Located};
-use report::{Event, ExitStatus, Failure, Reporter, Stage};
+use report::{Event, ExitStatus, Failure, Reporter, Stage, counted};
 use repository::{SetDifference, compare_packages, compare_sets};
 use rpm_model::{ContentDigest, JobDocument, Outcome, PackageDifference, ResultDocument};
+use scheduler::RecordStore;
 use serde::Serialize;
 
 use crate::debug_arguments::VerifyArguments;
+use crate::reporting::provenance_of;
 
 /// What surrounds the second build: nothing of it may show in a package.
 const SURROUNDINGS: [(&str, &str); 5] = [
@@ -74,6 +77,22 @@ struct Found {
     files: BTreeMap<OsString, Vec<PathBuf>>,
 }
 
+/// What helps somebody who named no document.
+const ADVICE: &str =
+    "`verify` takes the name of a spec that is built, or a buildinfo.json, which each has in out/PROVENANCE";
+
+/// Returns the document that is meant: that file, or the one of the last build of a spec that is called so.
+fn document_of(directories: &Directories, named: &Path) -> Result<PathBuf, Failure> {
+    let path = std::path::absolute(named).map_err(environment)?;
+    let records = RecordStore::new(directories.build.join("records"));
+    let of_spec = || {
+        let spec = named.to_str().filter(|name| !name.contains('/'))?;
+        provenance_of(&records, &directories.output.join("PROVENANCE"), spec)
+    };
+    let document = if path.exists() { None } else { of_spec() };
+    Ok(document.map_or(path, |directory| directory.join(provenance::file_names::BUILD_INFO)))
+}
+
 /// Does the build again and compares.
 pub(crate) fn run_verify(
     directories: &Directories,
@@ -82,12 +101,13 @@ pub(crate) fn run_verify(
     json: bool,
     reporter: &dyn Reporter,
 ) -> Result<ExitStatus, Failure> {
-    let document = std::path::absolute(&asked.document).map_err(environment)?;
+    let document = document_of(directories, &asked.document)?;
     let bytes = fs::read(&document).map_err(|error| {
-        Failure::new(ExitStatus::Usage, format!("cannot read `{}`: {error}", document.display()))
+        Failure::new(ExitStatus::Usage, format!("cannot read `{}`: {error}", document.display())).hint(ADVICE)
     })?;
     let info = BuildInfo::read(&bytes).map_err(|error| {
-        Failure::new(ExitStatus::Usage, error).hint(format!("`{}` is not used", document.display()))
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        Failure::new(ExitStatus::Usage, format!("`{}`: {error}{cause}", document.display())).hint(ADVICE)
     })?;
     let found = look_around(directories, macros_file, asked, &document)?;
     let located = locate(&info, &found);
@@ -305,9 +325,9 @@ fn words(verification: &Verification, info: &BuildInfo, found: &Found) -> String
     let name = info.source.nevra.nvra();
     match verification.verdict {
         "identical" => lines.push(format!(
-            "identical: {} packages of {name}, built again without caches in another directory, time zone, \
+            "identical: {} of {name}, built again without caches in another directory, time zone, \
              locale, umask and with another number of processors",
-            info.outputs.len()
+            counted(info.outputs.len(), "package")
         )),
         "not-built" => {
             lines.push(format!("not built: {name} cannot be built again from its recorded inputs"));

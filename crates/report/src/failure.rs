@@ -12,7 +12,7 @@ use crate::text::printable;
 pub enum ExitStatus {
     /// 0: all that was asked for is done.
     Done,
-    /// 1: some goals failed; the rest is done.
+    /// 1: some goals failed, or the user interrupted the run before they were reached; the rest is done.
     GoalsFailed,
     /// 2: the command line, a configuration file or the tree is wrong; nothing was done.
     Usage,

@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(
             totals,
             "  6 of 9 done  1 FAILED  1 blocked  1 built  1 identical  1 reused
-             1 postponed  3 running  ~100 s left"
+             1 postponed  3 running  ~1:40 min left"
         );
         let lines = frame(&progress, 61.0, Size { columns: 80, rows: 24 }, Palette(true));
         let plain: Vec<String> =

@@ -186,24 +186,25 @@ fn compared_lines(package: &str, changes: &[ChangedPackage], spared: usize) -> V
 }
 
 fn stage_line(stage: Stage, summary: &str, seconds: f64) -> String {
-    format!("{:>11}  {summary} ({seconds:.1} s)", stage.as_str())
+    format!("{:>11}  {summary} ({})", stage.as_str(), duration(seconds))
 }
 
 fn end_lines(package: &str, end: &PackageEnd, count: &str, seconds: f64, reused: bool) -> Vec<String> {
+    let took = duration(seconds);
     match end {
-        PackageEnd::Built if reused => vec![format!("{:>11}  {package} ({seconds:.1} s) {count}", "reused")],
-        PackageEnd::Built => vec![format!("{:>11}  {package} ({seconds:.1} s) {count}", "built")],
+        PackageEnd::Built if reused => vec![format!("{:>11}  {package} ({took}) {count}", "reused")],
+        PackageEnd::Built => vec![format!("{:>11}  {package} ({took}) {count}", "built")],
         PackageEnd::Identical if reused => {
-            vec![format!("{:>11}  {package} ({seconds:.1} s) {count}: as it is published", "reused")]
+            vec![format!("{:>11}  {package} ({took}) {count}: as it is published", "reused")]
         }
         PackageEnd::Identical => {
             vec![format!(
-                "{:>11}  {package} ({seconds:.1} s) {count}: nothing that depends on it is rebuilt",
+                "{:>11}  {package} ({took}) {count}: nothing that depends on it is rebuilt",
                 "identical"
             )]
         }
         PackageEnd::Postponed { why } => {
-            vec![format!("{:>11}  {package} ({seconds:.1} s) {count}: {why}", "postponed")]
+            vec![format!("{:>11}  {package} ({took}) {count}: {why}", "postponed")]
         }
         PackageEnd::Blocked { by } => {
             vec![format!("{:>11}  {package} {count}: needs {}", "blocked", by.join(", "))]
@@ -211,8 +212,7 @@ fn end_lines(package: &str, end: &PackageEnd, count: &str, seconds: f64, reused:
         PackageEnd::Failed { class, message, decisive_lines, log } => {
             let mut message = message.lines();
             let (first, class_name) = (message.next().unwrap_or_default(), class.as_str());
-            let told =
-                format!("{:>11}  {package} ({seconds:.1} s) {count}: {first} [{class_name}]", "FAILED");
+            let told = format!("{:>11}  {package} ({took}) {count}: {first} [{class_name}]", "FAILED");
             let quoted = message.chain(decisive_lines.iter().map(String::as_str));
             let mut lines = vec![told];
             lines.extend(quoted.map(|line| format!("{:>11}  | {line}", "")));

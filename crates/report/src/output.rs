@@ -27,7 +27,9 @@ pub fn print(text: &str) -> Result<(), Failure> {
         writeln!(output, "{}", printable(text).trim_end_matches('\n')).and_then(|()| output.flush());
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(|error| Failure::new(ExitStatus::Environment, error)),
+        result => result.map_err(|error| {
+            Failure::new(ExitStatus::Environment, format!("cannot write to standard output: {error}"))
+        }),
     }
 }
 

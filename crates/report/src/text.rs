@@ -26,14 +26,14 @@ pub fn counted(count: usize, word: &str) -> String {
     if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }
 
-/// Returns seconds as people say them.
+/// Returns seconds as people say them, and as terminal, summary and page all do: `4.2 s`, `58 s`, `1:57 min`, `1:02:03 h`.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
         0..=9 => format!("{seconds:.1} s"),
-        10..=119 => format!("{whole} s"),
-        120..=7199 => format!("{} min", whole.div_ceil(60)),
-        _ => format!("{:.1} h", seconds / 3600.0),
+        10..=59 => format!("{whole} s"),
+        60..=3599 => format!("{} min", clock(seconds)),
+        _ => format!("{} h", clock(seconds)),
     }
 }
 
@@ -62,7 +62,10 @@ mod tests {
 
     #[test]
     fn durations_are_short() {
-        assert_eq!([0.25, 12.4, 125.0, 9000.0].map(duration), ["0.2 s", "12 s", "3 min", "2.5 h"]);
+        assert_eq!(
+            [0.25, 9.96, 12.4, 59.4, 59.6, 117.0, 137.0, 3599.7, 9000.0].map(duration),
+            ["0.2 s", "10 s", "12 s", "59 s", "1:00 min", "1:57 min", "2:17 min", "1:00:00 h", "2:30:00 h"]
+        );
         assert_eq!([0.0, 7.4, 754.0, 5025.0, -1.0].map(clock), ["0:00", "0:07", "12:34", "1:23:45", "0:00"]);
     }
 

@@ -4,7 +4,6 @@
 //! not: it decides nothing.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -125,6 +124,7 @@ impl<'a> Driver<'a> {
 
     /// Drives the run to its end. Whoever still calls then is told that there is nobody: the receiver is gone.
     pub(crate) fn drive(mut self, receiver: mpsc::Receiver<Message>) -> Result<RunSummary, RunError> {
+        let _attending = self.context.stop.attend();
         if let Err(error) = self.go_on(&receiver) {
             // Without a journal no result counts.
             for (_, current) in self.machine.book().open() {
@@ -165,7 +165,10 @@ impl<'a> Driver<'a> {
 
     /// Looks whether the user wants the run to end, and says once what happens then.
     fn notice_stop(&mut self) -> Result<(), JournalError> {
-        if !self.context.stop.load(Ordering::Relaxed) || self.machine.is_stopping() {
+        if self.context.stop.is_to_end_all() {
+            return self.end_all();
+        }
+        if !self.context.stop.is_asked() || self.machine.is_stopping() {
             return Ok(());
         }
         self.tell(MachineEvent::Stop)?;
@@ -176,6 +179,17 @@ impl<'a> Driver<'a> {
         };
         self.context.reporter.event(&Event::Warning { message });
         Ok(())
+    }
+
+    /// Ends what runs; what waits for its workers' ends does so after this run's own.
+    fn end_all(&mut self) -> Result<(), JournalError> {
+        let message = match self.machine.running() {
+            0 => return self.tell(MachineEvent::EndAll),
+            1 => "ending the running build".to_owned(),
+            more => format!("ending the {more} running builds"),
+        };
+        self.context.reporter.event(&Event::Warning { message });
+        self.tell(MachineEvent::EndAll)
     }
 
     /// Looks at the engine; one that cannot be reached changes nothing.

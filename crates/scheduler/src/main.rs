@@ -7,7 +7,6 @@ use std::error::Error;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
 
 use arguments::Arguments;
 use clap::Parser;
@@ -65,7 +64,7 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let first = plan(&Rounds::default())?;
     let style = Style { width: report::columns(), whole: false };
     let file = session.settings.artifacts.join("plan.json");
-    tell(&plan_text(&first.plan, &PlanWords { style, file: &file }), arguments.json)?;
+    tell(&plan_text(&first.plan, &PlanWords { style, file: Some(&file) }), arguments.json)?;
     if arguments.dry_run {
         return Ok(run_status(&first.plan, &RunSummary::default()));
     }
@@ -80,11 +79,11 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
         |planned: &Planned| &planned.plan,
         plan,
         |planned| -> Result<RunSummary, Failure> {
-            let (summary, universe) = session.build(planned, stop.flag()).map_err(scheduler::failure)?;
+            let (summary, universe) = session.build(planned, &stop).map_err(scheduler::failure)?;
             session.publish(&universe).map_err(scheduler::failure)?;
             Ok(summary)
         },
-        |summary| stop.flag().load(Ordering::Relaxed) || (stop_on_failure && !summary.failed.is_empty()),
+        |summary| stop.is_asked() || (stop_on_failure && !summary.failed.is_empty()),
         reporter.as_ref(),
     )?;
     session.write_state(&plan, &summary).map_err(scheduler::failure)?;

@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use crate::execute::{
 };
 use crate::overlap::FileOverlap;
 use crate::queue::{Queue, Task};
+use crate::stop::Stop;
 
 /// A package's job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,6 +170,8 @@ pub struct RunSummary {
     pub postponed: BTreeMap<String, String>,
     /// Not started because the run was stopped.
     pub not_started: Vec<String>,
+    /// Begun, and ended with the run because the user wanted that.
+    pub interrupted: BTreeSet<String>,
     /// Why the run was ended before its end, when the host is to blame.
     pub halt: Option<Halt>,
 }
@@ -181,6 +183,7 @@ impl RunSummary {
             && self.blocked.is_empty()
             && self.postponed.is_empty()
             && self.not_started.is_empty()
+            && self.interrupted.is_empty()
     }
 
     /// Returns whether a package was built and accepted.
@@ -207,6 +210,7 @@ impl RunSummary {
         self.blocked.retain(|package, _| !done.contains(package));
         // What an earlier round did not start, a later one had its turn with.
         self.not_started = later.not_started;
+        self.interrupted = later.interrupted;
         self.halt = later.halt;
     }
 }
@@ -244,13 +248,14 @@ pub struct RunContext<'a> {
     pub settings: &'a RunSettings,
     /// Told of what happens.
     pub reporter: &'a dyn Reporter,
-    /// Set when the user wants the run to end.
-    pub stop: &'a AtomicBool,
+    /// What the user wants of the run while it goes on.
+    pub stop: &'a Stop,
     /// The file of the journal.
     pub journal: &'a Path,
 }
 
-/// Runs a queue on this host to its end, or until it is to stop; running builds are then waited for.
+/// Runs a queue on this host to its end, or until it is to stop; running builds are then waited for, or ended where the
+/// user wants that.
 pub fn run(
     queue: Queue,
     context: RunContext<'_>,
@@ -324,14 +329,13 @@ mod tests {
     use crate::testing::{FakeAcceptor, FakeBuilder, Silent, job, result_of, task};
     use rpm_model::Outcome;
     use std::sync::Mutex;
-    use std::sync::atomic::Ordering;
 
     fn play(
         tasks: Vec<Task>,
         builder: &dyn Builder,
         settings: &RunSettings,
         acceptor: &mut FakeAcceptor,
-        stop: &AtomicBool,
+        stop: &Stop,
     ) -> Result<RunSummary, RunError> {
         let directory = tempfile::tempdir().unwrap();
         let journal = directory.path().join("journal.ndjson");
@@ -343,7 +347,7 @@ mod tests {
     }
 
     fn check(tasks: Vec<Task>, builder: &FakeBuilder, settings: &RunSettings) -> RunSummary {
-        let stop = AtomicBool::new(false);
+        let stop = Stop::default();
         play(tasks, builder, settings, &mut FakeAcceptor::default(), &stop).unwrap()
     }
 
@@ -397,7 +401,7 @@ mod tests {
     #[test]
     fn a_cascade_is_built_and_an_identical_result_ends_it() {
         let builder = FakeBuilder::default();
-        let stop = AtomicBool::new(false);
+        let stop = Stop::default();
         let mut acceptor = FakeAcceptor::default();
         acceptor.cascades.insert("onig".into(), vec!["jq".into()]);
         acceptor.identical.insert("jq".into());
@@ -408,7 +412,7 @@ mod tests {
     #[test]
     fn a_refused_result_is_a_failure() {
         let builder = FakeBuilder::default();
-        let stop = AtomicBool::new(false);
+        let stop = Stop::default();
         let mut acceptor = FakeAcceptor::default();
         acceptor.refused.insert("a".into());
         let summary = play(vec![task("a", &[])], &builder, &settings(), &mut acceptor, &stop).unwrap();
@@ -417,7 +421,7 @@ mod tests {
 
     #[test]
     fn packages_that_wait_for_one_another_are_named() {
-        let stop = AtomicBool::new(false);
+        let stop = Stop::default();
         let mut acceptor = FakeAcceptor::default();
         let tasks = vec![task("a", &["b"]), task("b", &["a"])];
         let error = play(tasks, &FakeBuilder::default(), &settings(), &mut acceptor, &stop).unwrap_err();
@@ -425,7 +429,7 @@ mod tests {
     }
 
     /// A builder that stops the run while it builds.
-    struct Stopping<'a>(&'a AtomicBool, Mutex<Vec<String>>);
+    struct Stopping<'a>(&'a Stop, Mutex<Vec<String>>);
 
     impl Builder for Stopping<'_> {
         fn prepare(&self, package: &str, _request: &PrepareRequest) -> Preparation {
@@ -435,7 +439,7 @@ mod tests {
 
     impl Worker for Stopping<'_> {
         fn work(&self, _: &Attempt, job: &JobDocument, _: &Fence) -> Result<ResultDocument, String> {
-            self.0.store(true, Ordering::Relaxed);
+            self.0.ask();
             self.1.lock().unwrap().push(job.package.clone());
             Ok(result_of(&job.package, Outcome::Succeeded))
         }
@@ -443,7 +447,7 @@ mod tests {
 
     #[test]
     fn a_stopped_run_waits_for_what_runs_and_starts_nothing() {
-        let stop = AtomicBool::new(false);
+        let stop = Stop::default();
         let builder = Stopping(&stop, Mutex::new(Vec::new()));
         let settings = RunSettings { workers: 1, ..settings() };
         let mut acceptor = FakeAcceptor::default();

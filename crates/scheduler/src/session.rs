@@ -10,13 +10,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use config::PackageLimits;
 use grapher::{
     BuildOrder, DependencyGraph, ExternalPackage, GoalRequest, GraphHints, GraphInput, NodeState, NodeStates,
-    RecordedSpec, WantedNames,
+    RecordedSpec, WantedNames, near_names,
 };
 use report::{Event, Reporter};
 use repository::{IndexedPackage, RepodataWriter};
@@ -40,6 +39,7 @@ use crate::rounds::Rounds;
 use crate::run::{Preparation, RunContext, RunError, RunSummary, run};
 use crate::simulate::SimulationDocument;
 use crate::state_csv::state_csv;
+use crate::stop::Stop;
 use crate::task::PackageTask;
 use crate::trial::Rises;
 use crate::triggers::{refreshed_records, unknown_triggers};
@@ -174,7 +174,8 @@ impl Session<'_> {
         let known: BTreeSet<&str> = graphed.graph.specs().collect();
         for (list, entries) in [("rebuild", &wanted.rebuild), ("ignore", &wanted.ignore)] {
             if let Some(name) = entries.iter().find(|name| !known.contains(name.as_str())) {
-                return Err(SessionError::Unknown { name: name.clone(), list });
+                let near = near_names(known.iter().copied(), name);
+                return Err(SessionError::Unknown { name: name.clone(), list, near });
             }
         }
         if let Some(name) = wanted.rebuild.intersection(&wanted.ignore).next() {
@@ -293,7 +294,7 @@ impl Session<'_> {
     }
 
     /// Builds what the plan says, and returns what happened and the packages that exist then.
-    pub fn build(&self, planned: Planned, stop: &AtomicBool) -> Result<(RunSummary, Universe), SessionError> {
+    pub fn build(&self, planned: Planned, stop: &Stop) -> Result<(RunSummary, Universe), SessionError> {
         let Planned { plan, tasks, records, universe } = planned;
         let settings = &self.settings;
         let universe = RwLock::new(universe);

@@ -1,28 +1,130 @@
-//! Interrupting a run: the first signal lets running builds end, the second ends the process.
+//! Interrupting a run: the first signal lets running builds end, the second ends them, a third ends the process.
+//!
+//! What it is: what the user has asked for so far, and who looks at it. While nobody looks, as between two rounds, the
+//! second signal ends the process, for then nothing is running that had to be told of. What it is not: it ends nothing
+//! itself; the driver does.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
-/// Set by SIGINT and SIGTERM.
-#[derive(Clone, Debug)]
-pub struct Stop(Arc<AtomicBool>);
+use report::ExitStatus;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// What the user wants of a run that goes on; its clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<Wishes>);
+
+#[derive(Debug, Default)]
+struct Wishes {
+    /// Nothing more is to be started.
+    stop: AtomicBool,
+    /// What runs is to be ended too.
+    end: AtomicBool,
+    /// Somebody looks at both and does so.
+    is_attended: AtomicBool,
+    /// The next signal ends the process.
+    at_once: Arc<AtomicBool>,
+}
 
 impl Stop {
-    /// Takes over SIGINT and SIGTERM of this process: the first sets the flag; after that the same ends the
-    /// process at once with exit code 1, and its workers, whose lifeline closes, end with it.
+    /// Takes over SIGINT and SIGTERM of this process.
+    ///
+    /// # Errors
+    /// When the signals cannot be taken over, or no thread can be started that waits for them.
     pub fn on_signals() -> io::Result<Self> {
-        let flag = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            // The order matters: the shutdown looks at the flag before this very signal sets it.
-            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&flag))?;
-            signal_hook::flag::register(signal, Arc::clone(&flag))?;
+        let (stop, mut signals) = (Self::default(), Signals::new([SIGINT, SIGTERM])?);
+        for signal in [SIGINT, SIGTERM] {
+            // By default workers end with this process, for their lifelines close.
+            let code = ExitStatus::GoalsFailed.code().into();
+            signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&stop.0.at_once))?;
         }
-        Ok(Self(flag))
+        let asked = stop.clone();
+        thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            for _ in signals.forever() {
+                asked.ask();
+            }
+        })?;
+        Ok(stop)
     }
 
-    /// Returns the flag that [`crate::run`] looks at.
-    pub fn flag(&self) -> &AtomicBool {
-        &self.0
+    /// Asks as a signal does: to stop, and once more to end what runs.
+    pub fn ask(&self) {
+        let wishes = &self.0;
+        let is_second = wishes.stop.swap(true, Ordering::SeqCst);
+        if is_second {
+            wishes.end.store(true, Ordering::SeqCst);
+        }
+        if is_second || !wishes.is_attended.load(Ordering::SeqCst) {
+            wishes.at_once.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Returns whether nothing more is to be started.
+    pub fn is_asked(&self) -> bool {
+        self.0.stop.load(Ordering::SeqCst)
+    }
+
+    /// Returns whether what runs is to be ended too.
+    pub(crate) fn is_to_end_all(&self) -> bool {
+        self.0.end.load(Ordering::SeqCst)
+    }
+
+    /// Says that somebody looks and acts, until the guard is dropped.
+    pub(crate) fn attend(&self) -> Attending<'_> {
+        self.0.is_attended.store(true, Ordering::SeqCst);
+        Attending(&self.0)
+    }
+}
+
+/// Somebody looks at what the user wants.
+#[derive(Debug)]
+pub(crate) struct Attending<'a>(&'a Wishes);
+
+impl Drop for Attending<'_> {
+    fn drop(&mut self) {
+        self.0.is_attended.store(false, Ordering::SeqCst);
+        if self.0.stop.load(Ordering::SeqCst) {
+            self.0.at_once.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns what holds: nothing more is started, what runs is ended, the next signal ends the process.
+    fn wishes(stop: &Stop) -> (bool, bool, bool) {
+        (stop.is_asked(), stop.is_to_end_all(), stop.0.at_once.load(Ordering::SeqCst))
+    }
+
+    #[test]
+    fn each_signal_asks_for_more() {
+        let stop = Stop::default();
+        let attending = stop.attend();
+        assert_eq!(wishes(&stop), (false, false, false));
+        stop.ask();
+        assert_eq!(wishes(&stop), (true, false, false));
+        stop.ask();
+        assert_eq!(wishes(&stop), (true, true, true));
+        drop(attending);
+    }
+
+    #[test]
+    fn where_nobody_looks_the_second_signal_ends_the_process() {
+        let stop = Stop::default();
+        drop(stop.attend());
+        assert_eq!(wishes(&stop), (false, false, false));
+        stop.ask();
+        assert_eq!(wishes(&stop), (true, false, true));
+        // It was asked for while somebody looked who looks no more.
+        let stop = Stop::default();
+        let attending = stop.attend();
+        stop.ask();
+        drop(attending);
+        assert_eq!(wishes(&stop), (true, false, true));
     }
 }

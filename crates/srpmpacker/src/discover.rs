@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -16,8 +17,8 @@ use specreader::SpecInput;
 /// Why the trees of specs cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoverError {
-    /// A directory cannot be read.
-    #[error("cannot read the directory {}", path.display())]
+    /// A directory, or a link in one, cannot be read.
+    #[error("cannot read {}{}", path.display(), led_to(path))]
     Read {
         /// The directory.
         path: PathBuf,
@@ -116,6 +117,11 @@ pub fn discover_listed(
     Ok(Discovery { specs, shadowed, complete: wanted.is_empty(), listings })
 }
 
+/// Returns where a link leads that cannot be followed; nothing for what is no link.
+fn led_to(path: &Path) -> String {
+    fs::read_link(path).map(|to| format!(", a link to {}", to.display())).unwrap_or_default()
+}
+
 /// Collects the specs of a listing; what is hidden is passed over.
 fn collect_specs(listing: &Directory, found: &mut BTreeMap<String, PathBuf>) -> Result<(), DiscoverError> {
     let visible = |name: &OsStr| !name.as_bytes().starts_with(b".");
@@ -140,7 +146,6 @@ fn collect_specs(listing: &Directory, found: &mut BTreeMap<String, PathBuf>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
     fn tree(specs: &[&str]) -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
@@ -154,6 +159,15 @@ mod tests {
 
     fn names(discovery: &Discovery) -> Vec<&str> {
         discovery.specs.iter().map(|spec| spec.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_link_to_nothing_is_told_with_where_it_leads() {
+        let tree = tree(&["a/a.spec"]);
+        let link = tree.path().join("a/b.spec");
+        std::os::unix::fs::symlink("/nowhere", &link).unwrap();
+        let error = discover(&[tree.path().to_owned()], &[], false).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot read {}, a link to /nowhere", link.display()));
     }
 
     #[test]
@@ -186,7 +200,7 @@ mod tests {
         let error = discover(&[twice.path().to_owned()], &[], false).unwrap_err();
         assert!(matches!(error, DiscoverError::Duplicate { name, .. } if name == "a"));
         let error = discover(&[PathBuf::from("/nonexistent")], &[], false).unwrap_err();
-        assert_eq!(error.to_string(), "cannot read the directory /nonexistent");
+        assert_eq!(error.to_string(), "cannot read /nonexistent");
         let one = tree(&["a/a.spec"]);
         let list = ["z".to_owned(), "a".to_owned(), "y".to_owned()];
         let error = discover(&[one.path().to_owned()], &list, false).unwrap_err();

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rayon::prelude::*;
-use report::{Event, Reporter, Stage};
+use report::{Event, Reporter, Stage, counted};
 use rpm_model::{ContentDigest, SpecData};
 use rpm_writer::Compression;
 use sources::{
@@ -178,7 +178,7 @@ impl Packer<'_> {
         for note in self.options.engine.notes() {
             self.tell(&Event::Warning { message: note.to_string() });
         }
-        let summary = format!("{} specs, {} unchanged", specs.len(), reading.remembered);
+        let summary = format!("{}, {} unchanged", counted(specs.len(), "spec"), reading.remembered);
         self.tell(&Event::StageFinished {
             stage: Stage::Read,
             summary,

@@ -218,14 +218,34 @@ pub(crate) fn limits(limiter: Limiter, unenforced: &[LimitKind]) -> Finding {
     )
 }
 
+/// What helps where nothing can be made in the build directory.
+const WRITABLE: &str = "make the build directory writable for who builds, or choose another (--build-dir)";
+
+/// Why a sandbox was not set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unprobed {
+    /// There is no place for it: what could not be made, and why.
+    NoDirectory(String),
+    /// The host does not let this user.
+    Refused(String),
+}
+
+impl std::fmt::Display for Unprobed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::NoDirectory(text) | Self::Refused(text)) = self;
+        f.write_str(text)
+    }
+}
+
 /// Judges a sandbox that was set up in so many microseconds, or why it was not.
-pub(crate) fn sandbox(probed: Result<u64, &String>) -> Finding {
+pub(crate) fn sandbox(probed: Result<u64, &Unprobed>) -> Finding {
     match probed {
         Ok(microseconds) => {
             let milliseconds = microseconds as f64 / 1e3;
             good(Subject::Sandbox, format!("set up and taken down in {milliseconds:.1} ms"))
         }
-        Err(text) => bad(
+        Err(Unprobed::NoDirectory(text)) => bad(Subject::Sandbox, Status::Missing, text.as_str(), WRITABLE),
+        Err(Unprobed::Refused(text)) => bad(
             Subject::Sandbox,
             Status::Missing,
             text.as_str(),
@@ -236,13 +256,14 @@ pub(crate) fn sandbox(probed: Result<u64, &String>) -> Finding {
 }
 
 /// Judges whether a build root can be kept in the build directory.
-pub(crate) fn kept_roots(directory: &Path, probed: Result<(), String>) -> Finding {
+pub(crate) fn kept_roots(directory: &Path, probed: Result<(), &Unprobed>) -> Finding {
     match probed {
         Ok(()) => good(Subject::KeptRoots, format!("can be kept in `{}`", directory.display())),
-        Err(text) => bad(
+        Err(Unprobed::NoDirectory(text)) => bad(Subject::KeptRoots, Status::Reduced, text.as_str(), WRITABLE),
+        Err(Unprobed::Refused(text)) => bad(
             Subject::KeptRoots,
             Status::Reduced,
-            text,
+            text.as_str(),
             "shells that change a kept root need a build directory on ext4, xfs, btrfs or tmpfs (--build-dir)",
         ),
     }
@@ -387,11 +408,18 @@ mod tests {
     }
 
     #[test]
+    fn advice_is_about_what_failed() {
+        let advice = |why| sandbox(Err(&why)).advice.unwrap();
+        assert!(advice(Unprobed::NoDirectory("cannot create `/b`".into())).contains("--build-dir"));
+        assert!(advice(Unprobed::Refused("no".into())).contains("user namespaces"));
+    }
+
+    #[test]
     fn what_is_missing_comes_with_advice_and_decides_the_last_line() {
         let findings = [
             limits(Limiter::CgroupV1, &[]),
             limits(Limiter::ResourceLimits, &[LimitKind::Memory, LimitKind::Cpu]),
-            sandbox(Err(&"no namespace".to_owned())),
+            sandbox(Err(&Unprobed::Refused("no namespace".to_owned()))),
             programs(Path::new("/p"), &["pkgworker"]),
             base(false, false),
         ];

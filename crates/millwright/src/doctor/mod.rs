@@ -13,7 +13,7 @@ use config::Config;
 use report::{ExitStatus, Failure};
 use serde::Serialize;
 
-use judge::{Account, Finding, Status};
+use judge::{Account, Finding, Status, Unprobed};
 
 /// Programs that belong beside `millwright`.
 const PROGRAMS: [&str; 3] = ["buildroot-init", "pkgworker", "spec-engine"];
@@ -75,7 +75,7 @@ fn examine(config: &Config) -> Vec<Finding> {
         }
         findings.push(judge::sandbox(probed.as_ref().map(|capability| capability.wall_us)));
         let kept = probe(config, &sandbox, |dir| Upper::Disk { dir: dir.to_path_buf() });
-        findings.push(judge::kept_roots(&config.directories.build, kept.map(|_| ())));
+        findings.push(judge::kept_roots(&config.directories.build, kept.as_ref().map(|_| ())));
     }
     findings.push(judge::space(&config.directories.build, free_bytes(&config.directories.build)));
     findings.push(judge::memory(memory_bytes()));
@@ -91,18 +91,18 @@ fn probe(
     config: &Config,
     sandbox: &Sandbox,
     upper: impl FnOnce(&Path) -> Upper,
-) -> Result<buildroot::Capability, String> {
+) -> Result<buildroot::Capability, Unprobed> {
     let build = &config.directories.build;
     let place = build.join(format!(".probe-{}", std::process::id()));
     let (root, kept) = (place.join("root"), place.join("kept"));
     let prepared = fs::create_dir_all(&root).and_then(|()| fs::create_dir_all(&kept));
     if let Err(error) = prepared {
-        return Err(format!("cannot create `{}`: {error}", place.display()));
+        return Err(Unprobed::NoDirectory(format!("cannot create `{}`: {error}", place.display())));
     }
     let found = sandbox.probe(&root, upper(&kept));
     // What cannot be removed is empty directories; the finding is what counts.
     let _ = buildroot::remove_tree(&place);
-    found.map_err(|error: ProbeError| error.to_string())
+    found.map_err(|error: ProbeError| Unprobed::Refused(error.to_string()))
 }
 
 fn kernel_release() -> String {

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::Ordering;
 
 use rebuild::change_set::ChangeSet;
 use report::{Event, ExitStatus, Failure};
@@ -75,8 +74,8 @@ impl MassRebuild<'_> {
         let first = plan(&Rounds::default())?;
         let stop = Stop::on_signals().map_err(environment)?;
         let building = std::time::Instant::now();
-        let Finished { plan, summary } = pipeline.carry_out(&session, first, plan, stop.flag())?;
-        stopped.set(stop.flag().load(Ordering::Relaxed));
+        let Finished { plan, summary } = pipeline.carry_out(&session, first, plan, &stop)?;
+        stopped.set(stop.is_asked());
         crate::tell_blocked(self.common, &plan)?;
         tell(self.common, &summary_text(&plan, &summary, building.elapsed().as_secs_f64()))?;
         progress.failed = follower.failed();

@@ -127,6 +127,12 @@ impl Build {
 
 /// Returns the package files of a build.
 fn packages(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if !path.exists() {
+        let text = format!("there is neither an RPM file nor a directory `{}`", path.display());
+        return Err(
+            Failure::new(ExitStatus::Usage, text).hint("`sodiff` compares two files or directories of RPMs")
+        );
+    }
     let mut files = Vec::new();
     if path.is_dir() {
         for entry in std::fs::read_dir(path).map_err(environment)? {

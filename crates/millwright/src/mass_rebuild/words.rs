@@ -82,12 +82,13 @@ fn spec_lines(set: &ChangeSet, states: &BTreeMap<&str, SpecState>, style: &Style
     let mut lines = vec![String::new(), "to build, by layer:".to_owned()];
     let shown = &set.specs[..style.shown_of(set.specs.len(), SPECS)];
     let width = shown.iter().map(|spec| spec.spec.len()).max().unwrap_or_default();
+    let took = |spec: &ChangedSpec| duration(spec.estimate_seconds).replace(' ', "\u{a0}");
+    let widest = shown.iter().map(|spec| took(spec).chars().count()).fold(7, usize::max);
     let mut layer = 0;
     for spec in shown {
         let number = if layer == spec.layer { String::new() } else { spec.layer.to_string() };
         layer = spec.layer;
-        let took = duration(spec.estimate_seconds).replace(' ', "\u{a0}");
-        let lead = format!("  {number:>3}  {:width$}  {took:>7}  ", spec.spec);
+        let lead = format!("  {number:>3}  {:width$}  {:>widest$}  ", spec.spec, took(spec));
         let done = match states.get(spec.spec.as_str()) {
             Some(SpecState::Rebuilt | SpecState::Identical) => "done; ",
             Some(SpecState::Open) | None => "",

@@ -9,7 +9,6 @@ mod bump;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::sync::atomic::Ordering;
 
 use report::{ExitStatus, Failure};
 use rpm_model::{BuildReason, BuildRecord, ReleaseBump};
@@ -261,7 +260,7 @@ fn look(
     } else if !common.json {
         let file = session.settings.artifacts.join("plan.json");
         let style = Style { width: report::columns(), whole: settings.verb };
-        report::print(&plan_text(&planned.plan, &PlanWords { style, file: &file }))?;
+        report::print(&plan_text(&planned.plan, &PlanWords { style, file: Some(&file) }))?;
     }
     let refreshed = settings.refresh && !settings.dry_run;
     let end = |package: &str, action: &PlannedAction| match action {
@@ -293,7 +292,7 @@ fn build(
     let reasons = first.plan.reasons();
     let stop = Stop::on_signals().map_err(|error| Failure::new(ExitStatus::Environment, error))?;
     let start = std::time::Instant::now();
-    let Finished { plan, summary } = pipeline.carry_out(&session, first, plan, stop.flag())?;
+    let Finished { plan, summary } = pipeline.carry_out(&session, first, plan, &stop)?;
     if settings.verb && !common.json {
         for text in [
             blocked_text(&plan, &Style { width: report::columns(), whole: false }),
@@ -312,6 +311,7 @@ fn build(
         let failed = summary.failed.contains_key(package)
             || summary.blocked.contains_key(package)
             || summary.not_started.iter().any(|name| name == package)
+            || summary.interrupted.contains(package)
             || matches!(action, PlannedAction::Blocked { .. } | PlannedAction::Waiting { .. });
         match (failed, summary.has_built(package)) {
             (true, _) => Status::Error,
@@ -331,7 +331,7 @@ fn build(
     }
     let kept = as_they_should_be(&plan, &summary);
     let document = MkpkgDocument::new(packages, Vec::new());
-    let stopped = stop.flag().load(Ordering::Relaxed);
+    let stopped = stop.is_asked();
     Ok(Ended { document, exit: run_status(&plan, &summary), kept, stopped })
 }
 

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use bootstrap::{BootstrapError, Configuration, Indexes, Toolchain, make_toolchain, make_worker};
+use bootstrap::{
+    BootstrapError, Configuration, Indexes, Toolchain, make_toolchain, make_worker, present_toolchain,
+    present_worker,
+};
 use report::{Event, ExitStatus, Failure, Reporter, Stage};
 use repository::{IndexedPackage, RepodataWriter};
 use rpm_model::{ContentDigest, PackageOrigin, WorkerManifest};
@@ -27,9 +30,14 @@ impl Pipeline<'_> {
             let indexes = if refresh { Indexes::Refresh } else { Indexes::Keep };
             let configuration = self.bootstrap_configuration()?;
             let progress = Progress::new(self.reporter, Stage::Toolchain);
-            let directories = &self.config.directories;
-            let toolchain =
-                make_toolchain(&directories.build, &configuration, indexes, &progress).map_err(failure)?;
+            let build = &self.config.directories.build;
+            if self.beside.is_some() {
+                let toolchain = present_toolchain(build, &configuration).map_err(failure)?;
+                let toolchain = toolchain.ok_or_else(|| not_there("toolchain"))?;
+                let summary = made_or_kept(false, &format!("{} RPMs", toolchain.packages.len()));
+                return Ok((toolchain, summary));
+            }
+            let toolchain = make_toolchain(build, &configuration, indexes, &progress).map_err(failure)?;
             if toolchain.was_made || !toolchain.directory.join("repodata/repomd.xml").is_file() {
                 let packages = self.scan(&toolchain.directory, PackageOrigin::Toolchain, "toolchain")?;
                 RepodataWriter::new(&toolchain.directory).publish(&packages).map_err(environment)?;
@@ -45,8 +53,13 @@ impl Pipeline<'_> {
         self.stage(Stage::Worker, None, || {
             let configuration = self.bootstrap_configuration()?;
             let progress = Progress::new(self.reporter, Stage::Worker);
-            let worker = make_worker(&self.config.directories.build, &configuration, &toolchain, &progress)
-                .map_err(failure)?;
+            let build = &self.config.directories.build;
+            let worker = match self.beside {
+                Some(_) => {
+                    present_worker(build, &configuration, &toolchain).ok_or_else(|| not_there("worker"))?
+                }
+                None => make_worker(build, &configuration, &toolchain, &progress).map_err(failure)?,
+            };
             let packages = self.scan(&toolchain.directory, PackageOrigin::Toolchain, "toolchain")?;
             let generation = worker.manifest.generation();
             let text = format!(
@@ -65,7 +78,11 @@ impl Pipeline<'_> {
         let path = self.config.directories.build.join("worker").join(file);
         self.stage(Stage::Worker, None, || {
             let progress = Progress::new(self.reporter, Stage::Worker);
-            bootstrap::export(&base.worker_file, &path, &progress).map_err(failure)?;
+            bootstrap::export(&base.worker_file, &path, &progress).map_err(|error| match error {
+                // It is about the name that was typed, not about a file below configs/.
+                BootstrapError::Configuration { .. } => usage(error),
+                other => failure(other),
+            })?;
             Ok(((), format!("exported to `{}`", path.display())))
         })
     }
@@ -75,6 +92,14 @@ impl Pipeline<'_> {
         if directory.is_dir() { Configuration::read(&directory) } else { Configuration::shipped() }
             .map_err(failure)
     }
+}
+
+/// Returns the failure that something is not there which only a run of its own may make.
+fn not_there(what: &str) -> Failure {
+    environment(format!(
+        "the {what} is not there, or not up to date, and another run has the build directory"
+    ))
+    .hint(format!("ask again when that run has made the {what}, or has ended"))
 }
 
 fn made_or_kept(was_made: bool, text: &str) -> String {

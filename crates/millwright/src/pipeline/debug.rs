@@ -46,6 +46,10 @@ impl Pipeline<'_> {
     /// Returns the kept root of a package, which must be there.
     pub(crate) fn kept_before(&self, package: &str) -> Result<Kept, Failure> {
         self.kept(package)?.ok_or_else(|| {
+            let known = Known::read(&self.config);
+            if known.spec_of(package).is_none() {
+                return known.unknown(package);
+            }
             let text = format!("no build root of `{package}` was kept");
             Failure::new(ExitStatus::Usage, text).hint(format!(
                 "`millwright shell {package}` makes one; --clean=on-success keeps those of failed builds"

@@ -8,7 +8,7 @@ use package_fetcher::{
     Downloads, FetchEvent, FetchSettings, Observer, PackageFailure, PackageLock, Places,
     RepositoryDefinition, SignaturePolicy, TlsFiles, Variables, fetch_packages, read_repo_file,
 };
-use report::{Event, Failure, Reporter, Stage};
+use report::{Event, Failure, Reporter, Stage, counted};
 use repository::{IndexedPackage, LocationPolicy};
 use rpm_model::PackageOrigin;
 use sources::DownloadOptions;
@@ -35,6 +35,11 @@ impl Pipeline<'_> {
         let present: BTreeSet<_> = packages.iter().map(|package| package.sha256.clone()).collect();
         let mut wanted = lock.wanted(&self.definitions(base)?);
         wanted.retain(|package| !present.contains(&package.sha256));
+        if self.beside.is_some() && !wanted.is_empty() {
+            let packages = counted(wanted.len(), "package");
+            return Err(environment(format!("{packages} of other repositories are not in the cache"))
+                .hint("the run that goes on fetches what it needs; ask again later"));
+        }
         if !wanted.is_empty() {
             let downloads = self.downloads();
             let observer = self.observer();

@@ -15,7 +15,7 @@ mod remembered;
 mod specs;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use buildroot::{LayerStore, Sandbox, SetuidPolicy};
@@ -44,11 +44,18 @@ pub(crate) struct Pipeline<'a> {
     programs: PathBuf,
     /// What commands of specs said in this run.
     answers: programs::Answers,
+    /// Where what would be left behind goes, where this only looks beside another run.
+    beside: Option<PathBuf>,
 }
 
 impl<'a> Pipeline<'a> {
-    /// Returns a pipeline; finds the programs that it will start beside this one.
-    pub(crate) fn new(config: Config, reporter: &'a WarningsKept<'a>) -> Result<Self, Failure> {
+    /// Returns a pipeline; finds the programs that it will start beside this one. `beside` is where a look beside
+    /// another run keeps what is its own.
+    pub(crate) fn new(
+        config: Config,
+        reporter: &'a WarningsKept<'a>,
+        beside: Option<&Path>,
+    ) -> Result<Self, Failure> {
         let own = std::env::current_exe().map_err(|error| Failure::new(ExitStatus::Environment, error))?;
         let programs = own.parent().map(PathBuf::from).unwrap_or_default();
         let sandbox = Sandbox::discover().map_err(|error| {
@@ -58,7 +65,8 @@ impl<'a> Pipeline<'a> {
         let layers = LayerStore::open(&layer_directory(&config.directories), SetuidPolicy::Strip)
             .map_err(environment)?;
         let answers = programs::Answers::default();
-        Ok(Self { config, reporter, kept: reporter, sandbox, layers, programs, answers })
+        let beside = beside.map(Path::to_owned);
+        Ok(Self { config, reporter, kept: reporter, sandbox, layers, programs, answers, beside })
     }
 
     /// Refuses to build when no build root can be set up, before anything is made for it.
@@ -102,6 +110,11 @@ impl<'a> Pipeline<'a> {
             // See above.
             Err(error) => self.warn(format!("results of builds could not be collected: {error}")),
         }
+    }
+
+    /// Returns where a document among the artifacts is; nowhere, where this only looks beside another run.
+    pub(crate) fn document(&self, name: &str) -> Option<PathBuf> {
+        self.beside.is_none().then(|| self.config.directories.artifacts.join(name))
     }
 
     /// Returns who is told of what happens.

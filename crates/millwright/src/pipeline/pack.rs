@@ -1,6 +1,9 @@
 //! Sources and SRPMs.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use config::SignatureHandling;
@@ -35,7 +38,7 @@ impl Pipeline<'_> {
             read: self.read_options(base),
             run_check: self.config.limits("").run_check,
             output: directories.intermediate_srpms.join(&base.worker.arch),
-            build: directories.build.clone(),
+            build: self.packing_directory().map_err(environment)?,
             store: &store,
             signatures: match self.config.signature_handling {
                 SignatureHandling::Enforce => SignatureMode::Enforce,
@@ -54,6 +57,20 @@ impl Pipeline<'_> {
             other => environment(other),
         })?;
         Ok(packed(&report))
+    }
+
+    /// Returns the directory below which the packer finds its caches. Beside another run what was read is shared, and
+    /// records of SRPMs are this look's own.
+    fn packing_directory(&self) -> io::Result<PathBuf> {
+        let build = &self.config.directories.build;
+        let Some(beside) = &self.beside else { return Ok(build.clone()) };
+        let own = beside.join("build");
+        let read = own.join("cache/specs");
+        if !read.exists() {
+            fs::create_dir_all(own.join("cache"))?;
+            symlink(build.join("cache/specs"), read)?;
+        }
+        Ok(own)
     }
 
     /// Takes the specs out of the SRPMs.
@@ -83,7 +100,7 @@ impl Pipeline<'_> {
         let debian = self.config.debian_sources.is_file().then(|| DebianPlace {
             map: self.config.debian_sources.clone(),
             apt_config: build.join("apt/apt.conf"),
-            scratch: build.join("work/debian-sources"),
+            scratch: self.beside.as_ref().unwrap_or(build).join("work/debian-sources"),
         });
         RemotePlaces {
             servers: self.config.source_urls.clone(),

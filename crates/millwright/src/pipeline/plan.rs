@@ -1,9 +1,10 @@
 //! From the specs to a scheduler session: graph, order, plan, build, publish, each with its stage.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
 
 use config::PackageLimits;
+use file_index::Directory;
 use grapher::GraphHints;
 use pkgworker::memory_for_builds;
 use report::{Failure, Stage, counted};
@@ -11,11 +12,14 @@ use repository::{IndexedPackage, PackageDirectory};
 use rpm_model::{BuildRecord, PackageOrigin};
 use scheduler::{
     CacheGroups, Capacity, CompilerCaches, Finished, Graphed, Learned, LocalDirectories, PackedTree, Planned,
-    RecordStore, Rounds, RunSettings, RunSummary, Session, SessionSettings, Universe, Wanted,
+    RecordStore, Rounds, RunSettings, RunSummary, Session, SessionSettings, Stop, Universe, Wanted,
     build_in_rounds, failure,
 };
 
 use super::{Base, Pipeline, Specs, environment, usage};
+
+/// Looks at a tree in which another run accepts a package each time; what the last one saw is taken.
+const MOST_LOOKS: usize = 5;
 
 impl Pipeline<'_> {
     /// Returns the scheduler's session over these specs.
@@ -105,8 +109,10 @@ impl Pipeline<'_> {
             let mut external = base.packages.clone();
             external.extend(self.external_packages(base)?);
             let outside = external.len();
-            let (records, scanned) = self.records_and_published(session)?;
-            let graphed = session.graph(external, records, scanned, hints);
+            let graphed = self.between_acceptances(&session.settings.records, external, |external| {
+                let (records, scanned) = self.records_and_published(session)?;
+                Ok(session.graph(external, records, scanned, hints))
+            })?;
             session.write_graph(&graphed).map_err(failure)?;
             let summary = format!(
                 "{}, {} outside the tree, {} broken, {}",
@@ -117,6 +123,32 @@ impl Pipeline<'_> {
             );
             Ok((graphed, summary))
         })
+    }
+
+    /// Looks at packages and their records, and beside another run once more where that accepted one meanwhile.
+    fn between_acceptances<T>(
+        &self,
+        records: &Path,
+        external: Vec<IndexedPackage>,
+        look: impl Fn(Vec<IndexedPackage>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        if self.beside.is_none() {
+            return look(external);
+        }
+        let stamps = || {
+            let listed = Directory::list(records);
+            listed.files().iter().map(|file| (file.name.clone(), file.stamp)).collect::<Vec<_>>()
+        };
+        let mut before = stamps();
+        for _ in 1..MOST_LOOKS {
+            let seen = look(external.clone())?;
+            let after = stamps();
+            if before == after {
+                return Ok(seen);
+            }
+            before = after;
+        }
+        look(external)
     }
 
     /// Draws the graph, packs what has to be packed, and decides what is built and why. A plan that is not
@@ -167,7 +199,7 @@ impl Pipeline<'_> {
         session: &Session<'_>,
         first: Planned,
         plan: impl FnMut(&Rounds) -> Result<Planned, Failure>,
-        stop: &AtomicBool,
+        stop: &Stop,
     ) -> Result<Finished, Failure> {
         let finished = build_in_rounds(
             first,
@@ -184,20 +216,15 @@ impl Pipeline<'_> {
     }
 
     /// Builds what the plan says, then publishes; returns what happened.
-    fn build(
-        &self,
-        session: &Session<'_>,
-        planned: Planned,
-        stop: &AtomicBool,
-    ) -> Result<RunSummary, Failure> {
+    fn build(&self, session: &Session<'_>, planned: Planned, stop: &Stop) -> Result<RunSummary, Failure> {
         let (summary, universe) = session.build(planned, stop).map_err(failure)?;
         self.publish(session, &universe)?;
         Ok(summary)
     }
 
     /// Returns whether a run ends after this round: the user stopped it, or a failure does.
-    fn is_stopped(&self, stop: &AtomicBool, summary: &RunSummary) -> bool {
-        stop.load(Ordering::Relaxed) || (self.config.stop_on_failure && !summary.failed.is_empty())
+    fn is_stopped(&self, stop: &Stop, summary: &RunSummary) -> bool {
+        stop.is_asked() || (self.config.stop_on_failure && !summary.failed.is_empty())
     }
 
     /// Writes the repository's metadata, as far as it does not describe these packages already.

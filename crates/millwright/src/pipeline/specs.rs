@@ -34,9 +34,17 @@ impl Pipeline<'_> {
         only: &[String],
         listings: Vec<Directory>,
     ) -> Result<Specs, Failure> {
-        let discovery = discover_listed(listings, only, false)
-            .map_err(|error| usage(error).hint("`--specs-dir` names the directory of specs"))?;
+        let discovery = discover_listed(listings, only, false).map_err(|error| {
+            usage(error).hint("mend or remove it; --specs-dir names the directories of specs")
+        })?;
         let total = discovery.specs.len();
+        if total == 0 {
+            let places = self.config.directories.specs.iter().map(|path| format!("`{}`", path.display()));
+            let places = places.collect::<Vec<_>>().join(" or ");
+            self.warn(format!(
+                "no file below {places} is called *.spec; --specs-dir names other directories"
+            ));
+        }
         self.stage(Stage::Read, Some(total), || {
             let engine = self.engine(base);
             let options = self.read_options(base);
@@ -52,7 +60,9 @@ impl Pipeline<'_> {
             for bad in &document.bad {
                 self.warn(bad.to_string());
             }
-            let files = self.document_files(&base.worker.arch, reader.directory());
+            // What was written last is remembered beside the cache, by whoever writes for others to read.
+            let memory = self.beside.as_deref().unwrap_or(reader.directory());
+            let files = self.document_files(&base.worker.arch, memory);
             files.write(&document, reading.digest.as_ref()).map_err(|(path, error)| {
                 environment(error).hint(format!("{} must be writable", path.display()))
             })?;

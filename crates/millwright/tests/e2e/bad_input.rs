@@ -1,11 +1,14 @@
 //! What bad input gets: one clear message that names the file, what was expected and what to do; the right
 //! exit code; and everything that does not depend on it is built all the same.
 
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
 use rpm_model::ContentDigest;
 use testkit::SourceServer;
 
 use crate::spec::Spec;
-use crate::tree::{OFFLINE, Tree};
+use crate::tree::{OFFLINE, Tree, files_below};
 
 /// The SHA-256 of no file of these tests.
 const OTHER_HASH: &str = "1111111111111111111111111111111111111111111111111111111111111111";
@@ -186,4 +189,49 @@ fn unknown_names_and_keys_are_refused_before_anything_runs() {
         "`workers`",
     ]);
     assert_built(&tree, &[]);
+}
+
+/// A worker that takes job after job does none that it was not told of in its own words, and says what is wrong.
+#[test]
+fn a_worker_ends_at_a_line_that_is_no_request_and_leaves_nothing() {
+    let Some(tree) = Tree::new("no-request") else { return };
+    let place = |name: &str| tree.path(name).to_string_lossy().into_owned();
+    let request = |job: &str| {
+        let [job, result, output, log] = [job, "result.json", "rpms", "log"].map(place);
+        format!(r#"{{"job":"{job}","result":"{result}","output":"{output}","log":"{log}""#)
+    };
+    tree.file("job.json", "{\"schema\":");
+    for (line, told) in [
+        ("build zlib".to_owned(), "expected value at line 1"),
+        ("{\"job\":\"/job.json\"}".to_owned(), "missing field `result`"),
+        (request("job.json") + r#","as":"root"}"#, "unknown field `as`"),
+        (request("job.json") + ",", "EOF while parsing"),
+    ] {
+        let mut command = tree.command("pkgworker", &["--serve", "--layers", "build/cache/layers"]);
+        command.args(["--work-dir", "work", "--clean", "always"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut worker = command.spawn().unwrap();
+        let mut input = worker.stdin.take().unwrap();
+        let mut replies = BufReader::new(worker.stdout.take().unwrap());
+        // A request is answered whatever its job is, and is no reason to end.
+        for (job, told) in [("nowhere.json", "No such file"), ("job.json", "EOF while parsing")] {
+            writeln!(input, "{}}}", request(job)).unwrap();
+            let mut reply = String::new();
+            replies.read_line(&mut reply).unwrap();
+            let said = |text: &str| assert!(reply.contains(text), "`{text}` is not in {reply}");
+            [r#"{"failed":"#, job, told].into_iter().for_each(said);
+        }
+        writeln!(input, "{line}").unwrap();
+        let ended = worker.wait_with_output().unwrap();
+        let text = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{line}: {text}");
+        assert!(text.starts_with("error: a line of standard input is no request: "), "{text}");
+        assert!(text.contains(told) && text.lines().count() == 1, "{line}: {text}");
+        for name in ["work", "rpms", "result.json", "log"] {
+            let left = files_below(&tree.path(name));
+            assert!(left.is_empty() && !tree.path(name).is_file(), "{name}: {left:?}");
+        }
+        drop(input);
+        tree.assert_nothing_runs();
+    }
 }

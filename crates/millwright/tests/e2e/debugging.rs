@@ -147,7 +147,7 @@ fn without_a_kept_root_one_is_made_where_it_is_wanted() {
     let ended = run(&tree, &["shell", "broken", "--at", "prep", "--", "sh", "-c", "pwd; ls"]);
     ended.exits(0).says(&["/build/BUILD\n"]).never_says(&["broken-1.0\n"]);
     for words in [["diff", "nobody"], ["rerun", "nobody"]] {
-        run(&tree, &words).exits(2).says(&["no build root of `nobody` was kept"]);
+        run(&tree, &words).exits(2).says(&["there is no package `nobody`"]);
     }
     run(&tree, &["shell", "nobody"]).exits(2).says(&["nobody"]);
 }

@@ -79,7 +79,7 @@ fn mend(tree: &Tree) {
 fn a_second_run_in_the_same_build_directory_is_refused_and_told_by_whom() {
     let Some(tree) = tree_with_a_waiting_build("two-runs") else { return };
     let (first, job) = start_until_it_waits(&tree);
-    for command in [&["build"][..], &["plan"], &["clean", "all"]] {
+    for command in [&["build"][..], &["pack"], &["clean", "all"]] {
         let second = tree.start_millwright(command).wait();
         let holder = format!("process {}: millwright build", first.id());
         second.exits(3).says(&["build` is in use", &holder, "--build-dir"]);
@@ -194,9 +194,17 @@ fn a_second_interrupt_ends_running_builds_too() {
     run.wait_for_text("interrupt again to end it too");
     run.signal(Signal::SIGTERM);
     let ended = run.wait();
-    assert_ne!(ended.status.code(), Some(0));
-    tree.assert_nothing_runs();
+    ended.exits(1).says(&[
+        "ending the running build",
+        "interrupted while it built slow, and before 1 more; run the same command to go on",
+        "1 built, 1 interrupted, 1 not started in",
+        "report: ",
+    ]);
+    tree.assert_clean();
     assert_eq!(tree.records().keys().collect::<Vec<_>>(), ["fast"]);
+    let summary = tree.read("out/reports/latest/summary.json");
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!((&summary["outcome"], &summary["counts"]["interrupted"]), (&"stopped".into(), &1.into()));
     mend(&tree);
     tree.millwright(&["build"]).exits(0).says(&["2 built, 1 up to date"]);
 }

@@ -19,10 +19,12 @@
 
 mod azure;
 mod bad_input;
+mod beside;
 mod cache;
 mod caches;
 mod checks;
 mod clock;
+mod command_line;
 mod debugging;
 mod disk;
 mod failures;

@@ -126,7 +126,17 @@ fn every_target_does_what_the_table_says() {
     make(scratch.path(), "echo called", &["license-check"])
         .exits(2)
         .says(&["LICENSE_CHECK_DIRS names no directory"]);
-    make(scratch.path(), "false", &["build-pakages"]).exits(2).says(&["build-pakages"]);
+    for (targets, told) in [
+        (&["build-pakages"][..], "there is no target `build-pakages` (did you mean `build-packages`?);"),
+        (
+            &["build-packages", "Graph", "nowhere"],
+            "there is no target `Graph` (did you mean `graph`?); there is no target `nowhere`;",
+        ),
+    ] {
+        let ended = make(scratch.path(), "echo called", targets);
+        ended.exits(2).says(&[told, "`make -C toolkit help` lists what there is"]);
+        assert_eq!(ended.stdout, "", "nothing is begun");
+    }
     // make passes a failure on.
     make(scratch.path(), "false", &["build-packages"]).exits(2);
 }

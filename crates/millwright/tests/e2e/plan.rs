@@ -30,7 +30,10 @@ fn a_plan_over_what_was_never_built_fetches_and_packs_nothing() {
         [(&["plan"][..], 2), (&["build", "--dry-run"], 2), (&["rebuild", "far", "--dry-run"], 1)]
     {
         tree.millwright(arguments).exits(0).says(&[
-            &format!("{number} to build, 0 up to date, about {} s with", number * 30),
+            &format!(
+                "{number} to build, 0 up to date, about {} with",
+                report::duration(30.0 * f64::from(number))
+            ),
             &format!("the sources of {number} never-built package"),
         ]);
     }
@@ -86,9 +89,10 @@ fn a_plan_is_played_with_any_number_of_workers() {
     let file: serde_json::Value =
         serde_json::from_str(&tree.read("build/pkg_artifacts/simulation.json")).unwrap();
     assert_eq!(played, file);
-    tree.millwright(&["plan", "--simulate", "--workers", "1"])
-        .exits(0)
-        .says(&["3 builds played with 1 worker: 90 s, workers busy 100 % of the time", "had no room before"]);
+    tree.millwright(&["plan", "--simulate", "--workers", "1"]).exits(0).says(&[
+        "3 builds played with 1 worker: 1:30 min, workers busy 100 % of the time",
+        "had no room before",
+    ]);
     assert!(!tree.path("out/RPMS").exists(), "a plan builds nothing");
 }
 

@@ -33,7 +33,7 @@ fn every_exit_code_is_what_it_says() {
         (&["build", "nobody"], 2, "nobody"),
         (&["build", "--no-such-flag"], 2, "--no-such-flag"),
         (&["plan", "--config", "nowhere.toml"], 2, "nowhere.toml"),
-        (&["log", "goood"], 2, "similar: good"),
+        (&["log", "goood"], 2, "did you mean good?"),
         (&["build", "--build-dir", "not-a-directory/build"], 3, "not-a-directory"),
         (&["defect"], 4, "a defect of Millwright: this is what a defect looks like"),
     ];

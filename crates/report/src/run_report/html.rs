@@ -10,7 +10,7 @@ use super::timeline::{SECTIONS, timeline};
 use super::{PackageReport, PackageState, REUSED, RunReport, UP_TO_DATE, UnusedRequirements, key};
 use crate::event::RunOutcome;
 use crate::lines::reasons_text;
-use crate::text::{clock, duration};
+use crate::text::duration;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -77,7 +77,7 @@ fn head(report: &RunReport) -> Markup {
     html! {
         h1 { span class=(class) { (outcome_words(report)) } }
         p class="command" { code { (report.command) } }
-        p { (utc(report.started_at)) ", " (took(report.seconds)) " with " (report.workers)
+        p { (utc(report.started_at)) ", " (duration(report.seconds)) " with " (report.workers)
             @if report.workers == 1 { " worker" } @else { " workers" } }
         @if let Some(message) = &report.message { pre class="bad" { (message) } }
         ul class="counts" {
@@ -167,16 +167,16 @@ fn paths(report: &RunReport) -> Markup {
         let package = report.packages.iter().find(|package| package.package == *name);
         package
             .filter(|package| package.span.is_some())
-            .map_or(String::new(), |package| took(package.seconds()))
+            .map_or(String::new(), |package| duration(package.seconds()))
     };
     html! {
         @if !report.longest_path.is_empty() {
             h2 { "Critical path" }
-            p { "The longest chain of builds took " (took(report.longest_path_seconds)) ":" }
+            p { "The longest chain of builds took " (duration(report.longest_path_seconds)) ":" }
             p { @for (number, name) in report.longest_path.iter().enumerate() {
                 @if number > 0 { " → " } b { (name) } " " (of(name)) } }
             @if report.planned_path != report.longest_path && !report.planned_path.is_empty() {
-                p class="faint" { "Planned, with an expected " (took(report.planned_path_seconds)) ": "
+                p class="faint" { "Planned, with an expected " (duration(report.planned_path_seconds)) ": "
                     (report.planned_path.join(" → ")) }
             }
         }
@@ -243,7 +243,7 @@ fn why(package: &PackageReport) -> String {
 /// Returns a cell; `label` says what it is where the page is too narrow for the table's head.
 fn seconds_cell(label: &str, seconds: Option<f64>, guessed: bool) -> Markup {
     html! { @match seconds {
-        Some(seconds) => { td class="number" data-label=(label) data-value=(format!("{seconds:.3}")) { @if guessed { "~" } (took(seconds)) } }
+        Some(seconds) => { td class="number" data-label=(label) data-value=(format!("{seconds:.3}")) { @if guessed { "~" } (duration(seconds)) } }
         None => { td {} }
     } }
 }
@@ -294,7 +294,7 @@ fn most(report: &RunReport) -> Markup {
                 div {
                     h2 { "Slowest" }
                     table { @for package in slow { tr {
-                        td { (package.package) } td class="number" { (took(package.seconds())) }
+                        td { (package.package) } td class="number" { (duration(package.seconds())) }
                         (bar_cell(package.seconds() / longest.max(0.001)))
                     } } }
                 }
@@ -365,7 +365,7 @@ fn stages(report: &RunReport) -> Markup {
             h2 { "Stages" }
             div class="wide" { table { @for stage in &report.stages { tr {
                 td { (stage.stage.as_str()) }
-                td class="number" { @match stage.seconds { Some(seconds) => (took(seconds)), None => "did not end" } }
+                td class="number" { @match stage.seconds { Some(seconds) => (duration(seconds)), None => "did not end" } }
                 td { (stage.summary) }
             } } } }
         }
@@ -378,15 +378,6 @@ fn other_files(files: &[(String, String)]) -> Markup {
             h2 { "For programs" }
             ul { @for (name, what) in files { li { a href=(name) { (name) } ": " (what) } } }
         }
-    }
-}
-
-/// Returns seconds as people say them, long ones to the second: `84 s`, `2:26 min`, `1:02:03 h`.
-fn took(seconds: f64) -> String {
-    match seconds {
-        0.0..120.0 => duration(seconds),
-        120.0..3600.0 => format!("{} min", clock(seconds)),
-        _ => format!("{} h", clock(seconds)),
     }
 }
 

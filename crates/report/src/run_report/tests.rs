@@ -203,6 +203,29 @@ fn nothing_that_a_run_says_is_markup() {
     assert!(failed < page.find("<h2>Timeline").unwrap() && failed < page.find("<h2>Packages").unwrap());
 }
 
+/// Each time as [`crate::duration`] has it, wherever it stands on the page.
+#[test]
+fn times_are_told_in_one_way() {
+    let mut events = events();
+    for event in &mut events {
+        match &mut event.event {
+            Event::PackageFinished { package, seconds, .. } if package == "zlib" => *seconds = 117.0,
+            Event::PackageFinished { package, seconds, .. } if package == "jq" => *seconds = 137.0,
+            Event::RunFinished { seconds, .. } => *seconds = 4000.0,
+            _ => {}
+        }
+    }
+    let page = RunReport::from_events(events).html(&[]);
+    for time in ["1:57 min", "2:17 min", "1:06:40 h"] {
+        assert!(page.matches(time).count() > 0, "{time} is missing");
+    }
+    let timeline = page.split("<h2>Timeline").nth(1).unwrap();
+    assert!(timeline.contains("zlib: identical, 1:57 min"), "{timeline}");
+    for other in ["117", "137", "4000"] {
+        assert!(!page.contains(&format!("{other} s")), "{other} s");
+    }
+}
+
 #[test]
 fn a_page_asks_nobody_for_anything() {
     let page = RunReport::from_events(events()).html(&[("summary.json".into(), "data".into())]);

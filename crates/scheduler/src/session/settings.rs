@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
-use grapher::GoalErrors;
+use grapher::{GoalErrors, did_you_mean};
 use report::{ExitStatus, Failure};
 use repository::RepositoryError;
 use rpm_model::{BuildReason, CleanPolicy, ContentDigest, PackageRules, TuningMode};
@@ -74,12 +74,14 @@ pub enum SessionError {
     #[error(transparent)]
     Goal(#[from] GoalErrors),
     /// A name in the rebuild or ignore list does not exist.
-    #[error("`{name}` is in the {list} list, but no spec is called so")]
+    #[error("`{name}` is in the {list} list, but no spec is called so{}", did_you_mean(near))]
     Unknown {
         /// The name.
         name: String,
         /// `rebuild` or `ignore`.
         list: &'static str,
+        /// Names that look similar.
+        near: Vec<String>,
     },
     /// A name is in both lists.
     #[error("`{0}` is in the rebuild list and in the ignore list")]

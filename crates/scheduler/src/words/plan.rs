@@ -14,9 +14,12 @@ use report::counted;
 pub struct PlanWords<'a> {
     /// Columns, and whether long lists are cut.
     pub style: Style,
-    /// Where the whole plan is.
-    pub file: &'a Path,
+    /// Where the whole plan is; `None` where it was not written.
+    pub file: Option<&'a Path>,
 }
+
+/// Columns of a time at least, so that short ones stand alike in plans of all sizes.
+const TIME: usize = 7;
 
 /// More packages to be built than this are cut.
 const BUILDS: usize = 20;
@@ -90,8 +93,10 @@ fn build_lines(plan: &PlanDocument, style: &Style) -> Vec<String> {
     let mut lines = vec![String::new(), "to build, by level:".to_owned()];
     let shown = &packages[..style.shown_of(packages.len(), BUILDS)];
     let width = shown.iter().map(|package| package.package.len()).max().unwrap_or_default();
+    let takes: Vec<String> = shown.iter().map(|package| expected(&package.estimate)).collect();
+    let widest = takes.iter().map(|text| text.chars().count()).fold(TIME, usize::max);
     let mut level = None;
-    for package in shown {
+    for (package, takes) in shown.iter().zip(takes) {
         let PlannedAction::Build { reasons, .. } = &package.action else { continue };
         let mut reasons = reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         if let Some(release) = &package.release {
@@ -100,7 +105,7 @@ fn build_lines(plan: &PlanDocument, style: &Style) -> Vec<String> {
         // The level stands where it changes.
         let number = if level == Some(package.level) { String::new() } else { package.level.to_string() };
         level = Some(package.level);
-        let lead = format!("  {number:>3}  {:width$}  {:>7}  ", package.package, expected(&package.estimate));
+        let lead = format!("  {number:>3}  {:width$}  {takes:>widest$}  ", package.package);
         lines.extend(style.lines(&lead, &reasons));
     }
     lines.extend(style.left_out_of(packages.len(), BUILDS, "packages to build"));
@@ -108,7 +113,7 @@ fn build_lines(plan: &PlanDocument, style: &Style) -> Vec<String> {
 }
 
 /// Returns a duration that lines do not break in.
-fn span(seconds: f64) -> String {
+pub(super) fn span(seconds: f64) -> String {
     duration(seconds).replace(' ', "\u{a0}")
 }
 
@@ -275,7 +280,10 @@ fn note_lines(plan: &PlanDocument, words: &PlanWords<'_>) -> Vec<String> {
             counted(unseen, "never-built package")
         ));
     }
-    notes.push(format!("everything is in {}", words.file.display()));
+    notes.extend(words.file.map(|file| format!("everything is in {}", file.display())));
+    if notes.is_empty() {
+        return Vec::new();
+    }
     let mut lines = vec![String::new()];
     lines.extend(notes.iter().flat_map(|note| words.style.lines("note: ", note)));
     lines
@@ -293,11 +301,18 @@ mod tests {
         let plan = plan_of(scene, &Rounds::default());
         for (width, expected) in [(80, narrow), (200, wide)] {
             let words =
-                PlanWords { style: Style { width, whole: false }, file: Path::new("build/plan.json") };
+                PlanWords { style: Style { width, whole: false }, file: Some(Path::new("build/plan.json")) };
             let text = plan_text(&plan, &words);
             assert_eq!(text, expected, "\n{text}\n");
             assert!(text.lines().all(|line| line.chars().count() <= width), "{text}");
         }
+    }
+
+    #[test]
+    fn a_plan_that_was_not_written_names_no_file() {
+        let plan = plan_of(&Scene::new(&["zlib:"]).took("zlib", 1.0), &Rounds::default());
+        let words = PlanWords { style: Style { width: 80, whole: false }, file: None };
+        assert_eq!(plan_text(&plan, &words), "0 to build, 1 up to date");
     }
 
     #[test]
@@ -315,19 +330,19 @@ mod tests {
         scene.requested.insert("zlib".into(), rpm_model::BuildReason::Requested);
         check(
             &scene,
-            "4 to build, 1 up to date, about 10 min with 2 workers
+            "4 to build, 1 up to date, about 9:45 min with 2 workers
 
 to build, by level:
-    0  onig   ~4 min  never built
-       zlib     90 s  its rebuild was asked for
-    2  tool   ~4 min  never built
-    3  docs   ~4 min  never built
+    0  onig  ~3:15 min  never built
+       zlib   1:30 min  its rebuild was asked for
+    2  tool  ~3:15 min  never built
+    3  docs  ~3:15 min  never built
 
 time:
-  12 min of work in 4 builds, longest chain 10 min; so 2 workers take at least
-  10 min
-  no history of 3 packages (~): 4 min each, the median of 2 recorded builds
-  longest chain: onig ~4 min > tool ~4 min > docs ~4 min
+  11:15 min of work in 4 builds, longest chain 9:45 min; so 2 workers take at
+  least 9:45 min
+  no history of 3 packages (~): 3:15 min each, the median of 2 recorded builds
+  longest chain: onig ~3:15 min > tool ~3:15 min > docs ~3:15 min
 
 goals on which others depend, directly or not:
   jq 1, onig 1, tool 1, zlib 1
@@ -335,18 +350,18 @@ goals on which others depend, directly or not:
 note: the sources of 3 never-built packages were not looked at; `millwright
       pack` fetches and verifies them
 note: everything is in build/plan.json",
-            "4 to build, 1 up to date, about 10 min with 2 workers
+            "4 to build, 1 up to date, about 9:45 min with 2 workers
 
 to build, by level:
-    0  onig   ~4 min  never built
-       zlib     90 s  its rebuild was asked for
-    2  tool   ~4 min  never built
-    3  docs   ~4 min  never built
+    0  onig  ~3:15 min  never built
+       zlib   1:30 min  its rebuild was asked for
+    2  tool  ~3:15 min  never built
+    3  docs  ~3:15 min  never built
 
 time:
-  12 min of work in 4 builds, longest chain 10 min; so 2 workers take at least 10 min
-  no history of 3 packages (~): 4 min each, the median of 2 recorded builds
-  longest chain: onig ~4 min > tool ~4 min > docs ~4 min
+  11:15 min of work in 4 builds, longest chain 9:45 min; so 2 workers take at least 9:45 min
+  no history of 3 packages (~): 3:15 min each, the median of 2 recorded builds
+  longest chain: onig ~3:15 min > tool ~3:15 min > docs ~3:15 min
 
 goals on which others depend, directly or not:
   jq 1, onig 1, tool 1, zlib 1
@@ -446,7 +461,10 @@ note: everything is in build/plan.json",
         let scene = Scene::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
         let plan = plan_of(&scene, &Rounds::default());
         let text = |whole| {
-            plan_text(&plan, &PlanWords { style: Style { width: 80, whole }, file: Path::new("plan.json") })
+            plan_text(
+                &plan,
+                &PlanWords { style: Style { width: 80, whole }, file: Some(Path::new("plan.json")) },
+            )
         };
         let cut = text(false);
         assert!(cut.contains("  ... and 20 more packages to build (--all shows all)"), "{cut}");

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use grapher::list_of_names;
 use report::ExitStatus;
 
 use super::duration;
 use crate::plan::{PlanDocument, PlannedAction, PlannedPackage};
 use crate::run::{Halt, RunSummary};
+
+/// Names of interrupted builds that are told; there are no more of them than workers.
+const MOST_NAMES: usize = 20;
 
 /// Returns what a run did, the root causes first, each once.
 ///
@@ -35,12 +39,7 @@ pub fn summary_text(plan: &PlanDocument, summary: &RunSummary, seconds: f64) -> 
                 .to_owned(),
         );
     }
-    if !summary.not_started.is_empty() {
-        lines.push(format!(
-            "stopped before {} of them; run the same command to go on",
-            summary.not_started.len()
-        ));
-    }
+    lines.extend(stopped_line(summary));
     let reused = |list: &[String]| list.iter().filter(|name| summary.reused.contains(*name)).count();
     let (taken, alike) = (reused(&summary.built), reused(&summary.identical));
     let mut parts = vec![format!("{} built", summary.built.len() - taken)];
@@ -56,9 +55,26 @@ pub fn summary_text(plan: &PlanDocument, summary: &RunSummary, seconds: f64) -> 
     // What failed in one round blocks itself in the plan of the next.
     let blocked: BTreeSet<&str> = summary.blocked.keys().map(String::as_str).chain(plan.blocked()).collect();
     part(blocked.iter().filter(|name| !summary.failed.contains_key(**name)).count(), "blocked");
+    part(summary.interrupted.len(), "interrupted");
     part(summary.not_started.len(), "not started");
     lines.push(format!("{} in {}", parts.join(", "), duration(seconds)));
     lines.join("\n")
+}
+
+/// Returns what the user's stopping of the run left undone, and how to go on.
+fn stopped_line(summary: &RunSummary) -> Option<String> {
+    let ended: Vec<&String> = summary.interrupted.iter().collect();
+    let not_started = summary.not_started.len();
+    let what = match (ended.is_empty(), not_started) {
+        (true, 0) => return None,
+        (true, _) => format!("stopped before {not_started} of them"),
+        (false, 0) => format!("interrupted while it built {}", list_of_names(&ended, MOST_NAMES)),
+        (false, _) => format!(
+            "interrupted while it built {}, and before {not_started} more",
+            list_of_names(&ended, MOST_NAMES)
+        ),
+    };
+    Some(format!("{what}; run the same command to go on"))
 }
 
 /// A package that failed, with all that could not be tried because of it.
@@ -92,6 +108,7 @@ fn untouched(plan: &PlanDocument, summary: &RunSummary) -> usize {
             || summary.failed.contains_key(name)
             || summary.blocked.contains_key(name)
             || summary.not_started.contains(name)
+            || summary.interrupted.contains(name)
     };
     let up_to_date = |package: &&PlannedPackage| package.action == PlannedAction::UpToDate;
     plan.packages.iter().filter(up_to_date).filter(|package| !touched(&package.package)).count()
@@ -126,7 +143,7 @@ mod tests {
         let plan = plan_of(&scene, &Rounds::default());
         assert_eq!(
             summary_text(&plan, &summary, 61.0),
-            "1 failed:\n  onig: %build failed; 2 more wait for it\n1 built, 1 identical, 1 up to date, 1 failed, 3 blocked in 61 s"
+            "1 failed:\n  onig: %build failed; 2 more wait for it\n1 built, 1 identical, 1 up to date, 1 failed, 3 blocked in 1:01 min"
         );
     }
 
@@ -153,6 +170,35 @@ mod tests {
         let text = summary_text(&plan, &summary, 1.0);
         assert!(text.contains("a, b, c, one after the other; the last with: no space\n  help: "), "{text}");
         assert_eq!(run_status(&plan, &summary), ExitStatus::Environment);
+    }
+
+    #[test]
+    fn a_stopped_run_says_what_it_left_and_how_to_go_on() {
+        let scene = Scene::new(&["a:", "b:"]);
+        let plan = plan_of(&scene, &Rounds::default());
+        let text = |interrupted: &[&str], not_started: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            let interrupted = owned(interrupted).into_iter().collect();
+            let summary =
+                RunSummary { interrupted, not_started: owned(not_started), ..RunSummary::default() };
+            assert_eq!(run_status(&plan, &summary), ExitStatus::GoalsFailed);
+            summary_text(&plan, &summary, 1.0)
+        };
+        let on = "run the same command to go on";
+        assert_eq!(
+            text(&[], &["b"]),
+            format!("stopped before 1 of them; {on}\n0 built, 1 not started in 1.0 s")
+        );
+        assert_eq!(
+            text(&["a"], &[]),
+            format!("interrupted while it built a; {on}\n0 built, 1 interrupted in 1.0 s")
+        );
+        assert_eq!(
+            text(&["a", "c"], &["b"]),
+            format!(
+                "interrupted while it built a, c, and before 1 more; {on}\n0 built, 2 interrupted, 1 not started in 1.0 s"
+            )
+        );
     }
 
     #[test]

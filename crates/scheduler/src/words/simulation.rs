@@ -5,14 +5,15 @@ use std::path::Path;
 use grapher::Style;
 
 use super::duration;
+use super::plan::span;
 use crate::simulate::{ChainLink, LimitedBy, PlayedSchedule, SimulationDocument, StartCause};
 use report::counted;
 
 /// More builds of a chain than this are cut.
 const LINKS: usize = 20;
 
-/// Returns a played plan in words; `file` is where every build's start is.
-pub fn simulation_text(document: &SimulationDocument, style: &Style, file: &Path) -> String {
+/// Returns a played plan in words; `file` is where every build's start is, where that was written.
+pub fn simulation_text(document: &SimulationDocument, style: &Style, file: Option<&Path>) -> String {
     let SimulationDocument { simulation, others, guessed, .. } = document;
     let schedule = &simulation.schedule;
     if simulation.builds.is_empty() {
@@ -44,7 +45,8 @@ pub fn simulation_text(document: &SimulationDocument, style: &Style, file: &Path
         note.push_str(&format!("; for {packages} that were never built this is a guess"));
     }
     lines.extend(style.lines("note: ", &note));
-    lines.extend(style.lines("note: ", &format!("every build's start and end is in {}", file.display())));
+    let place = file.map(|file| format!("every build's start and end is in {}", file.display()));
+    lines.extend(place.iter().flat_map(|place| style.lines("note: ", place)));
     lines.join("\n")
 }
 
@@ -110,11 +112,6 @@ fn chain_lines(chain: &[ChainLink], style: &Style) -> Vec<String> {
     lines
 }
 
-/// Returns a duration that lines do not break in.
-fn span(seconds: f64) -> String {
-    duration(seconds).replace(' ', "\u{a0}")
-}
-
 fn percent(part: f64) -> String {
     format!("{:.0}\u{a0}%", part * 100.0).replace('\u{a0}', " ")
 }
@@ -134,7 +131,7 @@ mod tests {
     fn text_of(simulation: Simulation, others: &[PlayedSchedule], whole: bool) -> String {
         let (schema, others) = (SimulationDocument::SCHEMA, others.to_vec());
         let document = SimulationDocument { schema, guessed: 2, simulation, others };
-        simulation_text(&document, &Style { width: 80, whole }, Path::new("simulation.json"))
+        simulation_text(&document, &Style { width: 80, whole }, Some(Path::new("simulation.json")))
     }
 
     fn machine(slots: usize) -> Capacity {

@@ -132,6 +132,8 @@ pub enum MachineEvent {
     Tick,
     /// The user wants the run to end.
     Stop,
+    /// The user wants what runs to end as well.
+    EndAll,
     /// What the run may use of the engine.
     Capacity(Capacity),
     /// A package's turn was looked at.
@@ -322,6 +324,7 @@ impl Machine {
         match event {
             MachineEvent::Tick => self.tick(),
             MachineEvent::Stop => self.stop(),
+            MachineEvent::EndAll => self.end_all(),
             MachineEvent::Capacity(capacity) => self.capacity = Some(capacity),
             MachineEvent::Prepared { package, prepared } => self.prepared(&package, prepared),
             MachineEvent::Submitted { attempt, answer } => self.submitted(&attempt, answer),
@@ -381,6 +384,7 @@ impl Machine {
         if !self.stopping && !waiting.is_empty() {
             return Err(waiting);
         }
+        waiting.retain(|package| !self.summary.interrupted.contains(package));
         self.summary.not_started = waiting;
         self.summary.built.sort();
         self.summary.identical.sort();
@@ -549,6 +553,25 @@ impl Machine {
             .collect();
         for package in idle {
             self.give_up(&package, VoidReason::Stopped);
+            self.put_back(&package, None);
+        }
+    }
+
+    /// Gives up what workers have begun as well; what is being accepted is whole, and is accepted.
+    fn end_all(&mut self) {
+        self.stop();
+        let is_taken = |flight: &Flight| matches!(flight.phase, Phase::Taking { .. });
+        let begun: Vec<(String, bool)> = self
+            .flights
+            .iter()
+            .filter(|(_, flight)| !is_taken(flight))
+            .map(|(package, flight)| (package.clone(), matches!(flight.phase, Phase::Running { .. })))
+            .collect();
+        for (package, is_running) in begun {
+            if is_running {
+                self.give_up(&package, VoidReason::Stopped);
+                self.summary.interrupted.insert(package.clone());
+            }
             self.put_back(&package, None);
         }
     }

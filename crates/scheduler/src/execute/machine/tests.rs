@@ -269,6 +269,43 @@ fn what_a_run_before_left_is_recorded_gone_or_failed() {
     assert!(machine(true, &failed, false).1);
 }
 
+/// What runs is cancelled and its turn comes in the next run; what is being accepted is accepted.
+#[test]
+fn who_wants_all_to_end_is_told_what_was_interrupted() {
+    let queue = Queue::new(["a", "b", "c", "d"].map(|name| crate::testing::task(name, &[])));
+    let mut machine = Machine::new(queue, World::settings(true), Book::default(), &|_, _| false);
+    said(&mut machine, 0, MachineEvent::Capacity(Capacity { slots: 3, cpus: 3, memory_bytes: 3 }));
+    let callers = ["a", "b"].map(|package| {
+        let (caller, _) = attempted(package);
+        let (job, token) = (caller.attempt.job.clone(), caller.token.clone());
+        let prepared = Prepared::Ready { job, identity: ContentDigest::of_bytes(b"i"), token };
+        said(&mut machine, 0, MachineEvent::Prepared { package: package.into(), prepared });
+        said(&mut machine, 0, MachineEvent::Begin { caller: caller.clone(), request: Request(1) });
+        caller
+    });
+    let [running, ended] = callers;
+    let finish = |caller: &Caller| MachineEvent::Finish {
+        caller: caller.clone(),
+        request: Request(2),
+        ending: Ending::Succeeded,
+    };
+    said(&mut machine, 1, finish(&ended));
+    let actions = said(&mut machine, 2, MachineEvent::EndAll);
+    assert!(actions.contains(&Action::Cancel(running.attempt.clone())), "{actions:?}");
+    assert!(!machine.is_over(), "acceptance goes on");
+    let stale = said(&mut machine, 3, finish(&running));
+    assert_eq!(stale, [Action::Answer(Request(2), Answer::Stale)]);
+    let taken = Ok(Taken { changed: true, cascade: Vec::new() });
+    said(&mut machine, 4, MachineEvent::Taken { package: "b".into(), taken });
+    assert!(machine.is_over() && machine.book().open().next().is_none());
+    let summary = machine.conclude().unwrap();
+    assert_eq!(
+        (&summary.built[..], &summary.not_started[..]),
+        (&["b".into()][..], &["c".into(), "d".into()][..])
+    );
+    assert_eq!(summary.interrupted, BTreeSet::from(["a".to_owned()]));
+}
+
 /// Engines, workers and acceptance may answer late, twice, or when nobody waits any more.
 #[test]
 fn what_is_said_twice_or_too_late_changes_nothing() {

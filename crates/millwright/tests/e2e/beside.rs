@@ -1,0 +1,82 @@
+//! Commands that only look, while another run builds.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use crate::interruption::{release, waiting, waiting_jobs};
+use crate::spec::Spec;
+use crate::tree::{Tree, files_below};
+
+/// Returns what a run leaves for others to read, with content and time.
+fn left_for_others(tree: &Tree) -> BTreeMap<PathBuf, (SystemTime, Vec<u8>)> {
+    let places = ["build/pkg_artifacts", "build/INTERMEDIATE_SRPMS", "build/cache/srpms", "build/records"];
+    let files = places.into_iter().flat_map(|place| files_below(&tree.path(place)));
+    let seen = |path: PathBuf| {
+        let time = fs::metadata(&path).unwrap().modified().unwrap();
+        (path.clone(), (time, fs::read(&path).unwrap()))
+    };
+    files.map(seen).collect()
+}
+
+#[test]
+fn who_only_looks_is_answered_while_a_run_builds_and_leaves_nothing() {
+    let Some(tree) = Tree::new("beside") else { return };
+    tree.spec(&Spec::data("fast"));
+    tree.spec(&waiting("slow").needs("fast"));
+    tree.spec(&Spec::data("last").needs("slow"));
+    let mut run = tree.start_millwright(&["build"]);
+    run.wait_until("the build waits", || !waiting_jobs(&tree).is_empty());
+    // What a look packs anew must not take the place of what the run builds from.
+    tree.spec(&Spec::data("fast").build("echo changed"));
+    tree.spec(&waiting("slow").needs("fast").build("echo changed"));
+    let before = left_for_others(&tree);
+    let look = |words: &[&str]| tree.start_millwright(words).wait();
+
+    let goes_on = format!("another run goes on (process {}: millwright build)", run.id());
+    let why = look(&["why", "fast", "last"]);
+    why.exits(0).says(&[&goes_on, "never built", "fast.spec changed", "now: will be built"]);
+    let plan = look(&["plan"]);
+    plan.exits(0).says(&[&goes_on, "3 to build", "fast.spec changed ("]).never_says(&["plan.json"]);
+    let document: serde_json::Value = serde_json::from_str(&look(&["plan", "--json"]).stdout).unwrap();
+    assert_eq!(document["packages"].as_array().map(Vec::len), Some(3));
+    look(&["plan", "--simulate"]).exits(0).says(&["3 builds played"]);
+    look(&["build", "--dry-run", "slow"]).exits(0).says(&["2 to build"]);
+    look(&["rebuild", "--dry-run", "fast"]).exits(0).says(&["to build"]);
+    look(&["graph", "--needed-by", "fast"]).exits(0).says(&["slow"]);
+    // Not these: they would write what the run uses.
+    let refused = [&["graph"][..], &["plan", "--signature-handling", "update"], &["read"]];
+    for words in refused {
+        look(words).exits(3).says(&["is in use by another run", "`plan`, `why` and `log` answer meanwhile"]);
+    }
+    assert_eq!(left_for_others(&tree), before);
+    assert_eq!(files_below(&tree.path("build/work/looks")), Vec::<PathBuf>::new());
+
+    for job in waiting_jobs(&tree) {
+        release(&job);
+    }
+    run.wait().exits(0).says(&["3 built"]);
+    tree.assert_clean();
+    // What a look has read is read; what it said is still to be done.
+    tree.millwright(&["build", "fast"]).exits(0).says(&["fast.spec changed (", "1 identical"]);
+}
+
+#[test]
+fn a_look_makes_no_toolchain() {
+    let Some(tree) = Tree::new("beside-toolchain") else { return };
+    tree.spec(&waiting("slow"));
+    let mut run = tree.start_millwright(&["build"]);
+    run.wait_until("the build waits", || !waiting_jobs(&tree).is_empty());
+    let state = tree.read("build/toolchain.json");
+    fs::rename(tree.path("build/toolchain.json"), tree.path("build/toolchain.away")).unwrap();
+    let refused = tree.start_millwright(&["why", "slow"]).wait();
+    refused.exits(3).says(&["the toolchain is not there, or not up to date", "ask again when that run"]);
+    fs::rename(tree.path("build/toolchain.away"), tree.path("build/toolchain.json")).unwrap();
+    assert_eq!(tree.read("build/toolchain.json"), state);
+    tree.start_millwright(&["why", "slow"]).wait().exits(0);
+    for job in waiting_jobs(&tree) {
+        release(&job);
+    }
+    run.wait().exits(0).says(&["1 built"]);
+}
