@@ -67,6 +67,17 @@ pub enum LayerError {
     },
 }
 
+impl LayerError {
+    /// Returns whether the package itself is to blame, so that every attempt on every host ends the same way.
+    pub fn is_of_package(&self) -> bool {
+        match self {
+            Self::Package { .. } => true,
+            Self::Unpack { fault, .. } => fault.is_of_package(),
+            Self::Size { .. } | Self::Digest { .. } | Self::Assemble { .. } | Self::Io { .. } => false,
+        }
+    }
+}
+
 /// Names the operation and the path of a failed file operation.
 pub(crate) trait PathContext<T> {
     /// Names them; the operation completes the sentence "cannot ... `path`".

@@ -32,6 +32,7 @@ mod output;
 mod patience;
 mod phases;
 mod place;
+mod refused;
 mod rerun;
 pub mod resolve;
 mod section;

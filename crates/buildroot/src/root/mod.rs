@@ -218,6 +218,18 @@ pub enum RootError {
     },
 }
 
+impl RootError {
+    /// Returns whether the packages themselves are to blame, so that every attempt on every host ends the same way.
+    pub fn is_of_packages(&self) -> bool {
+        match self {
+            Self::Layer(error) => error.is_of_package(),
+            Self::Clash { .. } | Self::LinkLoop { .. } => true,
+            Self::Transaction(fault) => matches!(fault, TransactionFault::Failed { .. }),
+            Self::DamagedIndex { .. } => false,
+        }
+    }
+}
+
 /// What is remembered of a set.
 #[derive(Serialize, Deserialize)]
 struct RememberedPlan {

@@ -37,7 +37,7 @@ use crate::layer::{
 };
 use crate::remove::remove_tree;
 use crate::spec::{BindMount, Capabilities, Limits, SandboxSpec, Upper};
-use crate::{Captured, Sandbox, SandboxError};
+use crate::{Captured, End, Sandbox, SandboxError};
 
 /// Version of what a transaction makes.
 const SCHEMA: u32 = 1;
@@ -50,6 +50,9 @@ const PACKAGES_INSIDE: &str = "/run/packages";
 
 /// The longest that a transaction may take, in milliseconds.
 const WALL_MS: u64 = 30 * 60 * 1000;
+
+/// What programs say when a disk is full.
+const NO_SPACE: &str = "No space left on device";
 
 /// How much rpm says of a failure is passed on.
 const MAX_LINES: usize = 20;
@@ -88,6 +91,14 @@ pub enum TransactionFault {
     /// rpm did not end well: a scriptlet failed that must not, or the packages cannot be installed.
     #[error("the packages' own rpm cannot install them: {end}{}", shown(.lines))]
     Failed {
+        /// How it ended.
+        end: String,
+        /// The last lines that it said.
+        lines: Vec<String>,
+    },
+    /// rpm did not come to its end, or not for want of space: the host's fault.
+    #[error("rpm could not finish installing the packages: {end}{}", shown(.lines))]
+    Unfinished {
         /// How it ended.
         end: String,
         /// The last lines that it said.
@@ -333,7 +344,7 @@ impl Work<'_> {
             let is_warning = |line: &String| line.starts_with("warning: ") || line.starts_with("error: ");
             return Ok(lines.into_iter().filter(is_warning).collect());
         }
-        Err(TransactionFault::Failed { end: captured.outcome.end.to_string(), lines }.into())
+        Err(ended_badly(&captured.outcome.end, lines).into())
     }
 
     fn spec(&self, arguments: Vec<String>) -> SandboxSpec {
@@ -350,10 +361,37 @@ impl Work<'_> {
     }
 }
 
+/// Says whose fault it is that rpm did not install a set.
+fn ended_badly(end: &End, lines: Vec<String>) -> TransactionFault {
+    let is_full = lines.iter().any(|line| line.contains(NO_SPACE));
+    let is_own = matches!(end, End::Exited { .. } | End::TimedOut) && !is_full;
+    let end = end.to_string();
+    if is_own { TransactionFault::Failed { end, lines } } else { TransactionFault::Unfinished { end, lines } }
+}
+
 /// Returns the last lines that a program said.
 fn last_lines(captured: &Captured) -> Vec<String> {
     let text = [captured.stdout.as_slice(), captured.stderr.as_slice()].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     lines.iter().skip(lines.len().saturating_sub(MAX_LINES)).map(|line| (*line).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_are_blamed_only_for_what_they_do_everywhere() {
+        let blames = |end: End, line: &str| {
+            let fault = ended_badly(&end, vec![line.to_owned()]);
+            assert!(fault.to_string().contains(line), "{fault}");
+            RootError::from(fault).is_of_packages()
+        };
+        assert!(blames(End::Exited { code: 1 }, "error: %prein(a-1-1.noarch) scriptlet failed"));
+        assert!(blames(End::TimedOut, "waiting"));
+        assert!(!blames(End::Exited { code: 1 }, "cpio: write failed - No space left on device"));
+        assert!(!blames(End::Signaled { signal: 9 }, "killed"));
+        assert!(!blames(End::Cancelled, "cancelled"));
+    }
 }

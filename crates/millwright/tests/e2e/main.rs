@@ -53,6 +53,7 @@ mod reproducible;
 mod results;
 mod rounds;
 mod run;
+mod scriptlets;
 mod spec;
 mod terminal;
 mod tree;
