@@ -17,6 +17,7 @@
     reason = "a test fails by panicking, and says when it was skipped"
 )]
 
+mod attacks;
 mod azure;
 mod bad_input;
 mod cache;
@@ -32,6 +33,7 @@ mod graph;
 mod hostile;
 mod hostile_bombs;
 mod hostile_reach;
+mod hostile_rootless;
 mod incremental;
 mod interruption;
 mod kills;
