@@ -24,6 +24,7 @@ mod enter;
 mod error;
 mod generated;
 mod kept;
+mod left;
 mod log;
 mod log_file;
 mod memory;
