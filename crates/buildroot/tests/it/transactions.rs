@@ -197,6 +197,10 @@ fn scriptlets_and_triggers_do_what_they_do_in_a_real_installation() {
     theirs.remove("./var/lib/rpm");
     let mut ours = list_overlay(&plan.lowers);
     ours.remove("./var/lib/rpm");
+    // What scriptlets wrote has the time at which they ran.
+    for path in ["./etc/group time", "./etc/passwd time", "./usr/share/journal time"] {
+        assert!(ours.remove(path).is_some() && theirs.remove(path).is_some(), "{path}");
+    }
     // The host's directories, which were mounted there.
     for listing in [&mut ours, &mut theirs] {
         listing.retain(|path, _| !path.starts_with("./dev") && !path.starts_with("./proc"));
