@@ -76,6 +76,17 @@ impl LayerError {
             Self::Size { .. } | Self::Digest { .. } | Self::Assemble { .. } | Self::Io { .. } => false,
         }
     }
+
+    /// Returns whether the store's disk was full.
+    pub fn is_for_want_of_space(&self) -> bool {
+        let cause = match self {
+            Self::Unpack { fault: UnpackFault::Write { source: TreeFault::System(cause), .. }, .. }
+            | Self::Assemble { source: TreeFault::System(cause), .. }
+            | Self::Io { source: cause, .. } => cause,
+            _ => return false,
+        };
+        matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
 }
 
 /// Names the operation and the path of a failed file operation.

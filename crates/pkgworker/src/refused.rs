@@ -2,8 +2,8 @@
 //!
 //! A package that cannot be installed (its `%pre` fails, another has a directory where it has a file, its payload is
 //! not what its header says) fails every build that needs it, on every host and however often it is tried. That is a
-//! result, like a section that fails, and no fault of the host. What is left out here: what a host lacks, which stays
-//! an error of the worker.
+//! result, like a section that fails, and no fault of the host. A layer store whose disk is full is a result too, for
+//! it has a name and a remedy. What else a host lacks stays an error of the worker.
 
 use std::error::Error;
 use std::io;
@@ -24,12 +24,20 @@ pub(crate) fn refused(
     error: WorkerError,
 ) -> Result<ResultDocument, WorkerError> {
     let WorkerError::Root(cause) = error else { return Err(error) };
-    if !cause.is_of_packages() {
+    let is_full = cause.is_for_want_of_space();
+    if !is_full && !cause.is_of_packages() {
         return Err(cause.into());
     }
-    let (message, lines) = words(&cause);
+    let (what, class) = if is_full {
+        let what =
+            "the disk of the layer store is full (`millwright cache gc --budget SIZE` frees some of it)";
+        (what, FailureClass::NoSpace)
+    } else {
+        ("its build root cannot be made", FailureClass::PackageFailure)
+    };
+    let (message, lines) = words(what, &cause);
     write_log(host, job, &message, &lines).context("write", host.log)?;
-    let outcome = Outcome::Failed { class: FailureClass::PackageFailure, phase: None, message };
+    let outcome = Outcome::Failed { class, phase: None, message };
     let check = check_report(job, &outcome, &CheckLog::default(), &[]);
     // Removes that of an earlier build.
     write_check(host.log, &job.package, &check, &[], &lines)?;
@@ -53,14 +61,14 @@ pub(crate) fn refused(
         skipped_scriptlets: Vec::new(),
         root_notes: Vec::new(),
         kept_root: None,
-        limits: LimitReport::default(),
+        limits: LimitReport { host_disk_full: is_full, ..LimitReport::default() },
         tuning: TuningReport::default(),
         reused: None,
     })
 }
 
 /// Returns one sentence, and the lines that belong to it.
-fn words(cause: &RootError) -> (String, Vec<String>) {
+fn words(what: &str, cause: &RootError) -> (String, Vec<String>) {
     let mut text = cause.to_string();
     let mut next = cause.source();
     while let Some(error) = next {
@@ -70,7 +78,7 @@ fn words(cause: &RootError) -> (String, Vec<String>) {
     }
     let mut lines = text.lines().map(|line| line.trim().to_owned());
     let first = lines.next().unwrap_or_default();
-    (format!("its build root cannot be made: {first}"), lines.collect())
+    (format!("{what}: {first}"), lines.collect())
 }
 
 fn write_log(host: &Host<'_>, job: &JobDocument, message: &str, lines: &[String]) -> io::Result<u64> {

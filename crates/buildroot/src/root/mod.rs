@@ -228,6 +228,15 @@ impl RootError {
             Self::DamagedIndex { .. } => false,
         }
     }
+
+    /// Returns whether the store's disk was full.
+    pub fn is_for_want_of_space(&self) -> bool {
+        match self {
+            Self::Layer(error) => error.is_for_want_of_space(),
+            Self::Transaction(fault) => fault.is_for_want_of_space(),
+            Self::Clash { .. } | Self::LinkLoop { .. } | Self::DamagedIndex { .. } => false,
+        }
+    }
 }
 
 /// What is remembered of a set.

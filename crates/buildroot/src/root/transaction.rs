@@ -112,6 +112,21 @@ pub enum TransactionFault {
     },
 }
 
+impl TransactionFault {
+    /// Returns whether the store's disk was full.
+    pub(super) fn is_for_want_of_space(&self) -> bool {
+        match self {
+            Self::Unfinished { lines, .. } => says_full(lines),
+            Self::Changes { problem } => problem.contains(NO_SPACE),
+            Self::NoRpm | Self::Sandbox(_) | Self::Failed { .. } => false,
+        }
+    }
+}
+
+fn says_full(lines: &[String]) -> bool {
+    lines.iter().any(|line| line.contains(NO_SPACE))
+}
+
 fn shown(lines: &[String]) -> String {
     lines.iter().map(|line| format!("\n  {line}")).collect()
 }
@@ -363,8 +378,7 @@ impl Work<'_> {
 
 /// Says whose fault it is that rpm did not install a set.
 fn ended_badly(end: &End, lines: Vec<String>) -> TransactionFault {
-    let is_full = lines.iter().any(|line| line.contains(NO_SPACE));
-    let is_own = matches!(end, End::Exited { .. } | End::TimedOut) && !is_full;
+    let is_own = matches!(end, End::Exited { .. } | End::TimedOut) && !says_full(&lines);
     let end = end.to_string();
     if is_own { TransactionFault::Failed { end, lines } } else { TransactionFault::Unfinished { end, lines } }
 }
@@ -386,7 +400,9 @@ mod tests {
         let blames = |end: End, line: &str| {
             let fault = ended_badly(&end, vec![line.to_owned()]);
             assert!(fault.to_string().contains(line), "{fault}");
-            RootError::from(fault).is_of_packages()
+            let error = RootError::from(fault);
+            assert_eq!(error.is_for_want_of_space(), line.contains(NO_SPACE));
+            error.is_of_packages()
         };
         assert!(blames(End::Exited { code: 1 }, "error: %prein(a-1-1.noarch) scriptlet failed"));
         assert!(blames(End::TimedOut, "waiting"));
