@@ -47,7 +47,7 @@ pub use dependency::{Comparison, Constraint, Dependency, DependencyError, Requir
 pub use difference::{ChangedPackage, FileAspect, PackageDifference};
 pub use document::{
     BuildReason, BuildRecord, CcacheMount, FailureClass, JobDocument, Outcome, PackageArtifact,
-    RebuildPolicy, RecordedPackage, Remedy, ResultDocument, UnusedRequirement,
+    RebuildPolicy, RecordedPackage, Remedy, ResultDocument, Surroundings, UnusedRequirement,
 };
 pub use evr::{Evr, EvrError};
 pub use hash::{ContentDigest, ContentDigestError, ContentHasher};
