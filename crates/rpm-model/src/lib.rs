@@ -29,6 +29,7 @@ mod release_bump;
 mod reused;
 mod rich;
 mod rules;
+mod surroundings;
 mod text;
 mod trigger;
 mod tuning;
@@ -47,7 +48,7 @@ pub use dependency::{Comparison, Constraint, Dependency, DependencyError, Requir
 pub use difference::{ChangedPackage, FileAspect, PackageDifference};
 pub use document::{
     BuildReason, BuildRecord, CcacheMount, FailureClass, JobDocument, Outcome, PackageArtifact,
-    RebuildPolicy, RecordedPackage, Remedy, ResultDocument, Surroundings, UnusedRequirement,
+    RebuildPolicy, RecordedPackage, Remedy, ResultDocument, UnusedRequirement,
 };
 pub use evr::{Evr, EvrError};
 pub use hash::{ContentDigest, ContentDigestError, ContentHasher};
@@ -64,6 +65,7 @@ pub use release_bump::{ReleaseBump, ReleaseBumpError};
 pub use reused::{HostFacts, ReusedResult, ReusedSettings};
 pub use rich::RichDependency;
 pub use rules::{Ban, PackagePattern, PackagePatternError, PackageRules};
+pub use surroundings::Surroundings;
 pub use trigger::{SeenAnswer, SeenPackage, SeenTriggers, SpecTriggers};
 pub use tuning::{TuningMode, TuningReport, UntunedReason, UntunedScript};
 pub use usage::{CacheUse, CompilerCache, PhaseUsage, ResourceUsage, UsageSource};
