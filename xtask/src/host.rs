@@ -38,7 +38,7 @@ const TEST: [Need; 13] = [
     Need { file: "/usr/bin/dot", package: "graphviz" },
     Need { file: "/usr/bin/git", package: "git" },
     Need { file: "/usr/bin/strace", package: "strace" },
-    Need { file: "/usr/bin/git", package: "git" },
+    Need { file: "/usr/bin/sccache", package: "sccache" },
     Need { file: "/usr/bin/gpg", package: "gnupg" },
     Need { file: "/usr/bin/newuidmap", package: "uidmap" },
     Need { file: "/usr/bin/debugedit", package: "debugedit" },

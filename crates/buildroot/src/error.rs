@@ -67,6 +67,28 @@ pub enum LayerError {
     },
 }
 
+impl LayerError {
+    /// Returns whether the package itself is to blame, so that every attempt on every host ends the same way.
+    pub fn is_of_package(&self) -> bool {
+        match self {
+            Self::Package { .. } => true,
+            Self::Unpack { fault, .. } => fault.is_of_package(),
+            Self::Size { .. } | Self::Digest { .. } | Self::Assemble { .. } | Self::Io { .. } => false,
+        }
+    }
+
+    /// Returns whether the store's disk was full.
+    pub fn is_for_want_of_space(&self) -> bool {
+        let cause = match self {
+            Self::Unpack { fault: UnpackFault::Write { source: TreeFault::System(cause), .. }, .. }
+            | Self::Assemble { source: TreeFault::System(cause), .. }
+            | Self::Io { source: cause, .. } => cause,
+            _ => return false,
+        };
+        matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}
+
 /// Names the operation and the path of a failed file operation.
 pub(crate) trait PathContext<T> {
     /// Names them; the operation completes the sentence "cannot ... `path`".

@@ -48,7 +48,10 @@ pub use outcome::{End, IdMapping, LimitKind, Limiter, Outcome, SetupFailure, Set
 pub use plan::{Device, MountOperation, MountPlan, PlanError};
 pub use probe::{AccountingSource, Probe};
 pub use remove::remove_tree;
-pub use root::{PackageScriptlet, RootError, RootNote, RootOptions, RootOutcome, RootPlan, TransactionFault};
+pub use root::{
+    PackageScriptlet, RootError, RootNote, RootOptions, RootOutcome, RootPlan, TransactionFault,
+    TransactionLimits,
+};
 pub use sandbox::{Captured, INIT_PROGRAM, KillHandle, Running, Sandbox, SandboxError, SandboxIo};
 pub use spec::{
     BUILDER_ID, BindMount, Capabilities, Limits, MAX_LOWERS, Network, SandboxSpec, SystemCalls, TmpfsMount,

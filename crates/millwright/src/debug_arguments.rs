@@ -91,4 +91,7 @@ pub(crate) struct VerifyArguments {
     /// Look for inputs below this directory too (can be repeated)
     #[arg(long, value_name = "DIR")]
     pub(crate) search: Vec<PathBuf>,
+    /// Build with the time zone, locale and number of processors of the recorded build, not with others
+    #[arg(long)]
+    pub(crate) as_recorded: bool,
 }

@@ -1,4 +1,8 @@
 //! `verify`: a build done again from its `buildinfo.json`, and every package compared.
+//!
+//! The build is done in other surroundings than the recorded one, inside its root too: time zone, locale, number of
+//! processors. Where packages differ it is done once more in those that were recorded, which tells a package that
+//! shows its surroundings from one that comes out different anyway.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -13,14 +17,14 @@ use nix::sys::stat::{Mode, umask};
 use provenance::{BuildInfo, InputFile, Located};
 use report::{Event, ExitStatus, Failure, Reporter, Stage, counted};
 use repository::{SetDifference, compare_packages, compare_sets};
-use rpm_model::{ContentDigest, JobDocument, Outcome, PackageDifference, ResultDocument};
+use rpm_model::{ContentDigest, JobDocument, Outcome, PackageDifference, ResultDocument, Surroundings};
 use scheduler::RecordStore;
 use serde::Serialize;
 
 use crate::debug_arguments::VerifyArguments;
 use crate::reporting::provenance_of;
 
-/// What surrounds the second build: nothing of it may show in a package.
+/// What surrounds the second build's worker: nothing of it may show in a package.
 const SURROUNDINGS: [(&str, &str); 5] = [
     ("TZ", "Pacific/Kiritimati"),
     ("LANG", "tr_TR.UTF-8"),
@@ -39,7 +43,7 @@ struct Verification {
     schema: u32,
     /// The spec.
     package: String,
-    /// `identical`, `different`, `not-built` or `inputs-missing`.
+    /// `identical`, `depends-on-surroundings`, `different`, `not-built` or `inputs-missing`.
     verdict: &'static str,
     /// Packages that are not the same.
     differences: Vec<DifferentPackage>,
@@ -111,15 +115,7 @@ pub(crate) fn run_verify(
     })?;
     let found = look_around(directories, macros_file, asked, &document)?;
     let located = locate(&info, &found);
-    let mut verification = Verification {
-        schema: 1,
-        package: info.package.clone(),
-        verdict: "identical",
-        differences: Vec::new(),
-        missing: Vec::new(),
-        failure: None,
-        rebuilt: None,
-    };
+    let mut verification = blank(&info.package);
     let status = match info.job(&located) {
         Err(missing) => {
             verification.verdict = "inputs-missing";
@@ -132,7 +128,22 @@ pub(crate) fn run_verify(
             let message = format!("{} is built again from what was recorded, without caches", info.package);
             reporter.event(&Event::Note { message });
             let start = Instant::now();
-            let status = build_and_compare(directories, &info, job, &found, &mut verification)?;
+            let job = |around| in_surroundings(&job, &info, around);
+            let around = if asked.as_recorded { Surroundings::Usual } else { Surroundings::Others };
+            let mut status = build_and_compare(directories, &info, job(around), &found, &mut verification)?;
+            if status == ExitStatus::GoalsFailed && around == Surroundings::Others {
+                let message = format!("{}: it is built once more in the recorded surroundings", info.package);
+                reporter.event(&Event::Note { message });
+                let mut recorded = blank(&info.package);
+                let usual = job(Surroundings::Usual);
+                status = build_and_compare(directories, &info, usual, &found, &mut recorded)?;
+                if status == ExitStatus::Done {
+                    verification.verdict = "depends-on-surroundings";
+                    status = ExitStatus::GoalsFailed;
+                } else {
+                    verification = recorded;
+                }
+            }
             let summary = format!("{}: built again and compared", info.package);
             let seconds = start.elapsed().as_secs_f64();
             reporter.event(&Event::StageFinished { stage, summary, seconds });
@@ -142,10 +153,32 @@ pub(crate) fn run_verify(
     let text = if json {
         serde_json::to_string(&verification).map_err(|error| Failure::new(ExitStatus::Internal, error))?
     } else {
-        words(&verification, &info, &found)
+        words(&verification, &info, &found, asked.as_recorded)
     };
     report::print(&text)?;
     Ok(status)
+}
+
+fn blank(package: &str) -> Verification {
+    Verification {
+        schema: 1,
+        package: package.to_owned(),
+        verdict: "identical",
+        differences: Vec::new(),
+        missing: Vec::new(),
+        failure: None,
+        rebuilt: None,
+    }
+}
+
+/// Returns the job as it is done in these surroundings.
+fn in_surroundings(job: &JobDocument, info: &BuildInfo, surroundings: Surroundings) -> JobDocument {
+    let recorded = info.settings.processors;
+    let max_cpu = match surroundings {
+        Surroundings::Usual => recorded,
+        Surroundings::Others => Some(if recorded == Some(1) { 2 } else { 1 }),
+    };
+    JobDocument { max_cpu, surroundings, ..job.clone() }
 }
 
 /// Lists the files of every directory that may hold inputs.
@@ -222,11 +255,10 @@ fn missing_input(file: InputFile, found: &Found) -> MissingInput {
 fn build_and_compare(
     directories: &Directories,
     info: &BuildInfo,
-    mut job: JobDocument,
+    job: JobDocument,
     found: &Found,
     verification: &mut Verification,
 ) -> Result<ExitStatus, Failure> {
-    job.max_cpu = Some(if info.settings.processors == Some(1) { 2 } else { 1 });
     let place = directories.build.join("verify");
     fs::create_dir_all(&place).map_err(environment)?;
     let scratch = tempfile::Builder::new()
@@ -320,14 +352,14 @@ fn build_again(scratch: &Path, job: &JobDocument) -> Result<ResultDocument, Fail
 }
 
 /// Returns what was found, for people.
-fn words(verification: &Verification, info: &BuildInfo, found: &Found) -> String {
+fn words(verification: &Verification, info: &BuildInfo, found: &Found, as_recorded: bool) -> String {
     let mut lines = Vec::new();
     let name = info.source.nevra.nvra();
     match verification.verdict {
         "identical" => lines.push(format!(
-            "identical: {} of {name}, built again without caches in another directory, time zone, \
-             locale, umask and with another number of processors",
-            counted(info.outputs.len(), "package")
+            "identical: {} of {name}, built again without caches in another directory{}",
+            counted(info.outputs.len(), "package"),
+            if as_recorded { "" } else { ", time zone and locale and with another number of processors" }
         )),
         "not-built" => {
             lines.push(format!("not built: {name} cannot be built again from its recorded inputs"));
@@ -344,8 +376,19 @@ fn words(verification: &Verification, info: &BuildInfo, found: &Found) -> String
             lines.extend(found.directories.iter().map(|path| format!("  {}", path.display())));
             lines.push("help: --search DIR names a further directory".to_owned());
         }
-        _ => {
-            lines.push(format!("different: {name} does not come out the same"));
+        verdict => {
+            lines.push(if verdict == "depends-on-surroundings" {
+                format!(
+                    "depends on its surroundings: {name} comes out the same in the recorded ones, and different in \
+                     time zone {}, locale {} and with another number of processors",
+                    Surroundings::Others.time_zone(),
+                    Surroundings::Others.locale()
+                )
+            } else {
+                format!("different: {name} does not come out the same")
+            });
+            let failure = verification.failure.as_deref().unwrap_or_default();
+            lines.extend(failure.lines().map(|line| format!("  | {}", report::printable(line))));
             for DifferentPackage { difference, details } in &verification.differences {
                 lines.push(difference.to_string());
                 lines.extend(

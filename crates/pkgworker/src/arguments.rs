@@ -308,6 +308,7 @@ impl Arguments {
             sccache: None,
             expected: Vec::new(),
             tuning: TuningMode::default(),
+            surroundings: Default::default(),
         };
         Ok((job, resolver))
     }

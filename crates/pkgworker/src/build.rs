@@ -31,6 +31,7 @@ use crate::output::{Followed, Follower, follow};
 use crate::patience::Patient;
 use crate::phases::{phase_usage, source_of, sum, usage_of};
 use crate::place::{place_in_memory, reason_for_disk};
+use crate::refused::refused;
 use crate::section::{Section, stop_before};
 use crate::tuning::{Tuning, TuningMemory, probe};
 use crate::workdir::{JobDirectory, Wants, prepare_cache};
@@ -79,7 +80,7 @@ pub(crate) struct Ran {
 ///
 /// A package that fails is a result, not an error; an error means that the worker could not do its part.
 pub fn build(job: &JobDocument, host: &Host<'_>) -> Result<ResultDocument, WorkerError> {
-    build_watched(job, host, false).map(|(result, _)| result)
+    build_watched(job, host, false).map(|(result, _)| result).or_else(|error| refused(job, host, error))
 }
 
 /// Builds a job and records which files of its root are opened.

@@ -4,13 +4,14 @@
 //! 4.4), so that two builds with one cache do not count each other's. sccache's server lives in the sandbox
 //! from the start of the build to its end; its statistics are asked for when the build has ended.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rpm_model::{CacheUse, CompilerCache, JobDocument};
 use serde_json::Value;
+
+use crate::left::open_left;
 
 /// Where ccache writes what it counts, below the build's directory.
 pub(crate) const CCACHE_LOG: &str = ".ccache-statistics";
@@ -30,7 +31,7 @@ pub(crate) fn cache_uses(job: &JobDocument, top: &Path) -> Vec<CacheUse> {
 
 /// Returns what ccache did; nothing when it was never called.
 fn ccache_use(top: &Path, cache: &Path) -> Option<CacheUse> {
-    let file = open(&top.join(CCACHE_LOG))?;
+    let file = open_left(&top.join(CCACHE_LOG))?;
     let (mut hits, mut misses, mut errors) = (0, 0, 0);
     let mut lines = BufReader::new(file.take(MOST_BYTES));
     let mut line = Vec::new();
@@ -55,9 +56,14 @@ fn ccache_use(top: &Path, cache: &Path) -> Option<CacheUse> {
 fn ccache_size(cache: &Path) -> u64 {
     /// The place of the kibibytes in such a file (ccache's `Statistic::cache_size_kibibyte`).
     const KIBIBYTES: usize = 12;
+    /// More than such a file has.
+    const MOST_STATISTICS: u64 = 64 << 10;
     let mut total = 0;
     for directory in directories(cache).chain(directories(cache).flat_map(|first| directories(&first))) {
-        let text = fs::read_to_string(directory.join("stats")).unwrap_or_default();
+        let mut text = String::new();
+        // The cache is the builds' to write, like all that they leave.
+        let _ = open_left(&directory.join("stats"))
+            .map(|file| file.take(MOST_STATISTICS).read_to_string(&mut text));
         let size: Option<u64> = text.lines().nth(KIBIBYTES).and_then(|line| line.trim().parse().ok());
         total += size.unwrap_or(0) << 10;
     }
@@ -72,7 +78,7 @@ fn directories(path: &Path) -> impl Iterator<Item = std::path::PathBuf> + use<> 
 /// Returns what sccache did, from the JSON that `sccache --show-stats --stats-format=json` prints; nothing when
 /// it was never called.
 fn sccache_use(top: &Path) -> Option<CacheUse> {
-    let file = open(&top.join(SCCACHE_STATISTICS))?;
+    let file = open_left(&top.join(SCCACHE_STATISTICS))?;
     let statistics: Value = serde_json::from_reader(file.take(MOST_BYTES)).ok()?;
     let stats = statistics.get("stats")?;
     // Numbers by language, since 0.2 under `counts`.
@@ -89,13 +95,6 @@ fn sccache_use(top: &Path) -> Option<CacheUse> {
         errors: by_language("cache_errors") + number("cache_write_errors") + number("cache_read_errors"),
         size_bytes: statistics.get("cache_size").and_then(Value::as_u64).unwrap_or(0),
     })
-}
-
-/// Opens a file that the build left, if it is a regular one.
-fn open(path: &Path) -> Option<File> {
-    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
-    let file = File::options().read(true).custom_flags(flags).open(path).ok()?;
-    file.metadata().ok()?.is_file().then_some(file)
 }
 
 #[cfg(test)]
@@ -119,6 +118,10 @@ mod tests {
         }
         let found = ccache_use(&top, &cache).unwrap();
         assert_eq!((found.hits, found.misses, found.errors, found.size_bytes), (2, 1, 1, 12 << 10));
+        // A pipe is not waited for.
+        fs::create_dir(cache.join("0/0")).unwrap();
+        nix::unistd::mkfifo(&cache.join("0/0/stats"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(ccache_use(&top, &cache).unwrap().size_bytes, 12 << 10);
         // What is planted there is not followed.
         fs::remove_file(top.join(CCACHE_LOG)).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", top.join(CCACHE_LOG)).unwrap();

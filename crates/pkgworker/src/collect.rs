@@ -12,6 +12,7 @@ use repository::read_package;
 use rpm_model::{Nevra, PackageArtifact, PackageOrigin};
 
 use crate::error::{IoContext, WorkerError};
+use crate::left::list_left;
 use crate::workdir::give_to;
 
 /// Why a build's output is not accepted.
@@ -20,6 +21,9 @@ pub(crate) enum Refusal {
     /// Something that is no regular file stands among the packages.
     #[error("`{0}` among the packages is no regular file")]
     NotAFile(PathBuf),
+    /// Where the packages are to be is a link or something else.
+    #[error("`RPMS`, where its packages are to be, is no directory")]
+    NotADirectory,
     /// A file that can be reached by another name, and so be changed.
     #[error("`{0}` among the packages has several names")]
     SeveralNames(PathBuf),
@@ -118,11 +122,14 @@ fn below(rpms: &Path, path: &Path) -> PathBuf {
 /// Returns the files below `rpms`, sorted; none of them may have more than `largest` bytes.
 fn find(rpms: &Path, largest: u64) -> Result<Result<Vec<PathBuf>, Refusal>, WorkerError> {
     let mut files = Vec::new();
-    let directories = match fs::read_dir(rpms) {
-        // rpmbuild makes it; a build that is only named so makes nothing.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Ok(files)),
+    let directories = match list_left(rpms) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            return Ok(Err(Refusal::NotADirectory));
+        }
         directories => directories.context("read", rpms)?,
     };
+    // rpmbuild makes it; a build that is only named so makes nothing.
+    let Some(directories) = directories else { return Ok(Ok(files)) };
     for directory in directories {
         let directory = directory.context("read", rpms)?.path();
         // `symlink_metadata`: a link would let the build choose a file of the host.

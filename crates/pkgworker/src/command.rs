@@ -197,8 +197,8 @@ pub(crate) fn sandbox_spec(
         ("LOGNAME", "builder".to_owned()),
         ("SHELL", "/bin/bash".to_owned()),
         ("TERM", "dumb".to_owned()),
-        ("LC_ALL", "C.UTF-8".to_owned()),
-        ("TZ", "UTC".to_owned()),
+        ("LC_ALL", job.surroundings.locale().to_owned()),
+        ("TZ", job.surroundings.time_zone().to_owned()),
         // Without it the OpenMP threads of rpmbuild spin: 40 % of its processor time on small packages.
         ("OMP_WAIT_POLICY", "passive".to_owned()),
     ]);
@@ -286,6 +286,7 @@ mod tests {
             sccache: None,
             expected: Vec::new(),
             tuning: Default::default(),
+            surroundings: Default::default(),
         }
     }
 

@@ -6,6 +6,7 @@
 //! `rpm --eval` inside expands as the spec did.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -14,12 +15,16 @@ use buildroot::{BindMount, Capabilities, Limits, Network, SandboxSpec, Upper};
 use crate::command::{JobDirectories, TOP_DIRECTORY, invocation, sandbox_spec};
 use crate::error::{IoContext, WorkerError};
 use crate::kept::KeptRoot;
+use crate::left::open_left;
 
 /// Where a shell finds what it starts from.
 const START_DIRECTORY: &str = "/run/millwright";
 
 /// Where rpm inside finds the build's macros.
 const MACROS_FILE: &str = "/etc/rpm/macros.zzz-millwright-shell";
+
+/// What is read of a section's script: its own lines are of no interest.
+const LONGEST_SCRIPT: u64 = 1 << 20;
 
 /// How a kept root is entered.
 #[derive(Clone, Debug, Default)]
@@ -92,7 +97,10 @@ fn write_start(kept: &KeptRoot, places: &JobDirectories, start: &Path) -> Result
     fs::create_dir_all(start).context("create", start)?;
     let script = kept.failed.as_ref().and_then(|failed| host_path(places, &failed.script));
     // A script that rpmbuild removed leaves the environment of the sandbox alone.
-    let text = script.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+    let mut text = String::new();
+    let _ = script
+        .and_then(|path| open_left(&path))
+        .map(|script| script.take(LONGEST_SCRIPT).read_to_string(&mut text));
     let section = kept.failed.as_ref().map_or("BUILD", |failed| failed.section.as_str());
     let fallback = format!("umask 022\ncd {TOP_DIRECTORY}/BUILD\n");
     let prologue = prologue(&text).unwrap_or(fallback);

@@ -6,13 +6,14 @@
 //! same tree; it runs the section once more, as it does in every build.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use repository::SourcePackageHeader;
 use rpm_model::Requirement;
 
 use crate::error::{IoContext, WorkerError};
+use crate::left::list_left;
 
 /// rpmbuild's exit code when build requirements were generated.
 pub(crate) const GENERATED: i32 = 11;
@@ -43,7 +44,14 @@ pub(crate) fn requirements(
 
 /// Returns rpmbuild's answer, a regular file.
 fn answer(srpms: &Path) -> Result<Option<PathBuf>, WorkerError> {
-    for entry in fs::read_dir(srpms).context("read", srpms)? {
+    let entries = match list_left(srpms) {
+        Err(error) if error.kind() != io::ErrorKind::NotADirectory => {
+            return Err(error).context("read", srpms);
+        }
+        // The build has taken it away, or put something else there.
+        entries => entries.ok().flatten(),
+    };
+    for entry in entries.into_iter().flatten() {
         let entry = entry.context("read", srpms)?;
         let name = entry.file_name();
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());

@@ -13,6 +13,7 @@ use crate::build::{RunHost, conclude, judge_log, run};
 use crate::command::{JobDirectories, TOP_DIRECTORY, sandbox_spec};
 use crate::error::{IoContext, WorkerError};
 use crate::kept::KeptRoot;
+use crate::left::list_left;
 use crate::log_file::LogFile;
 use crate::section::{Section, start_from};
 
@@ -86,8 +87,10 @@ pub fn rerun(
 
 /// Returns the name of the one spec that the source package was unpacked to.
 fn spec_file(specs: &Path) -> Result<String, WorkerError> {
-    let mut names: Vec<String> = fs::read_dir(specs)
+    let mut names: Vec<String> = list_left(specs)
         .context("read", specs)?
+        .into_iter()
+        .flatten()
         .filter_map(Result::ok)
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .filter(|name| name.ends_with(".spec"))
@@ -99,11 +102,8 @@ fn spec_file(specs: &Path) -> Result<String, WorkerError> {
 /// Returns the package files below `RPMS`, sorted.
 fn packages(rpms: &Path) -> Result<Vec<PathBuf>, WorkerError> {
     let mut found = Vec::new();
-    let directories = match fs::read_dir(rpms) {
-        // The build failed before rpmbuild made it.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
-        directories => directories.context("read", rpms)?,
-    };
+    // The build failed before rpmbuild made it.
+    let Some(directories) = list_left(rpms).context("read", rpms)? else { return Ok(found) };
     for directory in directories {
         let directory = directory.context("read", rpms)?.path();
         // A link would lead out of the kept root.

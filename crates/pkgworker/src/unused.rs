@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use crate::build::{Host, build_recorded};
 use crate::error::WorkerError;
+use crate::refused::refused;
 
 /// The answer about one package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -62,7 +63,10 @@ pub fn build_and_find_unused(
     host: &Host<'_>,
 ) -> Result<(ResultDocument, UnusedAnswer), WorkerError> {
     let job = JobDocument { tuning: TuningMode::Off, ..job.clone() };
-    let (result, opened) = build_recorded(&job, host)?;
+    let (result, opened) = match build_recorded(&job, host) {
+        Ok(built) => built,
+        Err(error) => (refused(&job, host, error)?, OpenedFiles::NotAsked),
+    };
     let answer = match &result.outcome {
         Outcome::Succeeded => answer(&job, opened)?,
         outcome => UnusedAnswer::BuildFailed(outcome.clone()),

@@ -368,6 +368,7 @@ impl BuildInfo {
             limits: self.settings.limits.clone(),
             // The scripts themselves are what the stand-ins must agree with.
             tuning: TuningMode::Off,
+            surroundings: Default::default(),
             log_limit_bytes: JobDocument::LOG_LIMIT,
             ccache: no_cache,
             sccache: None,
@@ -447,6 +448,7 @@ pub(crate) mod tests {
             disk_limit_bytes: 1 << 20,
             limits: Default::default(),
             tuning: Default::default(),
+            surroundings: Default::default(),
             log_limit_bytes: JobDocument::LOG_LIMIT,
             ccache: Some(CcacheMount { directory: "/host/cc".into(), config: None }),
             sccache: None,

@@ -185,7 +185,12 @@ impl Licenses {
         if tag.is_empty() {
             return NO_ASSERTION.to_owned();
         }
-        if spdx::Expression::parse(tag).is_ok() {
+        if let Some(references) = spdx::Expression::parse(tag).ok().and_then(|known| references(&known)) {
+            for reference in references {
+                // Its name is all that the spec says of it; a document must define what it refers to.
+                let text = reference.strip_prefix("LicenseRef-").unwrap_or(&reference).to_owned();
+                self.extracted.insert(reference, text);
+            }
             return tag.to_owned();
         }
         let digest = ContentDigest::of_bytes(tag.as_bytes());
@@ -200,11 +205,29 @@ impl Licenses {
                 "licenseId": reference,
                 "name": text,
                 "extractedText": text,
-                "comment": "The License tag of the spec, which is no SPDX expression.",
+                "comment": "As the License tag of the spec has it; SPDX has no identifier for it.",
             })
         };
         self.extracted.iter().map(entry).collect()
     }
+}
+
+/// Returns the licences of an expression that SPDX has no identifier for; nothing when it refers to another document,
+/// or to an addition of its own, which SPDX 2.3 has no place to define in.
+fn references(expression: &spdx::Expression) -> Option<Vec<String>> {
+    let mut found = Vec::new();
+    for requirement in expression.requirements() {
+        if matches!(requirement.req.addition, Some(spdx::AdditionItem::Other(_))) {
+            return None;
+        }
+        if let spdx::LicenseItem::Other(other) = &requirement.req.license {
+            if other.doc_ref.is_some() {
+                return None;
+            }
+            found.push(format!("LicenseRef-{}", other.lic_ref));
+        }
+    }
+    Some(found)
 }
 
 #[cfg(test)]
@@ -289,6 +312,30 @@ mod tests {
         assert_eq!(extracted.len(), 1);
         assert_eq!(extracted[0]["extractedText"], "GPLv2+ and Public Domain");
         assert!(declared.contains(&extracted[0]["licenseId"].as_str().unwrap()));
+    }
+
+    #[test]
+    fn what_an_expression_refers_to_is_defined() {
+        let check = |tag: &str, expression: Option<&str>, defined: &[&str]| {
+            let mut licenses = Licenses::default();
+            let found = licenses.expression(tag);
+            let names: Vec<&str> = licenses.extracted.values().map(String::as_str).collect();
+            assert_eq!(names, defined, "{tag}");
+            assert!(expression.is_none_or(|expected| found == expected), "{tag}: {found}");
+            // Every reference leads somewhere.
+            let parts = found.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '.');
+            for reference in parts.filter(|part| part.starts_with("LicenseRef-")) {
+                assert!(licenses.extracted.contains_key(reference), "{tag}: {reference}");
+            }
+        };
+        let known = "GPL-2.0-or-later WITH Classpath-exception-2.0";
+        check(known, Some(known), &[]);
+        let partly = "(GPL-2.0-or-later AND LicenseRef-Public-Domain) OR LicenseRef-Own.1";
+        check(partly, Some(partly), &["Own.1", "Public-Domain"]);
+        // No such document is at hand, and an addition cannot be defined.
+        for tag in ["DocumentRef-x:LicenseRef-y", "MIT WITH AdditionRef-z", "GPLv2+", "MIT/X11"] {
+            check(tag, None, &[tag]);
+        }
     }
 
     #[test]

@@ -77,6 +77,8 @@ pub fn build_identity(inputs: &ContentDigest, job: &JobDocument) -> ContentDiges
         expected: _,
         // Stand-ins for rpmbuild's helper scripts leave the same bytes, which tests defend.
         tuning: _,
+        // Other than usual only where packages are compared and thrown away; what shows them is not reproducible.
+        surroundings: _,
     } = job;
     let facts = IdentityFacts {
         inputs,
@@ -208,6 +210,7 @@ mod tests {
             ("log_limit_bytes", 7.into(), false),
             ("expected", serde_json::json!(["z-1-1.x86_64"]), false),
             ("tuning", "off".into(), false),
+            ("surroundings", "others".into(), false),
         ];
         let base = serde_json::to_value(job()).unwrap();
         let identity = job_identity(&job(), None, 1);

@@ -19,6 +19,7 @@ use crate::limits::{BuildLimits, LimitReport};
 use crate::linkage::LostLibrary;
 use crate::nevra::Nevra;
 use crate::reused::ReusedResult;
+use crate::surroundings::Surroundings;
 use crate::trigger::SeenTriggers;
 use crate::tuning::{TuningMode, TuningReport};
 use crate::usage::{CacheUse, PhaseUsage, ResourceUsage, UsageSource};
@@ -85,6 +86,9 @@ pub struct JobDocument {
     /// What stands for rpmbuild's helper scripts; it influences no result.
     #[serde(default)]
     pub tuning: TuningMode,
+    /// What the build sees around it; other than usual only for a verification, which publishes nothing.
+    #[serde(default, skip_serializing_if = "Surroundings::is_usual")]
+    pub surroundings: Surroundings,
 }
 
 /// A compiler cache's directory that the build may write.

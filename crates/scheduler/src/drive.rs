@@ -3,7 +3,7 @@
 //! What it is: the rim around [`Machine`]: clock, journal, engine, acceptance and reports, on one thread. What it is
 //! not: it decides nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,9 @@ use crate::run::{
     Acceptance, Acceptor, Generated, Job, Preparation, PrepareRequest, Refused, RunContext, RunError,
     RunSummary,
 };
+
+/// How many notes on one build root are said at most.
+const MOST_ROOT_NOTES: usize = 3;
 
 /// How soon a run notices that it is to stop.
 const GLANCE: Duration = Duration::from_millis(200);
@@ -87,6 +90,8 @@ pub(crate) struct Driver<'a> {
     generated: BTreeMap<String, Generated>,
     remains: BTreeMap<String, Remains>,
     started: BTreeMap<String, Instant>,
+    /// What was said of build roots: what many have in common is said once.
+    told_roots: BTreeSet<String>,
     calls: BTreeMap<Request, mpsc::Sender<Answer>>,
     requests: u64,
     clock: Clock,
@@ -116,6 +121,7 @@ impl<'a> Driver<'a> {
             generated: BTreeMap::new(),
             remains: BTreeMap::new(),
             started: BTreeMap::new(),
+            told_roots: BTreeSet::new(),
             calls: BTreeMap::new(),
             requests: 0,
             clock: Clock { now: Duration::ZERO, last: Instant::now() },
@@ -328,6 +334,7 @@ impl<'a> Driver<'a> {
                 Ending::Failed { class: *class, message: message.clone() }
             }
         };
+        self.tell_root_notes(&result);
         if self.context.settings.verbose {
             self.context.reporter.event(&Event::PackageUsage {
                 package: result.package.clone(),
@@ -343,6 +350,26 @@ impl<'a> Driver<'a> {
             self.results.insert(attempt.clone(), result);
         }
         ending
+    }
+
+    /// Says what was noteworthy about a build's root: a scriptlet that failed may be why the build did.
+    fn tell_root_notes(&mut self, result: &ResultDocument) {
+        // One that was taken from a store had its root elsewhere.
+        if result.reused.is_some() {
+            return;
+        }
+        let new: Vec<&String> =
+            result.root_notes.iter().filter(|note| self.told_roots.insert((*note).clone())).collect();
+        let more = new.len().saturating_sub(MOST_ROOT_NOTES);
+        for (index, note) in new.into_iter().take(MOST_ROOT_NOTES).enumerate() {
+            let rest = if index + 1 == MOST_ROOT_NOTES && more > 0 {
+                format!("; and {more} more in `root_notes` of its result")
+            } else {
+                String::new()
+            };
+            let message = format!("{}: in its build root: {note}{rest}", result.package);
+            self.context.reporter.event(&Event::Warning { message });
+        }
     }
 
     fn accept(&mut self, package: &str, attempt: &AttemptId) -> Result<Taken, (FailureClass, String)> {

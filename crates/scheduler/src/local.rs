@@ -262,6 +262,7 @@ impl LocalBuilder<'_> {
             ccache: self.caches.ccache(&task.spec, arch),
             sccache: self.caches.sccache(&task.spec, arch),
             tuning: self.tuning,
+            surroundings: Default::default(),
             expected: Vec::new(),
         }
     }

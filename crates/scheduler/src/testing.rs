@@ -59,6 +59,7 @@ pub(crate) fn job_document(package: &str) -> JobDocument {
         sccache: None,
         expected: Vec::new(),
         tuning: Default::default(),
+        surroundings: Default::default(),
     }
 }
 

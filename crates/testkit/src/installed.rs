@@ -6,12 +6,13 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What a tree has: path to type, mode, owner and target; `PATH content` to SHA-256.
+/// What a tree has: path to type, mode, owner and target; `PATH time` to when a file was changed, in seconds since
+/// 1970; `PATH content` to SHA-256.
 pub type TreeListing = BTreeMap<String, String>;
 
-/// Lists path, type, mode, owner and target of everything, and the SHA-256 of files.
-const LIST: &str =
-    "find . -printf 'fact %p\\t%y %m %U %G %l\\n' && find . -type f -exec sha256sum -z {} + | tr '\\0' '\\n'";
+/// Lists path, type, mode, owner and target of everything, and the time and SHA-256 of files.
+const LIST: &str = "find . -printf 'fact %p\\t%y %m %U %G %l\\n' && find . -type f -printf 'time %p\\t%Ts\\n' && \
+                    find . -type f -exec sha256sum -z {} + | tr '\\0' '\\n'";
 
 /// Where an overlay is mounted, in a mount namespace of its own.
 const MOUNT_POINT: &str = "/mnt";
@@ -50,6 +51,10 @@ fn list(command: &mut Command) -> TreeListing {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut found = BTreeMap::new();
     for line in String::from_utf8_lossy(&output.stdout).lines() {
+        if let Some((path, time)) = line.strip_prefix("time ").and_then(|fact| fact.split_once('\t')) {
+            found.insert(format!("{path} time"), time.to_owned());
+            continue;
+        }
         match line.strip_prefix("fact ").and_then(|fact| fact.split_once('\t')) {
             Some((path, facts)) => {
                 // The mode of a symbolic link means nothing.

@@ -63,6 +63,23 @@ pub enum UnpackFault {
     },
 }
 
+impl UnpackFault {
+    /// Returns whether the payload is to blame, and not the host on which it was unpacked.
+    pub(crate) fn is_of_package(&self) -> bool {
+        match self {
+            Self::Read(_) => false,
+            Self::Write { source, .. } => !matches!(source, TreeFault::System(_)),
+            Self::Malformed { .. }
+            | Self::Stripped
+            | Self::Unlisted(_)
+            | Self::Repeated(_)
+            | Self::Disagreement(_)
+            | Self::Content(_)
+            | Self::Missing(_) => true,
+        }
+    }
+}
+
 impl From<CpioFault> for UnpackFault {
     fn from(fault: CpioFault) -> Self {
         match fault {

@@ -14,6 +14,7 @@
 //! when rpm could not install it either ([`RootError::Clash`]). Everything is worked out once for
 //! each set and remembered in the store. Layers are only ever added; none is changed.
 
+mod guard;
 mod make;
 mod prune;
 mod stack;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use rpm_model::{ContentDigest, ContentHasher};
 use serde::{Deserialize, Serialize};
 
+pub use self::guard::TransactionLimits;
 use self::stack::Stack;
 pub(crate) use self::transaction::Changes;
 pub use self::transaction::TransactionFault;
@@ -51,12 +53,19 @@ pub struct RootOptions {
     /// Whether the root has rpm's database, in which all of its packages are installed. Only
     /// [`LayerStore::root`] can make one.
     pub rpm_database: bool,
+    /// What the installation of packages with scriptlets may say and write. It is no part of what a root is.
+    pub transaction_limits: TransactionLimits,
 }
 
 impl Default for RootOptions {
     /// Returns a limit of 300 lowers, no common packages and no database.
     fn default() -> Self {
-        Self { max_lowers: 300, common: BTreeSet::new(), rpm_database: false }
+        Self {
+            max_lowers: 300,
+            common: BTreeSet::new(),
+            rpm_database: false,
+            transaction_limits: TransactionLimits::default(),
+        }
     }
 }
 
@@ -218,6 +227,27 @@ pub enum RootError {
     },
 }
 
+impl RootError {
+    /// Returns whether the packages themselves are to blame, so that every attempt on every host ends the same way.
+    pub fn is_of_packages(&self) -> bool {
+        match self {
+            Self::Layer(error) => error.is_of_package(),
+            Self::Clash { .. } | Self::LinkLoop { .. } => true,
+            Self::Transaction(fault) => matches!(fault, TransactionFault::Failed { .. }),
+            Self::DamagedIndex { .. } => false,
+        }
+    }
+
+    /// Returns whether the store's disk was full.
+    pub fn is_for_want_of_space(&self) -> bool {
+        match self {
+            Self::Layer(error) => error.is_for_want_of_space(),
+            Self::Transaction(fault) => fault.is_for_want_of_space(),
+            Self::Clash { .. } | Self::LinkLoop { .. } | Self::DamagedIndex { .. } => false,
+        }
+    }
+}
+
 /// What is remembered of a set.
 #[derive(Serialize, Deserialize)]
 struct RememberedPlan {
@@ -277,7 +307,7 @@ impl LayerStore {
         let mut plan = self.root_plan(requests, options)?;
         if !plan.scriptlets.is_empty() {
             if transaction::has_rpm(&plan.lowers) {
-                let layer = transaction::changes(self, &plan, requests, sandbox)?;
+                let layer = transaction::changes(self, &plan, requests, options, sandbox)?;
                 plan.notes.push(RootNote::ScriptletsRun { scriptlets: plan.scriptlets.len() });
                 let warning = |text: &String| RootNote::TransactionWarning { text: text.clone() };
                 plan.notes.extend(layer.warnings().iter().map(warning));
@@ -291,7 +321,7 @@ impl LayerStore {
             if !transaction::has_rpm(&plan.lowers) {
                 return Err(TransactionFault::NoRpm.into());
             }
-            let layer = transaction::database(self, &plan, requests, sandbox)?;
+            let layer = transaction::database(self, &plan, requests, options, sandbox)?;
             plan.put_on_top(&layer);
         }
         Ok(plan)

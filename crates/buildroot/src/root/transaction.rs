@@ -27,8 +27,9 @@ use std::path::{Path, PathBuf};
 use rpm_model::ContentHasher;
 use serde::{Deserialize, Serialize};
 
+use super::guard::{Guarded, TransactionLimits, run_guarded};
 use super::prune::{PruneOptions, prune};
-use super::{RootError, RootPlan};
+use super::{RootError, RootOptions, RootPlan};
 use crate::error::{LayerError, PathContext};
 use crate::file_work::{FileWork, perform_as_owner};
 use crate::layer::{
@@ -37,7 +38,7 @@ use crate::layer::{
 };
 use crate::remove::remove_tree;
 use crate::spec::{BindMount, Capabilities, Limits, SandboxSpec, Upper};
-use crate::{Captured, Sandbox, SandboxError};
+use crate::{End, Sandbox, SandboxError};
 
 /// Version of what a transaction makes.
 const SCHEMA: u32 = 1;
@@ -50,6 +51,9 @@ const PACKAGES_INSIDE: &str = "/run/packages";
 
 /// The longest that a transaction may take, in milliseconds.
 const WALL_MS: u64 = 30 * 60 * 1000;
+
+/// What programs say when a disk is full.
+const NO_SPACE: &str = "No space left on device";
 
 /// How much rpm says of a failure is passed on.
 const MAX_LINES: usize = 20;
@@ -93,12 +97,35 @@ pub enum TransactionFault {
         /// The last lines that it said.
         lines: Vec<String>,
     },
+    /// rpm did not come to its end, or not for want of space: the host's fault.
+    #[error("rpm could not finish installing the packages: {end}{}", shown(.lines))]
+    Unfinished {
+        /// How it ended.
+        end: String,
+        /// The last lines that it said.
+        lines: Vec<String>,
+    },
     /// What it changed cannot become a layer.
     #[error("cannot keep what installing the packages changed: {problem}")]
     Changes {
         /// Why, with path and operation.
         problem: String,
     },
+}
+
+impl TransactionFault {
+    /// Returns whether the store's disk was full.
+    pub(super) fn is_for_want_of_space(&self) -> bool {
+        match self {
+            Self::Unfinished { lines, .. } => says_full(lines),
+            Self::Changes { problem } => problem.contains(NO_SPACE),
+            Self::NoRpm | Self::Sandbox(_) | Self::Failed { .. } => false,
+        }
+    }
+}
+
+fn says_full(lines: &[String]) -> bool {
+    lines.iter().any(|line| line.contains(NO_SPACE))
 }
 
 fn shown(lines: &[String]) -> String {
@@ -115,9 +142,10 @@ pub(super) fn changes(
     store: &LayerStore,
     plan: &RootPlan,
     requests: &[LayerRequest],
+    options: &RootOptions,
     sandbox: &Sandbox,
 ) -> Result<Layer, RootError> {
-    make(store, plan, requests, sandbox, Kind::Scriptlets)
+    make(store, plan, requests, options, sandbox, Kind::Scriptlets)
 }
 
 /// Returns the layer of rpm's database in which the packages of a set are installed.
@@ -125,9 +153,10 @@ pub(super) fn database(
     store: &LayerStore,
     plan: &RootPlan,
     requests: &[LayerRequest],
+    options: &RootOptions,
     sandbox: &Sandbox,
 ) -> Result<Layer, RootError> {
-    make(store, plan, requests, sandbox, Kind::Database)
+    make(store, plan, requests, options, sandbox, Kind::Database)
 }
 
 /// What a transaction is for.
@@ -176,12 +205,14 @@ fn make(
     store: &LayerStore,
     plan: &RootPlan,
     requests: &[LayerRequest],
+    options: &RootOptions,
     sandbox: &Sandbox,
     kind: Kind,
 ) -> Result<Layer, RootError> {
     let key = key(kind.key(), requests);
     store.make(&plan.lease, &key, |staging| {
-        let work = Work { staging, lowers: &plan.lowers, sandbox };
+        let limits = options.transaction_limits;
+        let work = Work { staging, lowers: &plan.lowers, limits, sandbox };
         let newest = work.add_packages(requests)?;
         let database = work.database()?;
         let said = work.install(kind.options(), newest)?;
@@ -253,6 +284,7 @@ fn key(kind: &str, requests: &[LayerRequest]) -> LayerKey {
 struct Work<'a> {
     staging: &'a Path,
     lowers: &'a [PathBuf],
+    limits: TransactionLimits,
     sandbox: &'a Sandbox,
 }
 
@@ -287,13 +319,14 @@ impl Work<'_> {
 
     /// Returns where this rpm keeps its database.
     fn database(&self) -> Result<PathBuf, RootError> {
-        let captured = self.run(self.spec(vec!["--eval".to_owned(), "%{_dbpath}".to_owned()]))?;
-        let said = String::from_utf8_lossy(&captured.stdout).trim().to_owned();
+        let ran = self.run(self.spec(vec!["--eval".to_owned(), "%{_dbpath}".to_owned()]))?;
+        // What rpm has to complain about comes before.
+        let lines = last_lines(&ran.said);
+        let said = lines.last().cloned().unwrap_or_default();
         let path = PathBuf::from(&said);
-        if captured.outcome.is_success() && path.is_absolute() && path.parent().is_some() {
+        if ran.outcome.is_success() && path.is_absolute() && path.parent().is_some() {
             return Ok(path);
         }
-        let lines = last_lines(&captured);
         Err(TransactionFault::Failed { end: format!("its database is at `{said}`"), lines }.into())
     }
 
@@ -326,14 +359,17 @@ impl Work<'_> {
         spec.upper = Upper::Disk { dir: self.staging.join("overlay") };
         spec.environment.insert("SOURCE_DATE_EPOCH".to_owned(), newest.to_string());
         spec.binds.push(BindMount { source: directory, target: PACKAGES_INSIDE.into(), read_only: true });
-        let captured = self.run(spec)?;
-        let lines = last_lines(&captured);
-        if captured.outcome.is_success() {
+        let ran = self.run(spec)?;
+        let lines = last_lines(&ran.said);
+        if let Some(excess) = ran.excess {
+            return Err(TransactionFault::Failed { end: excess.to_string(), lines }.into());
+        }
+        if ran.outcome.is_success() {
             // Whatever else was said is the scriptlets' own talk.
             let is_warning = |line: &String| line.starts_with("warning: ") || line.starts_with("error: ");
             return Ok(lines.into_iter().filter(is_warning).collect());
         }
-        Err(TransactionFault::Failed { end: captured.outcome.end.to_string(), lines }.into())
+        Err(ended_badly(&ran.outcome.end, lines).into())
     }
 
     fn spec(&self, arguments: Vec<String>) -> SandboxSpec {
@@ -341,19 +377,53 @@ impl Work<'_> {
         let mut spec = SandboxSpec::new(self.lowers.to_vec(), arguments);
         (spec.uid, spec.gid) = (0, 0);
         spec.capabilities = Capabilities::PackageTransaction;
-        spec.limits = Limits { wall_ms: Some(WALL_MS), ..Limits::default() };
+        spec.limits = Limits {
+            wall_ms: Some(WALL_MS),
+            processes: Some(self.limits.processes),
+            excess_ends_run: true,
+            ..Limits::default()
+        };
         spec
     }
 
-    fn run(&self, spec: SandboxSpec) -> Result<Captured, RootError> {
-        Ok(self.sandbox.capture(&spec).map_err(TransactionFault::from)?)
+    fn run(&self, spec: SandboxSpec) -> Result<Guarded, RootError> {
+        let written = self.staging.join("overlay");
+        Ok(run_guarded(self.sandbox, &spec, &written, self.limits).map_err(TransactionFault::from)?)
     }
 }
 
+/// Says whose fault it is that rpm did not install a set.
+fn ended_badly(end: &End, lines: Vec<String>) -> TransactionFault {
+    let is_own =
+        matches!(end, End::Exited { .. } | End::TimedOut | End::TooManyProcesses) && !says_full(&lines);
+    let end = end.to_string();
+    if is_own { TransactionFault::Failed { end, lines } } else { TransactionFault::Unfinished { end, lines } }
+}
+
 /// Returns the last lines that a program said.
-fn last_lines(captured: &Captured) -> Vec<String> {
-    let text = [captured.stdout.as_slice(), captured.stderr.as_slice()].concat();
-    let text = String::from_utf8_lossy(&text).into_owned();
+fn last_lines(said: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(said);
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     lines.iter().skip(lines.len().saturating_sub(MAX_LINES)).map(|line| (*line).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_are_blamed_only_for_what_they_do_everywhere() {
+        let blames = |end: End, line: &str| {
+            let fault = ended_badly(&end, vec![line.to_owned()]);
+            assert!(fault.to_string().contains(line), "{fault}");
+            let error = RootError::from(fault);
+            assert_eq!(error.is_for_want_of_space(), line.contains(NO_SPACE));
+            error.is_of_packages()
+        };
+        assert!(blames(End::Exited { code: 1 }, "error: %prein(a-1-1.noarch) scriptlet failed"));
+        assert!(blames(End::TimedOut, "waiting"));
+        assert!(!blames(End::Exited { code: 1 }, "cpio: write failed - No space left on device"));
+        assert!(!blames(End::Signaled { signal: 9 }, "killed"));
+        assert!(!blames(End::Cancelled, "cancelled"));
+    }
 }

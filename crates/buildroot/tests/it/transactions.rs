@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use buildroot::{
     LayerRequest, LayerStore, RootError, RootNote, RootOptions, RootOutcome, RootPlan, SandboxSpec,
-    SetuidPolicy,
+    SetuidPolicy, TransactionLimits,
 };
 use rpm_model::{ContentDigest, WorkerManifest};
 use rpm_writer::FileEntry;
@@ -197,6 +197,10 @@ fn scriptlets_and_triggers_do_what_they_do_in_a_real_installation() {
     theirs.remove("./var/lib/rpm");
     let mut ours = list_overlay(&plan.lowers);
     ours.remove("./var/lib/rpm");
+    // What scriptlets wrote has the time at which they ran.
+    for path in ["./etc/group time", "./etc/passwd time", "./usr/share/journal time"] {
+        assert!(ours.remove(path).is_some() && theirs.remove(path).is_some(), "{path}");
+    }
     // The host's directories, which were mounted there.
     for listing in [&mut ours, &mut theirs] {
         listing.retain(|path, _| !path.starts_with("./dev") && !path.starts_with("./proc"));
@@ -272,6 +276,42 @@ fn a_scriptlet_that_fails_is_told() {
     assert!(mounts_with(&site.dir.path().to_string_lossy()).is_empty());
     let error = site.root(&[must_not]).expect_err("it is tried again").to_string();
     assert!(error.contains("must-not"), "{error}");
+}
+
+#[test]
+fn a_scriptlet_that_wants_everything_is_ended() {
+    let Some(site) = Site::new("a_scriptlet_that_wants_everything_is_ended") else { return };
+    let limits = TransactionLimits {
+        output_bytes: 1 << 20,
+        files: 40_000,
+        processes: 200,
+        ..TransactionLimits::default()
+    };
+    let options = RootOptions { transaction_limits: limits, ..RootOptions::default() };
+    let fill = "mkdir /usr/share/many; cd /usr/share/many; i=0; while [ $i -lt 10000000 ]; do : > $i; i=$((i+1)); done";
+    for (name, script, words) in [
+        ("flood", "trap '' PIPE TERM\nyes flood", "more than 1048576 bytes of output"),
+        ("filler", fill, "more than 40000 files"),
+        ("bomb", "bomb() { bomb | bomb & }\nbomb\nsleep 1000", "process limit"),
+    ] {
+        let cgroups = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup/cgroup.controllers"];
+        if name == "bomb" && !cgroups.iter().any(|path| Path::new(path).exists()) {
+            eprintln!("SKIPPED a fork bomb in a scriptlet: no cgroups");
+            continue;
+        }
+        let package = site.build(name, &format!("%post\n{script}\n%files\n"));
+        let result = site.store.root(&site.with(&[package]), &options, &sandbox());
+        let error = result.expect_err(name);
+        assert!(error.to_string().contains(words), "{name}: {error}");
+        assert!(error.is_of_packages(), "{name}: {error}");
+        assert!(error.to_string().len() < 100_000, "{name}");
+        // Nothing of it runs, is mounted, or lies about.
+        assert!(mounts_with(&site.dir.path().to_string_lossy()).is_empty());
+        let layers = fs::read_dir(site.dir.path().join("store/1-root-strip/layers")).expect("layers");
+        let made =
+            layers.flatten().filter(|entry| entry.file_name().to_string_lossy().contains("transaction"));
+        assert_eq!(made.count(), 0, "{name}");
+    }
 }
 
 #[test]

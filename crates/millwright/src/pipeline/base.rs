@@ -114,6 +114,16 @@ fn short(digest: &ContentDigest) -> &str {
 fn failure(error: BootstrapError) -> Failure {
     match error {
         BootstrapError::Configuration { .. } => usage(error).hint("see configs/bootstrap"),
+        BootstrapError::Layers { source } if source.is_for_want_of_space() => {
+            Failure::new(ExitStatus::Environment, BootstrapError::Layers { source })
+                .hint("`millwright cache gc --budget SIZE` frees some of the layer store's disk")
+        }
+        BootstrapError::Layers { .. }
+        | BootstrapError::Sandbox { .. }
+        | BootstrapError::File { .. }
+        | BootstrapError::Archive { .. }
+        | BootstrapError::Busy { .. } => Failure::new(ExitStatus::Environment, error)
+            .hint("`millwright doctor` looks at what this host lacks"),
         other => Failure::new(ExitStatus::Environment, other).hint(
             "the toolchain comes from the Debian sources that this host's apt is configured with; \
                    `apt-get update` as root shows whether they answer",

@@ -94,8 +94,15 @@ impl Pipeline<'_> {
             on_phase: &on_phase,
         };
         let result = build(job, &host).map_err(environment)?;
-        if let Outcome::Failed { class: FailureClass::InfrastructureFailure, message, .. } = &result.outcome {
-            return Err(Failure::new(ExitStatus::Environment, message.clone()));
+        if let Outcome::Failed { class, message, .. } = &result.outcome {
+            let is_of_host = *class == FailureClass::InfrastructureFailure;
+            // Where its packages allow no root there is none to look into.
+            if is_of_host || result.kept_root.is_none() {
+                let status = if is_of_host { ExitStatus::Environment } else { ExitStatus::GoalsFailed };
+                let lines = [message].into_iter().chain(&result.decisive_lines);
+                let text = lines.map(String::as_str).collect::<Vec<_>>().join("\n");
+                return Err(Failure::new(status, format!("{package}: {text}")));
+            }
         }
         let kept = self.kept_before(package)?;
         match &kept.root.failed {

@@ -68,6 +68,25 @@ fn a_full_disk_under_the_builds_is_named() {
 }
 
 #[test]
+fn a_full_disk_under_the_layer_store_is_named() {
+    let Some(tree) = Tree::new("full-store") else { return };
+    tree.spec(&Spec::data("bad"));
+    // The worker is made of layers too, and its programs are small beside a compiler's.
+    tree.millwright(&["plan"]).exits(0);
+    std::fs::remove_file(tree.path("build/cache/layers")).unwrap();
+    let ended = build_with_tiny(&tree, "build/cache/layers", "20m");
+    ended.says(&[
+        "[no-space]",
+        "the disk of the layer store is full (`millwright cache gc --budget SIZE` frees some of it): cannot unpack `",
+        "No space left on device",
+    ]);
+    assert_ne!(ended.status.code(), Some(0));
+    tree.assert_clean();
+    // Once there is room it is built.
+    tree.millwright(&["build"]).exits(0).says(&["1 built"]);
+}
+
+#[test]
 fn a_small_build_is_in_memory_and_starts_again_on_disk_when_it_grows() {
     if let Err(error) = buildroot::MemoryTree::new(1 << 20, 10) {
         eprintln!("SKIPPED in-memory: {error}");

@@ -1,5 +1,8 @@
 //! Packages that mean no good: what they leave among their results, and processes that will not end.
 
+use std::fs;
+
+use crate::debugging::run;
 use crate::spec::Spec;
 use crate::tree::{OFFLINE, Tree};
 
@@ -51,6 +54,64 @@ fn whatever_is_planted_among_the_results_is_refused() {
     }
     assert!(!ended.text().contains('\u{1b}'), "a file's name reached the terminal as it is");
     assert_eq!(tree.records().keys().collect::<Vec<_>>(), ["good"]);
+}
+
+/// A directory of the host that a build knows of and that is at the same place in its own root.
+struct Trap(std::path::PathBuf);
+
+impl Trap {
+    fn new(test: &str) -> Self {
+        let place = std::path::Path::new("/var/tmp").join(format!("trap-{test}-{}", std::process::id()));
+        fs::create_dir_all(place.join("noarch")).unwrap();
+        Self(place)
+    }
+
+    /// Shell text that makes the directory of packages a link to it, or to what is at its place inside.
+    fn script(&self) -> String {
+        let place = self.0.display();
+        format!("mkdir -p {place}/noarch\nrm -rf /build/RPMS\nln -s {place} /build/RPMS")
+    }
+}
+
+impl Drop for Trap {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_link_in_place_of_the_directory_of_packages_leads_nowhere() {
+    let Some(tree) = Tree::new("planted-directory") else { return };
+    let trap = Trap::new("planted-directory");
+    tree.spec(&Spec::data("bad"));
+    tree.millwright(&["build"]).exits(0);
+    // The host has the very package that the spec announces, at the place where the link leads.
+    let file = "noarch/bad-1.0-1.mw1.noarch.rpm";
+    fs::copy(tree.path("out/RPMS").join(file), trap.0.join(file)).unwrap();
+    for (clean, memory) in [("always", ""), ("always", "memory-limit-mib = 512\n"), ("on-success", "")] {
+        tree.configure(&format!("{OFFLINE}[build]\nclean = \"{clean}\"\n[packages.bad]\n{memory}"));
+        tree.spec(&Spec::data("bad").install(&trap.script()));
+        let ended = run(&tree, &["rebuild", "bad"]);
+        ended.exits(1).says(&["`RPMS`, where its packages are to be, is no directory", "[package-failure]"]);
+        assert!(trap.0.join(file).is_file(), "the host's file was taken: {clean} {memory}");
+    }
+    // Nor does a build that goes on in a kept root remove what an earlier one could have made.
+    fs::write(trap.0.join("noarch/precious.rpm"), "").unwrap();
+    tree.spec(&Spec::data("bad").build(&format!("{}\nexit 1", trap.script())));
+    run(&tree, &["build"]).exits(1).says(&["%build failed"]);
+    run(&tree, &["rerun", "bad"]).exits(3).says(&["build/RPMS", "not a directory"]);
+    assert!(trap.0.join("noarch/precious.rpm").is_file(), "a rerun removed a file of the host");
+}
+
+#[test]
+fn a_link_in_place_of_generated_requirements_is_the_packages_fault() {
+    let Some(tree) = Tree::new("planted-requirements") else { return };
+    let trap = Trap::new("planted-requirements");
+    let plant = format!("{}\nrm -rf /build/SRPMS\nln -s /nowhere /build/SRPMS\necho bash", trap.script());
+    tree.spec(&Spec::data("bad").generate(&plant));
+    tree.spec(&Spec::data("good"));
+    let ended = tree.millwright(&["build"]);
+    ended.exits(1).says(&["1 built, 1 failed", "[package-failure]"]).never_says(&["trying again"]);
 }
 
 #[test]

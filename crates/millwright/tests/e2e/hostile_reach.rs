@@ -4,6 +4,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
+use crate::attacks::OpenHost;
 use crate::spec::Spec;
 use crate::tree::Tree;
 
@@ -189,6 +190,16 @@ fn the_kernel_gives_no_privilege() {
         "id -u | grep -vx 1000",
         "id -G | grep -vx 1000",
     ]);
-    // Mounting needs a program that the root lacks; `buildroot` makes the calls themselves in its own tests.
+    // What no program of the root does is done by the calls themselves, below.
     check_impossible(&tree, "unshare nsenter chroot setpriv date id", &tries);
+}
+
+#[test]
+fn system_calls_that_root_could_make_outside_are_refused_in_a_build() {
+    let Some(tree) = Tree::new("reach-calls") else { return };
+    let mut host = OpenHost::new("reach-calls");
+    host.assert_attacks_are_real();
+    tree.spec(&Spec::data("bad").needs("perl").build(&host.script()));
+    tree.millwright(&["build"]).exits(0).says(&["1 built"]);
+    host.assert_all_refused(&tree.read("build/logs/pkggen/rpmbuilding/bad-1.0-1.mw1.src.rpm.log"));
 }

@@ -17,6 +17,7 @@
     reason = "a test fails by panicking, and says when it was skipped"
 )]
 
+mod attacks;
 mod azure;
 mod bad_input;
 mod beside;
@@ -34,6 +35,7 @@ mod graph;
 mod hostile;
 mod hostile_bombs;
 mod hostile_reach;
+mod hostile_rootless;
 mod incremental;
 mod interruption;
 mod kills;
@@ -55,6 +57,7 @@ mod reproducible;
 mod results;
 mod rounds;
 mod run;
+mod scriptlets;
 mod spec;
 mod terminal;
 mod tree;

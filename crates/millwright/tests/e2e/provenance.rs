@@ -101,13 +101,26 @@ fn a_build_is_verified_by_doing_it_again() {
     tree.spec(&Spec::library("greet", "1", 7));
     // No clock needs to go on for this to differ: time zone, and the random part.
     tree.spec(&Spec::data("dated").install("date +%s%N > %{buildroot}/usr/share/dated/built-at"));
-    tree.millwright(&["build"]).exits(0).says(&["2 built"]);
+    // Each the same as often as it is built, but not everywhere.
+    let shows = "date -d @0 +%H > %{buildroot}/usr/share/placed/hour\n\
+                 printf '\\u00e9\\n' > %{buildroot}/usr/share/placed/letter\n\
+                 echo %{_smp_build_ncpus} > %{buildroot}/usr/share/placed/processors";
+    tree.spec(&Spec::data("placed").install(shows));
+    tree.millwright(&["build"]).exits(0).says(&["3 built"]);
     let document = |package: &str| format!("out/PROVENANCE/{package}-1.0-1.mw1/buildinfo.json");
     tree.millwright(&["verify", &document("greet")]).exits(0).says(&["identical: ", "greet-1.0-1.mw1"]);
     let ended = tree.millwright(&["verify", &document("dated")]);
     ended.exits(1).says(&["different: ", "/usr/share/dated/built-at: its content differs"]);
     ended.never_says(&["/usr/share/dated/text"]);
-    let ended = tree.millwright(&["verify", &document("dated"), "--json"]);
+    let ended = tree.millwright(&["verify", &document("placed")]);
+    ended.exits(1).says(&[
+        "depends on its surroundings: ",
+        "/usr/share/placed/hour: its content differs",
+        "/usr/share/placed/letter: its content differs",
+        "/usr/share/placed/processors: its content differs",
+    ]);
+    tree.millwright(&["verify", &document("placed"), "--as-recorded"]).exits(0).says(&["identical: "]);
+    let ended = tree.millwright(&["verify", &document("dated"), "--as-recorded", "--json"]);
     let answer: Value = serde_json::from_str(&ended.exits(1).stdout).unwrap();
     assert_eq!(answer["verdict"], "different");
     let details = &answer["differences"][0]["details"];

@@ -127,6 +127,12 @@ impl Spec {
         self
     }
 
+    /// Adds a scriptlet of the package, for example `%post`.
+    pub(crate) fn scriptlet(mut self, section: &str, script: &str) -> Self {
+        let _ = write!(self.files, "\n{section}\n{script}\n");
+        self
+    }
+
     pub(crate) fn check(mut self, script: &str) -> Self {
         self.check = Some(format!("{script}\n"));
         self

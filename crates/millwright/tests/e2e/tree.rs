@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rpm_model::{BuildRecord, ContentDigest};
+use testkit::{Account, SubordinateIds, give_to_somebody};
 
 use crate::run::{Ended, GLANCE, Running, start};
 use crate::spec::Spec;
@@ -27,6 +28,8 @@ const AFTERMATH: Duration = Duration::from_secs(30);
 pub(crate) struct Tree {
     root: PathBuf,
     runs: AtomicUsize,
+    /// Who runs the programs, when that is not root.
+    account: Option<Account>,
 }
 
 impl Tree {
@@ -48,24 +51,63 @@ impl Tree {
         let root = scratch().join(format!("{test}.{}", std::process::id()));
         fs::create_dir_all(root.join("SPECS")).unwrap();
         fs::create_dir_all(root.join("configs")).unwrap();
-        let tree = Self { root, runs: AtomicUsize::new(0) };
+        let tree = Self { root, runs: AtomicUsize::new(0), account: None };
         tree.configure(OFFLINE);
         tree.take_toolchain();
+        tree.share_layers();
         Some(tree)
     }
 
-    /// Takes over the workspace's toolchain, and shares its unpacked packages: they are known by content.
+    /// Returns a tree of somebody who is not root and has subordinate ids, with unpacked packages and programs of his
+    /// own; `None` where [`Tree::new`] says so, or where this host forbids that to ordinary users.
+    pub(crate) fn of_somebody(test: &str) -> Option<Self> {
+        let mut tree = Self::new(test)?;
+        // Where everybody can come to.
+        let place = Path::new("/var/tmp").join(format!("millwright-{test}.{}", std::process::id()));
+        fs::create_dir_all(&place).unwrap();
+        let account = Account::new(&place, SubordinateIds::Range);
+        fs::remove_dir_all(&tree.root).unwrap();
+        tree.root = place;
+        match account {
+            Ok(account) => tree.account = Some(account),
+            Err(missing) => {
+                eprintln!("SKIPPED {test}: {missing}");
+                return None;
+            }
+        }
+        for directory in ["SPECS", "configs", "bin", "out"] {
+            fs::create_dir_all(tree.path(directory)).unwrap();
+        }
+        tree.configure(OFFLINE);
+        tree.take_toolchain();
+        for program in ["buildroot-init", "millwright", "pkgworker", "spec-engine"] {
+            fs::copy(program_path(program), tree.path("bin").join(program)).unwrap();
+        }
+        give_to_somebody(&tree.root);
+        Some(tree)
+    }
+
+    /// Takes over the workspace's toolchain.
     fn take_toolchain(&self) {
         let (from, to) = (workspace().join("build"), self.path("build"));
         fs::create_dir_all(to.join("cache")).unwrap();
-        link_files(&from.join("toolchain_rpms"), &to.join("toolchain_rpms"));
+        let link: fn(&Path, &Path) -> std::io::Result<()> = match self.account {
+            None => |file, target| fs::hard_link(file, target),
+            // What is given away must not be the workspace's own file under another name.
+            Some(_) => |_, _| Err(std::io::ErrorKind::Unsupported.into()),
+        };
+        link_files(&from.join("toolchain_rpms"), &to.join("toolchain_rpms"), link);
         fs::copy(from.join("toolchain.json"), to.join("toolchain.json")).unwrap();
         // Where the private apt root would be: a toolchain that is not current is an error, not a download.
         fs::write(to.join("apt"), "the workspace's toolchain is not current; `cargo xtask test` makes it\n")
             .unwrap();
-        let layers = from.join("cache/layers");
+    }
+
+    /// Shares the workspace's unpacked packages: they are known by content.
+    fn share_layers(&self) {
+        let layers = workspace().join("build/cache/layers");
         fs::create_dir_all(&layers).unwrap();
-        std::os::unix::fs::symlink(&layers, to.join("cache/layers")).unwrap();
+        std::os::unix::fs::symlink(&layers, self.path("build/cache/layers")).unwrap();
     }
 
     /// Writes the configuration.
@@ -98,7 +140,10 @@ impl Tree {
 
     /// Returns a command that runs one of the programs in the tree's root.
     pub(crate) fn command(&self, program: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program_path(program));
+        let mut command = match &self.account {
+            None => Command::new(program_path(program)),
+            Some(account) => account.command(self.path("bin").join(program)),
+        };
         command.args(arguments).current_dir(&self.root);
         for variable in [
             "PACKAGE_BUILD_LIST",
@@ -285,12 +330,12 @@ fn sweep() {
     });
 }
 
-/// Hard-links all files of a directory into another; copies them where it is on another file system.
-fn link_files(from: &Path, to: &Path) {
+/// Links all files of a directory into another; copies them where that is not possible, as on another file system.
+fn link_files(from: &Path, to: &Path, link: fn(&Path, &Path) -> std::io::Result<()>) {
     for file in files_below(from) {
         let target = to.join(file.strip_prefix(from).unwrap());
         fs::create_dir_all(target.parent().unwrap()).unwrap();
-        if fs::hard_link(&file, &target).is_err() {
+        if link(&file, &target).is_err() {
             fs::copy(&file, &target).unwrap();
         }
     }
