@@ -262,7 +262,9 @@ fn staging(spec: &SandboxSpec) -> MountOperation {
     if let Upper::Tmpfs { size_mb } = spec.upper {
         return MountOperation::MountStaging { size_mb, files: spec.limits.files, with_upper: true };
     }
-    let sizes = [STAGING_MB, SHM_MB].into_iter().chain(spec.tmpfs.iter().map(|tmpfs| tmpfs.size_mb));
+    // Who has little room in the other directories has no more in this one, which would be theirs too.
+    let shm = spec.tmpfs.iter().map(|tmpfs| tmpfs.size_mb).max().map_or(SHM_MB, |most| most.min(SHM_MB));
+    let sizes = [STAGING_MB, shm].into_iter().chain(spec.tmpfs.iter().map(|tmpfs| tmpfs.size_mb));
     MountOperation::MountStaging {
         size_mb: sizes.fold(0, u64::saturating_add),
         files: spec.limits.files.map(|files| files.saturating_add(STAGING_FILES)),
@@ -475,6 +477,10 @@ mod tests {
             with_upper: false,
         };
         assert_eq!(file_systems, [&all]);
+        // One who may hold little may hold little everywhere.
+        spec.tmpfs.iter_mut().for_each(|tmpfs| tmpfs.size_mb = 16);
+        let MountOperation::MountStaging { size_mb, .. } = staging(&spec) else { panic!("no staging") };
+        assert_eq!(size_mb, STAGING_MB + 4 * 16);
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub struct JobDocument {
     pub max_cpu: Option<u32>,
     /// Seconds after which the build is killed.
     pub timeout_seconds: u64,
-    /// Bytes that the build's directory and each of its in-memory file systems may hold.
+    /// Bytes that the build's directory and each of its directories in memory may hold, which share the sum.
     pub disk_limit_bytes: u64,
     /// What else it may use.
     #[serde(default, flatten)]

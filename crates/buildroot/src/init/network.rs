@@ -21,7 +21,13 @@ use crate::spec::{Capabilities, SandboxSpec};
 pub(super) struct OwnNetwork {
     /// What passed through its interfaces: `/proc/self/net/dev`, which shows the namespace in which it was opened.
     counters: File,
+    /// What the kernel counts of the namespace as a whole, each with what it said at first: also what came to nothing,
+    /// such as a connection to where no route leads, and the next program could read that.
+    statistics: Vec<(File, Option<String>)>,
 }
+
+/// Files below `/proc/self/net` with such counts; a kernel without IPv6 lacks the second.
+const STATISTICS: [&str; 3] = ["snmp", "snmp6", "netstat"];
 
 impl OwnNetwork {
     /// Enters a new namespace.
@@ -30,7 +36,10 @@ impl OwnNetwork {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None).at(Op::Configure)?;
         system::loopback_up(&socket).at(Op::Configure)?;
         let path = Path::new("/proc/self/net/dev");
-        Ok(Self { counters: File::open(path).at_path(Op::Configure, path)? })
+        let counters = File::open(path).at_path(Op::Configure, path)?;
+        let files = STATISTICS.iter().filter_map(|name| File::open(path.with_file_name(name)).ok());
+        let statistics = files.map(|file| (whole(&file), file)).map(|(text, file)| (file, text)).collect();
+        Ok(Self { counters, statistics })
     }
 
     /// Returns whether the program of `spec` may change the namespace's settings, for which the kernel wants a
@@ -39,9 +48,10 @@ impl OwnNetwork {
         spec.uid == 0 || spec.capabilities != Capabilities::None
     }
 
-    /// Returns whether no packet has passed, as far as that can be known.
+    /// Returns whether no packet has passed and none was tried, as far as that can be known.
     pub(super) fn is_untouched(&self) -> bool {
         whole(&self.counters).is_some_and(|table| nothing_passed(&table))
+            && self.statistics.iter().all(|(file, first)| first.is_some() && whole(file) == *first)
     }
 }
 

@@ -119,8 +119,12 @@ fn a_network_namespace_serves_again_as_long_as_nobody_has_used_it() {
     };
     let first = namespace("");
     assert_ne!(first, host);
-    // Nothing comes through: a name that is not there, a port that nobody may open, a host that cannot be reached.
+    assert_eq!(namespace("test ! -e /nowhere"), first);
+    // Nothing comes through, but the kernel counts what was tried, and the next program could read that.
     assert_eq!(namespace("(echo > /dev/tcp/192.0.2.1/80) 2>/dev/null || true"), first);
+    let before = first;
+    let first = namespace("");
+    assert_ne!(first, before);
     // Whoever sends a packet sends it through what it was given, and is the last one there.
     assert_eq!(namespace("echo > /dev/udp/127.0.0.1/9"), first);
     let second = namespace("");

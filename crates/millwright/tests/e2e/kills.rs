@@ -24,9 +24,13 @@ fn a_worker_killed_at_any_moment_leaves_nothing() {
         let job = tree.path(&format!("build/work/jobs/{victim}/job.json"));
         KillTrial::new(&program_path("pkgworker"), &job, &tree.path(&format!("trial-{victim}")))
     });
+    let mut running = 0;
     for (number, stage) in STAGES.into_iter().cycle().take(KILLS).enumerate() {
         // Each stage's second turn is the other one's: the number of stages is odd.
-        let KillReport { leftovers, next_failure, .. } = trials[number % 2].kill(stage);
+        let KillReport { leftovers, next_failure, was_running } = trials[number % 2].kill(stage);
+        running += usize::from(was_running);
         assert_eq!((leftovers, next_failure), (Vec::new(), None), "killed in {}", stage.name());
     }
+    // A worker that has ended by itself leaves nothing either, and says nothing about kills.
+    assert!(running > 0, "every worker had ended before it was killed");
 }
