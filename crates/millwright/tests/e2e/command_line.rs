@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::run::Ended;
 use crate::spec::Spec;
-use crate::tree::{Tree, program_path};
+use crate::tree::{Tree, files_below, program_path};
 
 /// Returns a tree with a package `zlib`, which is built.
 fn built(test: &str) -> Option<Tree> {
@@ -51,7 +52,11 @@ fn a_name_that_means_nothing_is_told_with_similar_ones() {
 #[test]
 fn verify_takes_a_spec_and_says_what_it_takes() {
     let Some(tree) = built("verify-by-name") else { return };
+    // Interrupted, it has left what it was doing.
+    let left = "build/verify/another-directory-whose-path-is-not-that-of-the-first-build-x/layers";
+    tree.file(left, "");
     ended(&tree, "verify zlib").exits(0).says(&["identical: 1 package of zlib-1.0-1.mw1"]);
+    assert_eq!(files_below(&tree.path("build/verify")), Vec::<PathBuf>::new());
     let advice = "takes the name of a spec that is built, or a buildinfo.json";
     ended(&tree, "verify nowhere").exits(2).says(&["/nowhere`: No such file", advice]);
     let config = "configs/millwright.toml";
