@@ -72,6 +72,24 @@ fn a_link_to_nothing_among_the_specs_is_named_with_where_it_leads() {
         .says(&["SPECS/zlib/else.spec, a link to /nowhere/else.spec", "mend or remove it"]);
 }
 
+#[test]
+fn a_quiet_command_answers_what_it_was_asked_and_says_nothing_else() {
+    let Some(tree) = built("quiet") else { return };
+    for (words, answer) in [
+        ("plan --quiet", "0 to build, 1 up to date"),
+        ("plan --quiet --simulate", "nothing to build"),
+        ("rebuild zlib --dry-run --quiet", "1 to build"),
+        ("why zlib --quiet", "up to date, will not be built"),
+        ("graph zlib --quiet", "zlib is needed by no spec"),
+    ] {
+        let ended = ended(&tree, words);
+        ended.exits(0).says(&[answer]);
+        assert_eq!(ended.stderr, "", "{words}");
+    }
+    let built = ended(&tree, "rebuild zlib --quiet");
+    assert_eq!((built.exits(0).stdout.as_str(), built.stderr.as_str()), ("", ""));
+}
+
 /// A reader that has read enough is no failure, and one that cannot take what is said is named.
 #[test]
 fn answers_end_well_when_nobody_reads_on_and_not_when_they_are_lost() {
