@@ -330,7 +330,7 @@ pub(crate) struct Common {
     /// Tell what each build used, section by section, and what its tests and compiler caches did
     #[arg(long, global = true, conflicts_with = "quiet")]
     pub(crate) verbose: bool,
-    /// Tell only of failures
+    /// Tell only of failures; what a command is asked for is answered all the same
     #[arg(long, global = true)]
     pub(crate) quiet: bool,
     /// Whether output is coloured: auto means on a terminal, unless NO_COLOR is set or TERM is dumb

@@ -5,7 +5,8 @@
 //! that they read is replaced as a whole, and caches by content are shared by whoever uses them. What they would leave
 //! behind (documents, SRPMs of specs that changed meanwhile) goes into a directory of their own, which ends with them.
 //! What it is not: nothing that is decided here is carried out, and toolchain, worker and packages from outside are
-//! used as they are or not at all.
+//! used as they are or not at all. Who looks into a build root that is kept (`shell`, `diff`, `rerun`) needs nothing
+//! else of the build directory, and need not wait either.
 
 use std::fs;
 use std::io;
@@ -13,10 +14,12 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use config::{Config, SignatureHandling};
+use pkgworker::find_kept;
 use report::{ExitStatus, Failure};
 use scheduler::{BuildDirectoryLock, LockError};
 
 use crate::arguments::Command;
+use crate::log::Known;
 use crate::mass_rebuild::RebuildArguments;
 
 /// Where commands that only look keep what is theirs, below the build directory.
@@ -29,6 +32,8 @@ pub(crate) enum Hold {
     Own(#[expect(dead_code, reason = "it is held, and given back when dropped")] BuildDirectoryLock),
     /// Another; this one only looks.
     Beside(Beside),
+    /// Another; this one works in a build root that was kept.
+    Kept,
 }
 
 /// A look beside another run.
@@ -57,8 +62,10 @@ impl Hold {
                     Failure::new(ExitStatus::Environment, text)
                 })
             }
+            Err(LockError::Held { .. }) if works_in_a_kept_root(command, config) => Ok(Self::Kept),
             Err(held @ LockError::Held { .. }) => Err(Failure::new(ExitStatus::Environment, held).hint(
-                "wait for it, or use another build directory (--build-dir); `plan`, `why` and `log` answer meanwhile",
+                "wait for it, or use another build directory (--build-dir); `plan`, `why` and `log` answer meanwhile, and \
+                 `shell` enters roots that are kept",
             )),
             Err(other) => Err(Failure::new(ExitStatus::Environment, other).hint(
                 "building packages needs a writable build directory; run as root or choose one with --build-dir",
@@ -69,7 +76,7 @@ impl Hold {
     /// Returns the look, where it is one beside another run.
     pub(crate) fn beside(&self) -> Option<&Beside> {
         match self {
-            Self::Own(_) => None,
+            Self::Own(_) | Self::Kept => None,
             Self::Beside(beside) => Some(beside),
         }
     }
@@ -135,6 +142,19 @@ fn only_looks(command: &Command, config: &Config) -> bool {
             }
             _ => false,
         }
+}
+
+/// Returns whether a command is about a build root that is kept, and not about making one.
+fn works_in_a_kept_root(command: &Command, config: &Config) -> bool {
+    let package = match command {
+        Command::Diff(asked) => &asked.package,
+        Command::Rerun(asked) => &asked.package,
+        Command::Shell(asked) if asked.at.is_none() => &asked.package,
+        _ => return false,
+    };
+    let spec = Known::read(config).spec_of(package);
+    let kept = spec.map(|spec| find_kept(&config.directories.work, &spec));
+    matches!(kept, Some(Ok(Some(_))))
 }
 
 /// Removes what looks have left that were killed.

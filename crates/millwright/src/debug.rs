@@ -22,7 +22,10 @@ pub(crate) fn run_shell(
     only: &[String],
     hold: Hold,
 ) -> Result<ExitStatus, Failure> {
-    let kept = kept_or_made(pipeline, asked, only)?;
+    let kept = match hold {
+        Hold::Kept => pipeline.kept_before(&pipeline.spec_called(&asked.package))?,
+        _ => kept_or_made(pipeline, asked, only)?,
+    };
     let is_terminal = std::io::stdin().is_terminal();
     let terminal = is_terminal.then(|| asked.terminal.clone().unwrap_or_else(|| "dumb".to_owned()));
     let mut command = asked.command.clone();

@@ -366,7 +366,7 @@ fn run_plan(
         }
         let file = pipeline.document("plan.json");
         let words = PlanWords { style: Style { whole: all, ..style() }, file: file.as_deref() };
-        tell(common, &plan_text(&plan, &words))?;
+        tell_answer(common, &plan_text(&plan, &words))?;
         Ok(run_status(&plan, &RunSummary::default()))
     })
 }
@@ -409,7 +409,7 @@ fn run_simulation(
             report::print(&json)?;
         }
         let file = pipeline.document("simulation.json");
-        tell(common, &simulation_text(&played, &Style { whole: all, ..style() }, file.as_deref()))?;
+        tell_answer(common, &simulation_text(&played, &Style { whole: all, ..style() }, file.as_deref()))?;
         Ok(run_status(&planned.plan, &RunSummary::default()))
     })
 }
@@ -550,6 +550,12 @@ fn tell_blocked(common: &Common, plan: &PlanDocument) -> Result<(), Failure> {
 /// Returns how text is set on standard output.
 fn style() -> Style {
     Style { width: report::columns(), whole: false }
+}
+
+/// Writes the answer to a question on standard output: how quiet it is to be is about the way there. With `--json` the
+/// answer is a document.
+fn tell_answer(common: &Common, text: &str) -> Result<(), Failure> {
+    if common.json { Ok(()) } else { report::print(text) }
 }
 
 /// Writes what a person asked to see on standard output; with `--json` that belongs to the events, and with

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -251,6 +252,20 @@ fn missing_input(file: InputFile, found: &Found) -> MissingInput {
     MissingInput { name: file.name, sha256: file.sha256, others }
 }
 
+/// How the name of the place begins in which a build is done again.
+const ANOTHER_DIRECTORY: &str = "another-directory-whose-path-is-not-that-of-the-first-build-";
+
+/// Removes what verifications have left that were interrupted; nobody else is at it, for this run has the build directory.
+fn remove_leftovers(place: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(place)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(ANOTHER_DIRECTORY) {
+            buildroot::remove_tree(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Builds in a place of its own, from nothing, and compares what comes out.
 fn build_and_compare(
     directories: &Directories,
@@ -261,10 +276,9 @@ fn build_and_compare(
 ) -> Result<ExitStatus, Failure> {
     let place = directories.build.join("verify");
     fs::create_dir_all(&place).map_err(environment)?;
-    let scratch = tempfile::Builder::new()
-        .prefix("another-directory-whose-path-is-not-that-of-the-first-build-")
-        .tempdir_in(&place)
-        .map_err(environment)?;
+    remove_leftovers(&place).map_err(environment)?;
+    let scratch =
+        tempfile::Builder::new().prefix(ANOTHER_DIRECTORY).tempdir_in(&place).map_err(environment)?;
     let result = build_again(scratch.path(), &job)?;
     if let Outcome::RequirementsGenerated { .. } = &result.outcome {
         verification.verdict = "not-built";

@@ -6,7 +6,7 @@ use scheduler::{Style, Verdict, Wanted, why_text};
 
 use crate::arguments::Common;
 use crate::pipeline::Pipeline;
-use crate::{style, tell};
+use crate::{style, tell_answer};
 
 pub(crate) const WHY_HELP: &str = "\
 Says of each package why it was built last, whether `millwright build` builds it now and why, and otherwise what was
@@ -50,7 +50,7 @@ pub(crate) fn run_why(
             serde_json::to_string(&answer).map_err(|error| Failure::new(ExitStatus::Internal, error))?;
         report::print(&json)?;
     }
-    tell(common, &why_text(&answer, &Style { whole: asked.all, ..style() }))?;
+    tell_answer(common, &why_text(&answer, &Style { whole: asked.all, ..style() }))?;
     let is_blocked = |verdict: &Verdict| matches!(verdict, Verdict::Blocked { .. });
     let blocked = answer.packages.iter().any(|package| is_blocked(&package.now));
     Ok(if blocked { ExitStatus::GoalsFailed } else { ExitStatus::Done })

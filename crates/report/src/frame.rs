@@ -239,6 +239,18 @@ mod tests {
         lines.join("\n")
     }
 
+    /// What is printed below a view is erased with the next one: when a run is summed up there must be none.
+    #[test]
+    fn builds_that_were_interrupted_are_gone_when_the_run_publishes() {
+        let mut progress = started(2);
+        ended(&mut progress, "package-000", PackageEnd::Built, 1);
+        let (stage, summary) = (crate::Stage::Publish, String::new());
+        progress.take(&Event::StageStarted { stage, total: None }, 60.0);
+        assert_eq!(shown(&progress, 80, 24), "    publish  0:01");
+        progress.take(&Event::StageFinished { stage, summary, seconds: 1.0 }, 61.0);
+        assert_eq!(shown(&progress, 80, 24), "");
+    }
+
     #[test]
     fn each_build_has_a_line_and_keeps_its_place() {
         let mut progress = started(3);

@@ -94,6 +94,8 @@ impl Progress {
         match event {
             Event::StageStarted { stage, total } => {
                 self.building = false;
+                // While a stage runs no build does: what has not ended was interrupted, and is no longer shown.
+                self.places.clear();
                 let (stage, total) = (*stage, *total);
                 self.stages.push(RunningStage { stage, since: now, done: 0, total, detail: String::new() });
             }

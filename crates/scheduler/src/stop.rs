@@ -30,17 +30,21 @@ struct Wishes {
 }
 
 impl Stop {
-    /// Takes over SIGINT and SIGTERM of this process.
+    /// Takes over SIGINT and SIGTERM of this process, once in its life: who takes them over again would have the first one's
+    /// second signal end the process.
     ///
     /// # Errors
     /// When the signals cannot be taken over, or no thread can be started that waits for them.
     pub fn on_signals() -> io::Result<Self> {
-        let (stop, mut signals) = (Self::default(), Signals::new([SIGINT, SIGTERM])?);
+        let stop = Self::default();
         for signal in [SIGINT, SIGTERM] {
-            // By default workers end with this process, for their lifelines close.
+            // Workers end with this process, for their lifelines close.
             let code = ExitStatus::GoalsFailed.code().into();
             signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&stop.0.at_once))?;
         }
+        // The order matters: a signal looks whether it ends the process before the thread hears of this very signal,
+        // for what that asks for then is meant for the next.
+        let mut signals = Signals::new([SIGINT, SIGTERM])?;
         let asked = stop.clone();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for _ in signals.forever() {

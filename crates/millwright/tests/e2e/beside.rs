@@ -80,3 +80,26 @@ fn a_look_makes_no_toolchain() {
     }
     run.wait().exits(0).says(&["1 built"]);
 }
+
+#[test]
+fn what_failed_is_looked_into_while_the_rest_is_built() {
+    let Some(tree) = Tree::new("beside-kept") else { return };
+    tree.spec(&Spec::data("broken").build("touch /build/BUILD/trace\nexit 1"));
+    tree.spec(&waiting("slow"));
+    let mut run = tree.start_millwright(&["build", "--clean", "on-success"]);
+    run.wait_for_text("next: millwright shell broken");
+    run.wait_until("the build waits", || !waiting_jobs(&tree).is_empty());
+    let look = |words: &[&str]| tree.start_millwright(words).wait();
+    look(&["shell", "broken", "--", "ls", "/build/BUILD"]).exits(0).says(&["trace"]);
+    look(&["diff", "broken"]).exits(0).says(&["nothing was changed outside /build"]);
+    look(&["rerun", "broken"]).exits(1).says(&["%build failed"]);
+    // A root that is not there yet would have to be made.
+    for words in [&["shell", "slow"][..], &["shell", "broken", "--at", "%install"], &["diff", "slow"]] {
+        look(words).exits(3).says(&["is in use by another run", "`shell` enters roots that are kept"]);
+    }
+    for job in waiting_jobs(&tree) {
+        release(&job);
+    }
+    run.wait().exits(1).says(&["1 built, 1 failed"]);
+    tree.assert_nothing_runs();
+}

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::run::Ended;
 use crate::spec::Spec;
-use crate::tree::{Tree, program_path};
+use crate::tree::{Tree, files_below, program_path};
 
 /// Returns a tree with a package `zlib`, which is built.
 fn built(test: &str) -> Option<Tree> {
@@ -51,7 +52,11 @@ fn a_name_that_means_nothing_is_told_with_similar_ones() {
 #[test]
 fn verify_takes_a_spec_and_says_what_it_takes() {
     let Some(tree) = built("verify-by-name") else { return };
+    // Interrupted, it has left what it was doing.
+    let left = "build/verify/another-directory-whose-path-is-not-that-of-the-first-build-x/layers";
+    tree.file(left, "");
     ended(&tree, "verify zlib").exits(0).says(&["identical: 1 package of zlib-1.0-1.mw1"]);
+    assert_eq!(files_below(&tree.path("build/verify")), Vec::<PathBuf>::new());
     let advice = "takes the name of a spec that is built, or a buildinfo.json";
     ended(&tree, "verify nowhere").exits(2).says(&["/nowhere`: No such file", advice]);
     let config = "configs/millwright.toml";
@@ -65,6 +70,24 @@ fn a_link_to_nothing_among_the_specs_is_named_with_where_it_leads() {
     ended(&tree, "plan")
         .exits(2)
         .says(&["SPECS/zlib/else.spec, a link to /nowhere/else.spec", "mend or remove it"]);
+}
+
+#[test]
+fn a_quiet_command_answers_what_it_was_asked_and_says_nothing_else() {
+    let Some(tree) = built("quiet") else { return };
+    for (words, answer) in [
+        ("plan --quiet", "0 to build, 1 up to date"),
+        ("plan --quiet --simulate", "nothing to build"),
+        ("rebuild zlib --dry-run --quiet", "1 to build"),
+        ("why zlib --quiet", "up to date, will not be built"),
+        ("graph zlib --quiet", "zlib is needed by no spec"),
+    ] {
+        let ended = ended(&tree, words);
+        ended.exits(0).says(&[answer]);
+        assert_eq!(ended.stderr, "", "{words}");
+    }
+    let built = ended(&tree, "rebuild zlib --quiet");
+    assert_eq!((built.exits(0).stdout.as_str(), built.stderr.as_str()), ("", ""));
 }
 
 /// A reader that has read enough is no failure, and one that cannot take what is said is named.

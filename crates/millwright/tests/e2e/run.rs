@@ -94,7 +94,20 @@ impl Running {
             }
             std::thread::sleep(GLANCE);
         };
-        Ended { words: self.words, status, stdout: read(&self.stdout), stderr: read(&self.stderr) }
+        Ended {
+            words: std::mem::take(&mut self.words),
+            status,
+            stdout: read(&self.stdout),
+            stderr: read(&self.stderr),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Of a test that failed nothing is to go on and wait for it for ever; after `wait` there is nobody to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
