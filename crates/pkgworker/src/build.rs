@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use buildroot::{
     End, LayerRequest, LayerStore, MemoryTree, OpenedFiles, Outcome as SandboxOutcome, Probe, RootOptions,
-    RootOutcome, Sandbox, SandboxIo, SandboxSpec,
+    RootOutcome, Sandbox, SandboxIo, SandboxSpec, TransactionLimits,
 };
 use repository::IndexedSource;
 use rpm_model::{
@@ -99,7 +99,7 @@ fn build_watched(
     let start = Instant::now();
     let source = check_srpm(job)?;
     let requests: Vec<LayerRequest> = job.lock.packages().iter().map(LayerRequest::from).collect();
-    let options = RootOptions { common: job.common.clone(), ..RootOptions::default() };
+    let options = root_options(job);
     // Its layers are not collected before the end of this function.
     let root = host.layers.root(&requests, &options, host.sandbox)?;
     for cache in job.ccache.iter().chain(&job.sccache) {
@@ -204,6 +204,13 @@ fn build_watched(
         reused: None,
     };
     Ok((result, ran.outcome.opened))
+}
+
+/// Returns how the root of a job is made.
+pub(crate) fn root_options(job: &JobDocument) -> RootOptions {
+    let memory_bytes = job.limits.memory_limit_bytes.or_else(memory::memory_for_builds);
+    let transaction_limits = TransactionLimits { memory_bytes, ..TransactionLimits::default() };
+    RootOptions { common: job.common.clone(), transaction_limits, ..RootOptions::default() }
 }
 
 /// All runs of rpmbuild for one job.

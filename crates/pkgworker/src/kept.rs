@@ -10,10 +10,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use buildroot::{LayerRequest, LayerStore, RootOptions, RootPlan, Sandbox};
+use buildroot::{LayerRequest, LayerStore, RootPlan, Sandbox};
 use rpm_model::{FailureClass, JobDocument, LimitReport, Outcome};
 use serde::{Deserialize, Serialize};
 
+use crate::build::root_options;
 use crate::command::invocation;
 use crate::error::{IoContext, WorkerError};
 use crate::log::for_each_line;
@@ -119,7 +120,7 @@ impl KeptRoot {
     /// before the answer is dropped.
     pub fn root(&self, layers: &LayerStore, sandbox: &Sandbox) -> Result<RootPlan, WorkerError> {
         let requests: Vec<LayerRequest> = self.job.lock.packages().iter().map(LayerRequest::from).collect();
-        let options = RootOptions { common: self.job.common.clone(), ..RootOptions::default() };
+        let options = root_options(&self.job);
         Ok(layers.root(&requests, &options, sandbox)?)
     }
 

@@ -12,14 +12,14 @@ use crate::{Site, build_once, lifeline, read_job, tell_phase, write_result};
 /// Answers requests until standard input closes.
 pub(crate) fn serve(arguments: &Arguments, site: &Site) -> Result<ExitStatus, Failure> {
     let input = std::io::stdin();
-    let mut line = String::new();
+    let mut line = Vec::new();
     loop {
         line.clear();
         let failed = |error| Failure::new(ExitStatus::Environment, error);
-        if input.lock().read_line(&mut line).map_err(failed)? == 0 {
+        if input.lock().read_until(b'\n', &mut line).map_err(failed)? == 0 {
             return Ok(ExitStatus::Done);
         }
-        let request: WorkRequest = serde_json::from_str(&line).map_err(|error| {
+        let request: WorkRequest = serde_json::from_slice(&line).map_err(|error| {
             Failure::new(ExitStatus::Usage, format!("a line of standard input is no request: {error}"))
         })?;
         // Between jobs the line is read, and a signal for each one would end us.

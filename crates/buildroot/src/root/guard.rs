@@ -28,12 +28,21 @@ pub struct TransactionLimits {
     pub files: u64,
     /// Processes and threads at one time.
     pub processes: u64,
+    /// Bytes of memory of all processes; `None` is no limit.
+    pub memory_bytes: Option<u64>,
 }
 
 impl Default for TransactionLimits {
-    /// Returns 64 MiB of output, and 16 GiB, 2,000,000 files and 16,384 processes as a build may have.
+    /// Returns 64 MiB of output, and 16 GiB, 2,000,000 files and 16,384 processes as a build may have. How much memory
+    /// is too much is known to who knows the host.
     fn default() -> Self {
-        Self { output_bytes: 64 << 20, disk_bytes: 16 << 30, files: 2_000_000, processes: 16_384 }
+        Self {
+            output_bytes: 64 << 20,
+            disk_bytes: 16 << 30,
+            files: 2_000_000,
+            processes: 16_384,
+            memory_bytes: None,
+        }
     }
 }
 

@@ -380,6 +380,7 @@ impl Work<'_> {
         spec.limits = Limits {
             wall_ms: Some(WALL_MS),
             processes: Some(self.limits.processes),
+            memory_bytes: self.limits.memory_bytes,
             excess_ends_run: true,
             ..Limits::default()
         };

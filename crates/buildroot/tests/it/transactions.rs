@@ -285,6 +285,7 @@ fn a_scriptlet_that_wants_everything_is_ended() {
         output_bytes: 1 << 20,
         files: 40_000,
         processes: 200,
+        memory_bytes: Some(128 << 20),
         ..TransactionLimits::default()
     };
     let options = RootOptions { transaction_limits: limits, ..RootOptions::default() };
@@ -293,10 +294,11 @@ fn a_scriptlet_that_wants_everything_is_ended() {
         ("flood", "trap '' PIPE TERM\nyes flood", "more than 1048576 bytes of output"),
         ("filler", fill, "more than 40000 files"),
         ("bomb", "bomb() { bomb | bomb & }\nbomb\nsleep 1000", "process limit"),
+        ("hoard", "hoard=x; while :; do hoard=$hoard$hoard; done", "memory"),
     ] {
         let cgroups = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup/cgroup.controllers"];
-        if name == "bomb" && !cgroups.iter().any(|path| Path::new(path).exists()) {
-            eprintln!("SKIPPED a fork bomb in a scriptlet: no cgroups");
+        if ["bomb", "hoard"].contains(&name) && !cgroups.iter().any(|path| Path::new(path).exists()) {
+            eprintln!("SKIPPED a {name} in a scriptlet: no cgroups");
             continue;
         }
         let package = site.build(name, &format!("%post\n{script}\n%files\n"));

@@ -202,11 +202,13 @@ fn a_worker_ends_at_a_line_that_is_no_request_and_leaves_nothing() {
     };
     tree.file("job.json", "{\"schema\":");
     for (line, told) in [
-        ("build zlib".to_owned(), "expected value at line 1"),
-        ("{\"job\":\"/job.json\"}".to_owned(), "missing field `result`"),
-        (request("job.json") + r#","as":"root"}"#, "unknown field `as`"),
-        (request("job.json") + ",", "EOF while parsing"),
+        (b"build zlib".to_vec(), "expected value at line 1"),
+        (b"{\"job\":\"/job.json\"}".to_vec(), "missing field `result`"),
+        ((request("job.json") + r#","as":"root"}"#).into_bytes(), "unknown field `as`"),
+        ((request("job.json") + ",").into_bytes(), "EOF while parsing"),
+        (b"{\"job\":\"\xff\"}".to_vec(), "invalid unicode code point"),
     ] {
+        let shown = String::from_utf8_lossy(&line);
         let mut command = tree.command("pkgworker", &["--serve", "--layers", "build/cache/layers"]);
         command.args(["--work-dir", "work", "--clean", "always"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -221,12 +223,12 @@ fn a_worker_ends_at_a_line_that_is_no_request_and_leaves_nothing() {
             let said = |text: &str| assert!(reply.contains(text), "`{text}` is not in {reply}");
             [r#"{"failed":"#, job, told].into_iter().for_each(said);
         }
-        writeln!(input, "{line}").unwrap();
+        input.write_all(&[line.as_slice(), b"\n"].concat()).unwrap();
         let ended = worker.wait_with_output().unwrap();
         let text = String::from_utf8(ended.stderr).unwrap();
-        assert_eq!(ended.status.code(), Some(2), "{line}: {text}");
+        assert_eq!(ended.status.code(), Some(2), "{shown}: {text}");
         assert!(text.starts_with("error: a line of standard input is no request: "), "{text}");
-        assert!(text.contains(told) && text.lines().count() == 1, "{line}: {text}");
+        assert!(text.contains(told) && text.lines().count() == 1, "{shown}: {text}");
         for name in ["work", "rpms", "result.json", "log"] {
             let left = files_below(&tree.path(name));
             assert!(left.is_empty() && !tree.path(name).is_file(), "{name}: {left:?}");
