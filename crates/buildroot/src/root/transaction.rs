@@ -369,7 +369,7 @@ impl Work<'_> {
             let is_warning = |line: &String| line.starts_with("warning: ") || line.starts_with("error: ");
             return Ok(lines.into_iter().filter(is_warning).collect());
         }
-        Err(ended_badly(&ran.outcome.end, lines).into())
+        Err(ended_badly(&ran.outcome.end, lines, self.limits).into())
     }
 
     fn spec(&self, arguments: Vec<String>) -> SandboxSpec {
@@ -393,10 +393,13 @@ impl Work<'_> {
     }
 }
 
-/// Says whose fault it is that rpm did not install a set.
-fn ended_badly(end: &End, lines: Vec<String>) -> TransactionFault {
-    let is_own =
-        matches!(end, End::Exited { .. } | End::TimedOut | End::TooManyProcesses) && !says_full(&lines);
+/// Says whose fault it is that rpm did not install a set. Memory that nobody limits is the host's.
+fn ended_badly(end: &End, lines: Vec<String>, limits: TransactionLimits) -> TransactionFault {
+    let is_own = match end {
+        End::Exited { .. } | End::TimedOut | End::TooManyProcesses => !says_full(&lines),
+        End::OutOfMemory => limits.memory_bytes.is_some(),
+        _ => false,
+    };
     let end = end.to_string();
     if is_own { TransactionFault::Failed { end, lines } } else { TransactionFault::Unfinished { end, lines } }
 }
@@ -415,7 +418,7 @@ mod tests {
     #[test]
     fn packages_are_blamed_only_for_what_they_do_everywhere() {
         let blames = |end: End, line: &str| {
-            let fault = ended_badly(&end, vec![line.to_owned()]);
+            let fault = ended_badly(&end, vec![line.to_owned()], TransactionLimits::default());
             assert!(fault.to_string().contains(line), "{fault}");
             let error = RootError::from(fault);
             assert_eq!(error.is_for_want_of_space(), line.contains(NO_SPACE));
@@ -426,5 +429,9 @@ mod tests {
         assert!(!blames(End::Exited { code: 1 }, "cpio: write failed - No space left on device"));
         assert!(!blames(End::Signaled { signal: 9 }, "killed"));
         assert!(!blames(End::Cancelled, "cancelled"));
+        assert!(!blames(End::OutOfMemory, "killed"), "others have taken it");
+        let limits = TransactionLimits { memory_bytes: Some(1), ..TransactionLimits::default() };
+        let fault = ended_badly(&End::OutOfMemory, Vec::new(), limits);
+        assert!(RootError::from(fault).is_of_packages());
     }
 }
