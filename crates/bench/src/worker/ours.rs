@@ -1,5 +1,6 @@
 //! Our side: the worker as the scheduler starts it and gives it jobs.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -92,6 +93,7 @@ impl Ours {
         let mut empty = SandboxSpec::new(root.lowers, vec![EMPTY_PROGRAM.to_owned()]);
         empty.upper = Upper::None;
         empty.read_only_root = true;
+        empty.count_written = false;
         empty.binds.push(BindMount { source: top, target: "/build".into(), read_only: false });
         let sandbox = Sandbox::with_init(&tree.program("buildroot-init"));
         let srpm = PathBuf::from(&job.srpm_path);
@@ -104,7 +106,8 @@ impl Ours {
     /// for rpmbuild's scripts or without; returns what one build cost.
     pub(super) fn build(&self, tree: &Tree, tuned: bool, jobs: u32) -> Result<OursCost, BenchError> {
         let (results, whole) = of_children(|| self.serve(tree, tuned, jobs, drop))?;
-        let sandbox = self.sandbox_cost(&tree.path("true.log"))?;
+        let stand_ins: &[String] = results.first().map_or(&[], |result| &result.tuning.stand_ins);
+        let sandbox = self.sandbox_cost(tree, stand_ins)?;
         let mean = |value: &dyn Fn(&ResultDocument) -> f64| {
             results.iter().map(value).sum::<f64>() / f64::from(jobs) * 1e3
         };
@@ -196,21 +199,35 @@ impl Ours {
     }
 
     /// Returns what the sandbox costs beside the program that runs in it: the worker's figures of its sandbox
-    /// hold mounting and tearing down, which are no part of rpmbuild.
-    fn sandbox_cost(&self, log: &Path) -> Result<Cost, BenchError> {
+    /// hold mounting and tearing down, which are no part of rpmbuild. It has as many mounts as a build's with these
+    /// stand-ins.
+    fn sandbox_cost(&self, tree: &Tree, stand_ins: &[String]) -> Result<Cost, BenchError> {
+        let mut empty = self.empty.clone();
+        let mut bind = |source: &Path, target: PathBuf| {
+            empty.binds.push(BindMount { source: source.to_owned(), target, read_only: true });
+        };
+        bind(&self.srpm, "/run/millwright/srpm/source.src.rpm".into());
+        let helper = tree.program("rpmbuild-helpers");
+        stand_ins.iter().for_each(|path| bind(&helper, path.into()));
+        // The directories of the scripts that are stood for are there a second time.
+        let directories: BTreeSet<&Path> =
+            stand_ins.iter().filter_map(|path| Path::new(path).parent()).collect();
+        for number in 0..directories.len() {
+            bind(&self.measured, format!("/run/millwright/originals/{number}").into());
+        }
         let (mut inside, mut bare) = (Vec::new(), Vec::new());
         for _ in 0..EMPTY_RUNS {
-            inside.push(self.empty_sandbox()?);
-            bare.push(run(&mut Command::new(EMPTY_PROGRAM), log)?);
+            inside.push(self.empty_sandbox(&empty)?);
+            bare.push(run(&mut Command::new(EMPTY_PROGRAM), &tree.path("true.log"))?);
         }
         Ok(middle(inside).saturating_sub(middle(bare)))
     }
 
     /// Returns what the sandbox costs when a program that does nothing runs in it.
-    fn empty_sandbox(&self) -> Result<Cost, BenchError> {
+    fn empty_sandbox(&self, empty: &SandboxSpec) -> Result<Cost, BenchError> {
         let null = SandboxIo::null().map_err(BenchError::io("open", Path::new("/dev/null")))?;
         let outcome =
-            self.sandbox.run(&self.empty, null).map_err(|error| BenchError::Sandbox(error.to_string()))?;
+            self.sandbox.run(empty, null).map_err(|error| BenchError::Sandbox(error.to_string()))?;
         if !outcome.is_success() {
             return Err(BenchError::Sandbox(outcome.end.to_string()));
         }
