@@ -160,9 +160,11 @@ pub(crate) fn run_unused(
         serde_json::to_string(&report).map_err(|error| Failure::new(ExitStatus::Internal, error))?
     } else {
         let (unused, all, opened) = (report.unused.len(), report.requirements, report.opened_files);
-        let mut lines = vec![format!(
-            "{package}: of {all} build requirements {unused} are unused ({opened} files opened)"
-        )];
+        let mut lines = vec![if all == 0 {
+            format!("{package}: its spec states no build requirement ({opened} files opened)")
+        } else {
+            format!("{package}: of {all} build requirements {unused} are unused ({opened} files opened)")
+        }];
         lines.extend(
             report
                 .unused

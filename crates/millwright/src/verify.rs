@@ -360,7 +360,8 @@ fn build_again(scratch: &Path, job: &JobDocument) -> Result<ResultDocument, Fail
     drop(lifeline);
     let bytes = fs::read(&result_file).map_err(|_| {
         let complaints = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        environment(format!("pkgworker ended with {} and no result: {complaints}", output.status))
+        let colon = if complaints.is_empty() { "" } else { ": " };
+        environment(format!("pkgworker ended with {} and no result{colon}{complaints}", output.status))
     })?;
     serde_json::from_slice(&bytes).map_err(environment)
 }

@@ -76,9 +76,10 @@ pub(crate) fn heartbeat_line(progress: &Progress, now: f64) -> Option<String> {
         let total = running.total.map_or(String::new(), |total| format!(" {}/{total}", running.done));
         format!("{}{total} for {}", running.stage.as_str(), duration(now - running.since))
     });
+    // The time is that of the whole build, as in the live view, not of its section.
     let builds = progress
         .running()
-        .map(|build| format!("{} {} for {}", build.package, build.phase, duration(now - build.since)));
+        .map(|build| format!("{} for {} ({})", build.package, duration(now - build.since), build.phase));
     let mut all: Vec<String> = stages.chain(builds).collect();
     if all.is_empty() {
         return None;

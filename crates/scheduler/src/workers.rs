@@ -35,7 +35,7 @@ pub(crate) enum WorkerFailure {
     #[error("{0}")]
     Replied(String),
     /// It has ended instead of replying.
-    #[error("pkgworker ended with {status} and no result: {complaints}")]
+    #[error("pkgworker ended with {status} and no result{}{complaints}", if .complaints.is_empty() { "" } else { ": " })]
     Ended {
         /// How.
         status: std::process::ExitStatus,
@@ -179,7 +179,9 @@ mod tests {
             working.join().unwrap()
         });
         let text = result.unwrap_err();
+        // It wrote nothing, so nothing follows.
         assert!(text.starts_with("pkgworker ended with exit status: "), "{text}");
+        assert!(text.ends_with(" and no result"), "{text}");
         assert!(workers.idle.lock().unwrap().is_empty());
     }
 }

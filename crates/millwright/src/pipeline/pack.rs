@@ -90,7 +90,7 @@ impl Pipeline<'_> {
             packed.failures.iter().map(|(spec, text)| format!("{spec}: {text}")).collect();
         Failure::new(
             ExitStatus::GoalsFailed,
-            format!("{} specs were not packed\n{}", lines.len(), lines.join("\n")),
+            format!("{} could not be packed\n{}", report::counted(lines.len(), "spec"), lines.join("\n")),
         )
     }
 

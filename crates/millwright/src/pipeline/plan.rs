@@ -231,7 +231,10 @@ impl Pipeline<'_> {
     pub(crate) fn publish(&self, session: &Session<'_>, universe: &Universe) -> Result<(), Failure> {
         self.stage(Stage::Publish, None, || {
             let count = session.publish(universe).map_err(failure)?;
-            Ok(((), format!("{count} packages in `{}`", session.settings.rpms.display())))
+            Ok((
+                (),
+                format!("{} in `{}`", report::counted(count, "package"), session.settings.rpms.display()),
+            ))
         })
     }
 

@@ -170,7 +170,9 @@ fn roots_are_kept_as_the_policy_says() {
         ("never", &["broken-1.0-1.mw1", "good-1.0-1.mw1"][..]),
     ] {
         let _ = fs::remove_dir_all(tree.path("build/worker/chroot"));
-        run(&tree, &["rebuild", "good", "broken", &format!("--clean={policy}")]).exits(1);
+        run(&tree, &["rebuild", "good", "broken", &format!("--clean={policy}")])
+            .exits(1)
+            .says(&["  1 package in `"]);
         assert_eq!(kept(), expected, "{policy}");
     }
     run(&tree, &["build", "--clean=maybe"]).exits(2).says(&["never", "on-success", "always"]);
@@ -182,11 +184,12 @@ fn build_requirements_that_nothing_was_opened_of_are_told() {
     tree.spec(&Spec::library("greet", "1", 7));
     tree.spec(&Spec::library("spare", "1", 8));
     tree.spec(&Spec::program("hello", "greet").needs("spare-devel"));
+    tree.spec(&Spec::data("words"));
     // Asked of every build of a run: told as they end, and in its report.
     let ended = tree.millwright(&["build", "--find-unused"]);
     ended
         .exits(0)
-        .says(&["3 built", "unused  hello: it opened nothing of 1 of its 3 build requirements: spare-devel"]);
+        .says(&["4 built", "unused  hello: it opened nothing of 1 of its 3 build requirements: spare-devel"]);
     let summary: serde_json::Value =
         serde_json::from_str(&tree.read("out/reports/latest/summary.json")).unwrap();
     let of = |package: &str| {
@@ -206,6 +209,7 @@ fn build_requirements_that_nothing_was_opened_of_are_told() {
         .exits(0)
         .says(&["hello: of 3 build requirements 1 are unused", "BuildRequires: spare-devel (spare-1.0-1"]);
     ended.never_says(&["BuildRequires: gcc", "BuildRequires: greet-devel"]);
+    run(&tree, &["unused", "words"]).exits(0).says(&["words: its spec states no build requirement"]);
     let ended = tree.millwright(&["unused", "hello", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&ended.exits(0).stdout).unwrap();
     assert_eq!(report["unused"][0]["requirement"], "spare-devel");

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use grapher::list_of_names;
 use report::ExitStatus;
+use rpm_model::BuildReason;
 
 use super::duration;
 use crate::plan::{PlanDocument, PlannedAction, PlannedPackage};
@@ -39,7 +40,7 @@ pub fn summary_text(plan: &PlanDocument, summary: &RunSummary, seconds: f64) -> 
                 .to_owned(),
         );
     }
-    lines.extend(stopped_line(summary));
+    lines.extend(stopped_line(plan, summary));
     let reused = |list: &[String]| list.iter().filter(|name| summary.reused.contains(*name)).count();
     let (taken, alike) = (reused(&summary.built), reused(&summary.identical));
     let mut parts = vec![format!("{} built", summary.built.len() - taken)];
@@ -62,7 +63,7 @@ pub fn summary_text(plan: &PlanDocument, summary: &RunSummary, seconds: f64) -> 
 }
 
 /// Returns what the user's stopping of the run left undone, and how to go on.
-fn stopped_line(summary: &RunSummary) -> Option<String> {
+fn stopped_line(plan: &PlanDocument, summary: &RunSummary) -> Option<String> {
     let ended: Vec<&String> = summary.interrupted.iter().collect();
     let not_started = summary.not_started.len();
     let what = match (ended.is_empty(), not_started) {
@@ -74,7 +75,23 @@ fn stopped_line(summary: &RunSummary) -> Option<String> {
             list_of_names(&ended, MOST_NAMES)
         ),
     };
-    Some(format!("{what}; run the same command to go on"))
+    let how = "run the same command to go on";
+    // What is asked for is built by every run that asks for it, also what this one has built already.
+    let done = !(summary.built.is_empty() && summary.identical.is_empty());
+    let asked = plan.packages.iter().any(|planned| {
+        let left =
+            summary.interrupted.contains(&planned.package) || summary.not_started.contains(&planned.package);
+        left && matches!(&planned.action, PlannedAction::Build { reasons, .. } if reasons.contains(&BuildReason::Requested))
+    });
+    if !(done && asked) {
+        return Some(format!("{what}; {how}"));
+    }
+    let left: BTreeSet<&String> = summary.interrupted.iter().chain(&summary.not_started).collect();
+    let left: Vec<&String> = left.into_iter().collect();
+    Some(format!(
+        "{what}; {how}, naming only what is left, for it builds again all that it names: {}",
+        list_of_names(&left, MOST_NAMES)
+    ))
 }
 
 /// A package that failed, with all that could not be tried because of it.
@@ -199,6 +216,30 @@ mod tests {
                 "interrupted while it built a, c, and before 1 more; {on}\n0 built, 2 interrupted, 1 not started in 1.0 s"
             )
         );
+    }
+
+    #[test]
+    fn a_stopped_rebuild_says_what_is_left_to_be_named() {
+        let mut scene = Scene::new(&["a:", "b:", "c:"]);
+        for name in ["a", "b", "c"] {
+            scene.requested.insert(name.into(), BuildReason::Requested);
+        }
+        let plan = plan_of(&scene, &Rounds::default());
+        let text = |identical: &[&str], not_started: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            let (identical, not_started) = (owned(identical), owned(not_started));
+            let summary = RunSummary { identical, not_started, ..RunSummary::default() };
+            summary_text(&plan, &summary, 1.0).lines().next().unwrap_or_default().to_owned()
+        };
+        let on = "run the same command to go on";
+        assert_eq!(
+            text(&["a"], &["b", "c"]),
+            format!(
+                "stopped before 2 of them; {on}, naming only what is left, for it builds again all that it names: b, c"
+            )
+        );
+        // Where nothing was done the command is right as it is.
+        assert_eq!(text(&[], &["a", "b", "c"]), format!("stopped before 3 of them; {on}"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub fn simulation_text(document: &SimulationDocument, style: &Style, file: Optio
     let SimulationDocument { simulation, others, guessed, .. } = document;
     let schedule = &simulation.schedule;
     if simulation.builds.is_empty() {
-        return "nothing to build, so there is no schedule to play".to_owned();
+        return "nothing to build, so there is no schedule to play; `--rebuild-list='NAMES'` plays builds of what is up to date".to_owned();
     }
     let mut lines = style.lines(
         "",
@@ -181,6 +181,9 @@ note: every build's start and end is in simulation.json"
     #[test]
     fn nothing_is_said_of_nothing() {
         let text = text_of(simulate(Queue::new([]), &machine(1)), &[], false);
-        assert_eq!(text, "nothing to build, so there is no schedule to play");
+        assert!(
+            text.starts_with("nothing to build, so there is no schedule to play; `--rebuild-list="),
+            "{text}"
+        );
     }
 }
