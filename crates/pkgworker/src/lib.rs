@@ -55,3 +55,4 @@ pub use rerun::{Rerun, RerunHost, rerun};
 pub use section::{Section, SectionError};
 pub use tuning::TuningMemory;
 pub use unused::{UnusedAnswer, UnusedReport, build_and_find_unused};
+pub use workdir::remove_leftovers;

@@ -196,6 +196,12 @@ fn remove(path: &Path) -> io::Result<()> {
     fs::remove_dir(path)
 }
 
+/// Removes what workers that were killed have left in `work`, the directory of running jobs. What cannot be removed
+/// yet, or at all, is left to the next worker, which tries again and says why it cannot go on.
+pub fn remove_leftovers(work: &Path) {
+    let _ = sweep(work);
+}
+
 /// Removes the directories of workers that are gone.
 fn sweep(work: &Path) -> Result<(), WorkerError> {
     for entry in fs::read_dir(work).context("read", work)? {

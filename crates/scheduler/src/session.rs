@@ -333,6 +333,10 @@ impl Session<'_> {
             journal: &settings.journal,
         };
         let mut summary = run(queue, context, &builder, &mut acceptor)?;
+        if !summary.interrupted.is_empty() {
+            // Their workers were ended before they could, and it may be long until another starts.
+            pkgworker::remove_leftovers(&settings.workers.kept);
+        }
         summary.reused = self.results.finish(self.reporter);
         self.tell_deferred(&plan, &summary, &acceptor.following);
         Ok((summary, universe.into_inner().unwrap_or_else(PoisonError::into_inner)))

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use crate::run::Running;
 use crate::spec::Spec;
-use crate::tree::{Tree, files_below};
+use crate::tree::{OFFLINE, Tree, files_below};
 
 /// A package whose build waits until a file is written into its build directory from outside.
 pub(crate) fn waiting(name: &str) -> Spec {
@@ -189,6 +189,8 @@ fn an_interrupted_run_finishes_what_runs_and_the_next_goes_on() {
 #[test]
 fn a_second_interrupt_ends_running_builds_too() {
     let Some(tree) = tree_with_a_waiting_build("interrupted-twice") else { return };
+    // Where roots may be kept a build is on disk, not in memory, which would leave nothing by itself.
+    tree.configure(&format!("{OFFLINE}[build]\nclean = \"on-success\"\n"));
     let (mut run, _) = start_until_it_waits(&tree);
     run.signal(Signal::SIGTERM);
     run.wait_for_text("interrupt again to end it too");
