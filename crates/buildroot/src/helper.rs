@@ -91,8 +91,8 @@ impl Helper {
 impl Drop for Helper {
     fn drop(&mut self) {
         self.orders = None;
-        // It has nothing to do and ends at once; there is nobody to tell if waiting failed. One that was waited for
-        // already is not waited for again.
+        // It ends at once when it has nothing to do, or else when its run has ended, whose socket is closed; there is
+        // nobody to tell if waiting failed. One that was waited for already is not waited for again.
         let _ = self.child.wait();
     }
 }

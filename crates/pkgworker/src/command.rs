@@ -301,8 +301,8 @@ mod tests {
         let arguments = rpmbuild_arguments(&job(), "z.src.rpm").join("|");
         assert_eq!(
             arguments,
-            "/usr/bin/rpmbuild|--rebuild|--nodeps|--noclean|--nocheck|--define|_buildhost millwright|--define|_db_backend dummy|--define|\
-             _smp_build_ncpus 3|--define|_smp_ncpus_max 3|--define|_topdir /build|--define|\
+            "/usr/bin/rpmbuild|--rebuild|--nodeps|--noclean|--nocheck|--define|_buildhost millwright|--define|\
+             _db_backend dummy|--define|_smp_build_ncpus 3|--define|_smp_ncpus_max 3|--define|_topdir /build|--define|\
              clamp_mtime_to_source_date_epoch 1|--define|dist .mw1|--define|source_date_epoch_from_changelog 1|\
              --define|use_source_date_epoch_as_buildtime 1|--define|with_check 0|/run/millwright/srpm/z.src.rpm"
         );
