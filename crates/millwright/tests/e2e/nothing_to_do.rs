@@ -10,6 +10,9 @@ use crate::tree::{OFFLINE, Tree, files_below};
 /// Where it is.
 const MEMORY: &str = "build/cache/index/nothing-to-do";
 
+/// How often a run may meet a file that changed just now.
+const RUNS: usize = 10;
+
 /// Says once more when a file was last changed, which changes its stamp and nothing else.
 fn touch(path: &Path) {
     let file = fs::File::options().append(true).open(path).unwrap();
@@ -44,8 +47,13 @@ fn whatever_changes_the_whole_way_is_gone() {
     let way = |what: &str, asked: &[&str], change: &dyn Fn()| {
         let before = memory();
         change();
-        finds_nothing(asked);
-        assert!(memory() != before, "{what}");
+        // Other tests give the toolchain's files more names, which changes their stamps for a moment; a run at that
+        // moment remembers nothing. One that believed what is no longer so would believe it every time.
+        let noticed = || {
+            finds_nothing(asked);
+            memory() != before
+        };
+        assert!((0..RUNS).any(|_| noticed()), "{what}: it is believed");
         // What a run itself made again, for example a source package, is new to the next, and what was written a
         // moment ago is not remembered; soon nothing changes any more, and it is believed and not even written again.
         let written = || fs::metadata(tree.path(MEMORY)).ok().and_then(|metadata| metadata.modified().ok());
@@ -54,7 +62,7 @@ fn whatever_changes_the_whole_way_is_gone() {
             finds_nothing(asked);
             before.1.is_some() && before == (memory(), written())
         };
-        assert!((0..6).any(|_| rests()), "{what}: no run believes the memory");
+        assert!((0..RUNS).any(|_| rests()), "{what}: no run believes the memory");
     };
     let touched = |what: &str, path: PathBuf| way(what, &["one"], &|| touch(&path));
     way("the first time", &["one"], &|| ());
