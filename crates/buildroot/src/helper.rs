@@ -13,7 +13,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use crate::SandboxSpec;
-use crate::sandbox::{SandboxError, SandboxIo};
+use crate::sandbox::{INIT_PROGRAM, SandboxError, SandboxIo};
 use crate::spec::Network;
 use crate::wire::{self, Order};
 
@@ -52,6 +52,8 @@ impl Helper {
     fn start(program: &PathBuf, kind: Kind) -> Result<Self, SandboxError> {
         let (ours, theirs) = socket_pair()?;
         let mut command = Command::new(program);
+        // What runs inside can read the command line of its pid 1. Where this host keeps the program is not its business.
+        command.arg0(INIT_PROGRAM);
         command.env_clear().stdin(OwnedFd::from(theirs)).stdout(Stdio::null());
         if !kind.interactive {
             // A Ctrl-C at the terminal reaches the caller, who decides; not the helper.

@@ -49,11 +49,21 @@ pub enum End {
         /// 0 to 255.
         code: i32,
     },
-    /// The program was ended by this signal from within (for example 11, or 9 from the OOM killer).
+    /// The program was ended by this signal from within (for example 11, or 9 from the OOM killer at the run's own
+    /// limit).
     Signaled {
         /// Signal number.
         signal: i32,
     },
+    /// Pid 1 of the sandbox was ended by this signal, and everything inside with it. Nothing inside can do that: the
+    /// kernel takes no fatal signal for a pid 1 from its own namespace. So somebody on the host did.
+    KilledFromOutside {
+        /// Signal number.
+        signal: i32,
+    },
+    /// The kernel killed a process for want of memory while the run was within its own limit: the host had none left,
+    /// or those had none among which the host divides it (a container).
+    HostOutOfMemory,
     /// The wall-clock limit passed; everything inside was killed.
     TimedOut,
     /// The CPU time limit passed; everything inside was killed.
@@ -75,6 +85,10 @@ impl fmt::Display for End {
         match self {
             Self::Exited { code } => write!(f, "exit code {code}"),
             Self::Signaled { signal } => write!(f, "killed by signal {signal}"),
+            Self::KilledFromOutside { signal } => {
+                write!(f, "killed by signal {signal} from outside the sandbox")
+            }
+            Self::HostOutOfMemory => write!(f, "memory of the host exhausted, killed"),
             Self::TimedOut => write!(f, "time limit reached, killed"),
             Self::CpuTimePassed => write!(f, "CPU time limit reached, killed"),
             Self::OutOfMemory => write!(f, "memory limit reached, killed"),

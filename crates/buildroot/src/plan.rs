@@ -46,6 +46,10 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
 /// Parts of `/proc` through which user id 0 could change the host without any capability.
 const PROC_READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
+/// Files of `/proc` that tell of the host and that nothing inside has any use for: what its kernel was started with, and
+/// the keyrings of the host's user of the same number.
+const PROC_HIDDEN: [&str; 2] = ["/proc/cmdline", "/proc/keys"];
+
 /// Size in MiB that the staging file system has for mount points, and what is in `/dev`.
 const STAGING_MB: u64 = 16;
 
@@ -157,6 +161,11 @@ pub enum MountOperation {
         /// Absolute path inside.
         path: PathBuf,
     },
+    /// Puts `/dev/null` over files inside, which are empty then; those that do not exist are passed over.
+    HideFiles {
+        /// Absolute paths inside.
+        paths: &'static [&'static str],
+    },
     /// Makes the overlay the root and lets go of everything of the host.
     EnterRoot,
 }
@@ -228,6 +237,7 @@ impl MountPlan {
             target: bind.target.clone(),
             read_only: bind.read_only,
         }));
+        operations.push(MountOperation::HideFiles { paths: &PROC_HIDDEN });
         if spec.uid == 0 {
             let protect = |path: &&str| MountOperation::ProtectPath { path: PathBuf::from(path) };
             operations.extend(PROC_READ_ONLY.iter().map(protect));

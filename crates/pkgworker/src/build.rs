@@ -432,6 +432,20 @@ pub(crate) fn conclude(ran: &Ran, job: &JobDocument, log: &Path) -> Result<Outco
             let message = format!("it made more than its {limit} files in {place}");
             failed(FailureClass::NoSpace, last, message)
         }
+        End::KilledFromOutside { signal } => {
+            let message = format!(
+                "somebody on the host killed the first process of its sandbox (signal {signal}) in {place}; nothing \
+                 inside can do that"
+            );
+            failed(FailureClass::InfrastructureFailure, last, message)
+        }
+        End::HostOutOfMemory => {
+            let message = format!(
+                "the host had no memory left and ended processes of it in {place}, though it was within its own limit; \
+                 with fewer --workers there is more for each"
+            );
+            failed(FailureClass::InfrastructureFailure, last, message)
+        }
         End::Cancelled => {
             failed(FailureClass::InfrastructureFailure, last, "the build was cancelled".to_owned())
         }

@@ -48,7 +48,7 @@ pub(crate) fn place_in_memory(
 pub(crate) fn reason_for_disk(ran: &Ran, tree: &MemoryTree) -> Option<&'static str> {
     match ran.outcome.end {
         End::Cancelled if ran.passed == Some(Passed::Memory) => Some("its files outgrew memory"),
-        End::OutOfMemory if tree.held().is_ok_and(|held| held.bytes > NEGLIGIBLE) => {
+        End::OutOfMemory | End::HostOutOfMemory if tree.held().is_ok_and(|held| held.bytes > NEGLIGIBLE) => {
             Some("it ran out of memory, with its files in memory")
         }
         // Whatever it was, it shall not have been this.

@@ -87,7 +87,9 @@ impl<'a> Confinement<'a> {
         match outcome.map_err(|error| not_run(&error))?.end {
             End::Exited { code: 0 } => Ok(output),
             End::TimedOut => Err(ProgramFault::TimedOut { seconds: command.time_limit.as_secs() }),
-            end @ End::SetupFailed(_) => Err(not_run(&end)),
+            end @ (End::SetupFailed(_) | End::KilledFromOutside { .. } | End::HostOutOfMemory) => {
+                Err(not_run(&end))
+            }
             end => {
                 let errors = String::from_utf8_lossy(&errors);
                 let last = errors.lines().rev().map(str::trim).find(|line| !line.is_empty());

@@ -212,7 +212,10 @@ impl Runner for WorkerRunner<'_> {
             end @ (End::CpuTimePassed | End::OutOfMemory | End::TooManyProcesses) => {
                 RunEnd::Killed(end.to_string())
             }
-            end @ (End::Cancelled | End::SetupFailed(_)) => return Err(self.start_error(&end)),
+            end @ (End::Cancelled
+            | End::SetupFailed(_)
+            | End::KilledFromOutside { .. }
+            | End::HostOutOfMemory) => return Err(self.start_error(&end)),
         };
         Ok(RunOutcome { end, stderr: words })
     }

@@ -30,6 +30,9 @@ use crate::spec::Limits;
 /// Start of the names of our cgroups.
 const PREFIX: &str = "buildroot-";
 
+/// As much memory as the kernel charges to a cgroup at once, in bytes, and some more: a huge page at most.
+const CHARGED_AT_ONCE: u64 = 4 << 20;
+
 /// Length of a period of CPU time in microseconds, as the kernel has it by default.
 const PERIOD_US: u64 = 100_000;
 
@@ -53,9 +56,31 @@ enum Kind {
 /// What the kernel counted of limits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Account {
+    /// How many processes the kernel killed for want of memory, whoever lacked it.
     pub(crate) oom_kills: Option<u64>,
+    /// Whether the run's own limit of memory was met: with version 2 so that nothing could be freed, with version 1 also
+    /// when something could. `None` when nobody counts.
+    pub(crate) limit_met: Option<bool>,
     /// How many processes or threads the limit of their number has prevented.
     pub(crate) forks_refused: Option<u64>,
+}
+
+/// Who had no memory left when the kernel killed a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shortage {
+    /// The run had used up its limit.
+    Own,
+    /// The host, or a cgroup around the run.
+    Host,
+}
+
+impl Account {
+    /// Returns whose want of memory made the kernel kill a process of the run; `None` when it is not known to have
+    /// killed any. The run is blamed unless its limit has certainly not been met.
+    pub(crate) fn shortage(&self) -> Option<Shortage> {
+        let killed = self.oom_kills.is_some_and(|kills| kills > 0);
+        killed.then(|| if self.limit_met == Some(false) { Shortage::Host } else { Shortage::Own })
+    }
 }
 
 /// Makes the cgroups of one run after another. Where they can be made is found out once: it does not change while this
@@ -201,16 +226,28 @@ impl Cgroup {
 
     /// Returns what was counted so far.
     pub(crate) fn account(&self) -> Account {
-        let events = match self.kind {
-            Kind::V1 => "memory.oom_control",
-            Kind::V2 => "memory.events",
-            Kind::None => return Account::default(),
-        };
-        let count = |name: &str, key: &str| {
+        let count = |name: &str, key: &str| -> Option<u64> {
             let text = self.directories.iter().find_map(|directory| read(&directory.join(name)))?;
             text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok())
         };
-        Account { oom_kills: count(events, "oom_kill "), forks_refused: count("pids.events", "max ") }
+        let (events, limit_met) = match self.kind {
+            Kind::V1 => {
+                let failures = ["memory.failcnt", "memory.memsw.failcnt"].map(|name| count(name, ""));
+                // Since Linux 6.12 the limit of memory and swap together, which is met first where there is one, has no
+                // count; its peak is nobody's to set back, other than that of memory alone.
+                let (peak, limit) =
+                    (count("memory.memsw.max_usage_in_bytes", ""), count("memory.memsw.limit_in_bytes", ""));
+                let is_near =
+                    peak.zip(limit).map(|(peak, limit)| peak.saturating_add(CHARGED_AT_ONCE) >= limit);
+                let met = failures.into_iter().flatten().map(|times| times > 0).chain(is_near);
+                ("memory.oom_control", met.reduce(|one, other| one || other))
+            }
+            Kind::V2 => ("memory.events", count("memory.events", "oom ").map(|times| times > 0)),
+            Kind::None => return Account::default(),
+        };
+        // This counts every kill, also one for want of memory elsewhere.
+        let oom_kills = count(events, "oom_kill ");
+        Account { oom_kills, limit_met, forks_refused: count("pids.events", "max ") }
     }
 
     /// Opens what the kernel counts; `None` when it does not.
@@ -351,6 +388,59 @@ fn owner(name: &str) -> Option<(u32, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What of the kernel's counts makes whom to blame, by what the kernel writes.
+    #[test]
+    fn a_run_is_blamed_for_want_of_memory_unless_its_limit_was_certainly_not_met() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let check = |kind, files: &[(&str, &str)], expected| {
+            for (name, text) in files {
+                fs::write(directory.path().join(name), text).expect("count");
+            }
+            // Dropping it would remove the directory.
+            let cgroup = std::mem::ManuallyDrop::new(Cgroup {
+                kind,
+                directories: vec![directory.path().into()],
+                unenforced: Vec::new(),
+            });
+            assert_eq!(cgroup.account().shortage(), expected, "{files:?}");
+        };
+        let events = |oom: u8, kills: u8| {
+            format!("low 0\nhigh 0\nmax 7\noom {oom}\noom_kill {kills}\noom_group_kill 0\n")
+        };
+        check(Kind::V2, &[("memory.events", &events(0, 0))], None);
+        check(Kind::V2, &[("memory.events", &events(1, 0))], None);
+        check(Kind::V2, &[("memory.events", &events(1, 2))], Some(Shortage::Own));
+        check(Kind::V2, &[("memory.events", &events(0, 2))], Some(Shortage::Host));
+        check(Kind::V2, &[("memory.events", "low 0\nhigh 0\nmax 0\noom_kill 1\n")], Some(Shortage::Own));
+        let control = |kills: u8| format!("oom_kill_disable 0\nunder_oom 0\noom_kill {kills}\n");
+        check(Kind::V1, &[("memory.oom_control", &control(1))], Some(Shortage::Own));
+        check(
+            Kind::V1,
+            &[("memory.oom_control", &control(1)), ("memory.failcnt", "0\n")],
+            Some(Shortage::Host),
+        );
+        check(
+            Kind::V1,
+            &[("memory.oom_control", &control(1)), ("memory.failcnt", "9\n")],
+            Some(Shortage::Own),
+        );
+        let swap = |failures, peak, limit| {
+            [
+                ("memory.oom_control", "oom_kill 1\n"),
+                ("memory.failcnt", "0\n"),
+                ("memory.memsw.failcnt", failures),
+                ("memory.memsw.max_usage_in_bytes", peak),
+                ("memory.memsw.limit_in_bytes", limit),
+            ]
+        };
+        check(Kind::V1, &swap("3\n", "1000\n", "9223372036854771712\n"), Some(Shortage::Own));
+        check(Kind::V1, &swap("0\n", "67104768\n", "67108864\n"), Some(Shortage::Own));
+        check(Kind::V1, &swap("0\n", "33554432\n", "67108864\n"), Some(Shortage::Host));
+        check(Kind::V1, &swap("0\n", "67104768\n", "9223372036854771712\n"), Some(Shortage::Host));
+        check(Kind::V1, &[("memory.oom_control", &control(0))], None);
+        check(Kind::None, &[], None);
+    }
 
     #[test]
     fn only_our_own_names_are_recognised() {

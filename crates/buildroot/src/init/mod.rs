@@ -45,7 +45,7 @@ pub use self::opens::why_opens_are_not_recorded;
 use self::usage::Prober;
 use self::watch::{Watch, excess};
 use crate::calls;
-use crate::cgroup::Cgroups;
+use crate::cgroup::{Cgroups, Shortage};
 use crate::file_work::FileWork;
 use crate::layer::LayerCounts;
 use crate::opened::OpenedFiles;
@@ -185,11 +185,11 @@ impl Supervisor {
         let last_probe = Some(prober.probe());
         let (status, used) = system::wait_for(pid1.pid).at(Op::Fork)?;
         let (setup_us, told) = read_messages(messages);
+        let account = cgroup.account();
         let end = match (told, forced) {
             (Some(end), _) | (None, Some(end)) => end,
-            (None, None) => end_of_pid1(status),
+            (None, None) => end_of_pid1(status, account.shortage()),
         };
-        let account = cgroup.account();
         // Whether a look or the program's end came first must not matter; so the counters decide.
         let end = match end {
             End::SetupFailed(_) | End::Cancelled => end,
@@ -290,18 +290,24 @@ fn read_messages(messages: PipeReader) -> (u64, Option<End>) {
     (setup_us, end)
 }
 
-/// Returns how the run ended when pid 1 was ended from elsewhere, for example for want of memory.
-fn end_of_pid1(status: i32) -> End {
-    if libc::WIFSIGNALED(status) {
-        End::Signaled { signal: libc::WTERMSIG(status) }
-    } else {
-        End::SetupFailed(SetupFailure {
+/// Returns how the run ended when pid 1 ended without a report and not by this process.
+///
+/// No signal from inside ends a pid 1, so it came from the host: from the kernel for want of memory, or from somebody.
+fn end_of_pid1(status: i32, shortage: Option<Shortage>) -> End {
+    if !libc::WIFSIGNALED(status) {
+        return End::SetupFailed(SetupFailure {
             operation: Op::Fork,
             path: None,
             errno: 0,
             message: "pid 1 of the sandbox ended without a report".to_owned(),
             hint: None,
-        })
+        });
+    }
+    let signal = libc::WTERMSIG(status);
+    match shortage {
+        Some(Shortage::Own) => End::Signaled { signal },
+        Some(Shortage::Host) => End::HostOutOfMemory,
+        None => End::KilledFromOutside { signal },
     }
 }
 

@@ -104,6 +104,7 @@ impl Mounter {
             }
             MountOperation::MakeDeviceLinks { links } => self.make_device_links(links),
             MountOperation::ProtectPath { path } => self.protect(path),
+            MountOperation::HideFiles { paths } => self.hide(paths),
             MountOperation::EnterRoot => self.enter_root(),
         }
     }
@@ -273,6 +274,24 @@ impl Mounter {
         links.iter().try_for_each(|(name, points_to)| {
             symlinkat(*points_to, &directory, *name).at_path(Op::MountPoint, Path::new(name))
         })
+    }
+
+    fn hide(&self, paths: &[&str]) -> Step<()> {
+        let nothing = Path::new("/dev/null");
+        let nothing = open_inside(self.root()?, nothing).at_path(Op::Mount, nothing)?;
+        for path in paths.iter().map(Path::new) {
+            let place = match open_inside(self.root()?, path) {
+                Err(Errno::NOENT) => continue,
+                opened => opened.at_path(Op::Mount, path)?,
+            };
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE
+                | OpenTreeFlags::OPEN_TREE_CLOEXEC
+                | OpenTreeFlags::AT_EMPTY_PATH;
+            let copy = open_tree(&nothing, "", flags).at_path(Op::Mount, path)?;
+            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+            move_mount(&copy, "", &place, "", flags).at_path(Op::Mount, path)?;
+        }
+        Ok(())
     }
 
     fn protect(&self, path: &Path) -> Step<()> {

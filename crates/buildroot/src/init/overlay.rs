@@ -113,26 +113,43 @@ fn open_directory(path: &Path) -> Step<OwnedFd> {
 }
 
 /// Returns a context that holds `lowers`; `None` when the kernel does not know `lowerdir+`.
+///
+/// Every program inside can read in its mount table by which names the directories were given. So these are their
+/// last names, as seen from the directories that they are in, and where those are is not told.
 fn open_context(lowers: &[PathBuf]) -> Step<Option<OwnedFd>> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).at(Op::MountOverlay)?;
+    let added = add_lowers(&context, lowers)?;
+    chdir("/").at(Op::MountOverlay)?;
+    Ok(added.then_some(context))
+}
+
+/// Gives the directories to a context; returns false when the kernel does not know `lowerdir+`. Leaves this process in
+/// some directory.
+fn add_lowers(context: &OwnedFd, lowers: &[PathBuf]) -> Step<bool> {
+    let mut place = None;
     for (index, lower) in lowers.iter().enumerate() {
-        match fsconfig_set_string(&context, "lowerdir+", lower) {
+        let (parent, name) = lower.parent().zip(lower.file_name()).unwrap_or((lower, ".".as_ref()));
+        if place != Some(parent) {
+            chdir(parent).at_path(Op::AddLower, parent)?;
+            place = Some(parent);
+        }
+        match fsconfig_set_string(context, "lowerdir+", name) {
             Ok(()) => {}
             // An unknown option; a directory that is at fault gives another error.
             Err(Errno::INVAL) if index == 0 => {
-                let text = kernel_text(&context);
+                let text = kernel_text(context);
                 return if text.is_empty() || text.contains("nknown parameter") {
-                    Ok(None)
+                    Ok(false)
                 } else {
                     Err(failure(Op::AddLower, Some(lower), &Errno::INVAL.into(), &text))
                 };
             }
             Err(error) => {
-                return Err(failure(Op::AddLower, Some(lower), &error.into(), &kernel_text(&context)));
+                return Err(failure(Op::AddLower, Some(lower), &error.into(), &kernel_text(context)));
             }
         }
     }
-    Ok(Some(context))
+    Ok(true)
 }
 
 fn mount_context(

@@ -17,7 +17,7 @@ use super::Pid1;
 use super::failure::{Context, Step};
 use super::opens::Opens;
 use super::usage::Prober;
-use crate::cgroup::{Account, Cgroup};
+use crate::cgroup::{Account, Cgroup, Shortage};
 use crate::outcome::{End, Limiter, SetupOperation as Op};
 use crate::spec::Limits;
 use crate::wire;
@@ -96,14 +96,15 @@ impl Watch<'_> {
     }
 }
 
-/// Returns the end of a run that the kernel has counted excess of.
+/// Returns the end of a run of which the kernel has counted excess, or processes killed for others' want of memory.
 pub(super) fn excess(limits: &Limits, account: &Account) -> Option<End> {
     if !limits.excess_ends_run {
-        None
-    } else if account.oom_kills > Some(0) {
-        Some(End::OutOfMemory)
-    } else {
-        (account.forks_refused > Some(0)).then_some(End::TooManyProcesses)
+        return None;
+    }
+    match account.shortage() {
+        Some(Shortage::Own) => Some(End::OutOfMemory),
+        Some(Shortage::Host) => Some(End::HostOutOfMemory),
+        None => (account.forks_refused > Some(0)).then_some(End::TooManyProcesses),
     }
 }
 

@@ -428,6 +428,8 @@ mod tests {
         assert!(blames(End::TimedOut, "waiting"));
         assert!(!blames(End::Exited { code: 1 }, "cpio: write failed - No space left on device"));
         assert!(!blames(End::Signaled { signal: 9 }, "killed"));
+        assert!(!blames(End::KilledFromOutside { signal: 9 }, "killed"));
+        assert!(!blames(End::HostOutOfMemory, "killed"));
         assert!(!blames(End::Cancelled, "cancelled"));
         assert!(!blames(End::OutOfMemory, "killed"), "others have taken it");
         let limits = TransactionLimits { memory_bytes: Some(1), ..TransactionLimits::default() };

@@ -7,7 +7,7 @@ use buildroot::{Capabilities, End, Network, Sandbox, SandboxError, SandboxIo, Sa
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{HostRoot, can_sandbox, eventually, example, processes_with, sandbox};
+use crate::support::{HostRoot, can_sandbox, capture, eventually, example, processes_with, sandbox};
 
 /// Runs a script that must succeed in this sandbox and returns its output.
 fn output_in(sandbox: &Sandbox, spec: &SandboxSpec) -> String {
@@ -102,6 +102,54 @@ fn a_helper_that_has_run_others_is_to_a_program_what_a_new_one_is() {
         let outcome = sandbox.run(&ended, SandboxIo::null().expect("/dev/null")).expect("outcome");
         assert_eq!(outcome.end, End::Signaled { signal: 9 });
     }
+}
+
+#[test]
+fn a_program_learns_nothing_of_the_host_from_its_pid_1() {
+    if !can_sandbox("a_program_learns_nothing_of_the_host_from_its_pid_1") {
+        return;
+    }
+    let root = HostRoot::new();
+    let look = "tr '\\0' '\\n' < /proc/1/cmdline; cat /proc/1/comm; \
+                for name in cwd exe root fd/1 ns/pid; do readlink /proc/1/$name; done; \
+                cat /proc/1/environ /proc/1/maps /proc/1/auxv /proc/1/stack";
+    for user in [1000, 0] {
+        let mut spec = root.script(look);
+        (spec.uid, spec.gid) = (user, user);
+        if user == 0 {
+            spec.capabilities = Capabilities::PackageTransaction;
+        }
+        let (_, stdout, _) = capture(&spec);
+        assert_eq!(stdout, "buildroot-init\nbuildroot-init\n", "of user {user}");
+    }
+}
+
+#[test]
+fn a_sandbox_whose_pid_1_is_killed_on_the_host_says_so_and_its_helper_goes_on() {
+    if !can_sandbox("a_sandbox_whose_pid_1_is_killed_on_the_host_says_so_and_its_helper_goes_on") {
+        return;
+    }
+    let (root, sandbox) = (HostRoot::new(), sandbox());
+    // The program itself can do nothing to its pid 1, not even as user 0.
+    let mut spec = root.script("for signal in KILL TERM SEGV STOP; do kill -$signal 1; done; exit 3");
+    (spec.uid, spec.gid, spec.capabilities) = (0, 0, Capabilities::PackageTransaction);
+    assert_eq!(sandbox.capture(&spec).expect("sandbox").outcome.end, End::Exited { code: 3 });
+    spec.arguments[2] = "true".to_owned();
+    let helper = helper_of(&sandbox, &spec);
+    spec.arguments[2] = "sleep 1000".to_owned();
+    let running = sandbox.spawn(&spec, SandboxIo::null().expect("/dev/null")).expect("start");
+    assert_eq!(running.helper_id(), helper);
+    let child_of = |process: i32| -> Option<i32> {
+        let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
+        children.split_whitespace().next()?.parse().ok()
+    };
+    let pid1 = || child_of(helper.cast_signed());
+    // Not before the program is there, so that nothing of the set-up is disturbed.
+    assert!(eventually(|| pid1().and_then(child_of).is_some()));
+    kill(Pid::from_raw(pid1().expect("pid 1")), Signal::SIGKILL).expect("kill");
+    assert_eq!(running.wait().expect("outcome").end, End::KilledFromOutside { signal: 9 });
+    spec.arguments[2] = "true".to_owned();
+    assert_eq!(helper_of(&sandbox, &spec), helper);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -321,7 +322,12 @@ fn without_cgroups(root: &HostRoot, spec: &buildroot::SandboxSpec) -> Outcome {
         .args([file.as_path(), std::path::Path::new(env!("CARGO_BIN_EXE_buildroot-init"))])
         .output()
         .expect("unshare");
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    outcome_in(&output.stderr)
+}
+
+/// Returns the outcome that `run_sandbox` tells after what the program said.
+fn outcome_in(stderr: &[u8]) -> Outcome {
+    let stderr = String::from_utf8_lossy(stderr).into_owned();
     let json = stderr.find("{\n").map(|start| &stderr[start..]).unwrap_or_default();
     let outcome: Option<Outcome> = serde_json::from_str(json).ok();
     assert!(outcome.is_some(), "no outcome: {stderr}");
@@ -369,6 +375,63 @@ fn excess_ends_the_run_when_that_is_asked_for() {
     spec.limits.processes = Some(64);
     spec.limits.excess_ends_run = true;
     assert_eq!(capture(&spec).0.end, End::TooManyProcesses);
+}
+
+/// A memory cgroup of version 1 with this little memory, around what is started in it.
+struct Surroundings(PathBuf);
+
+impl Surroundings {
+    fn new(bytes: u64) -> Option<Self> {
+        let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+        let own =
+            own.lines().find_map(|line| line.split_once(":memory:"))?.1.trim_start_matches('/').to_owned();
+        let directory =
+            Path::new("/sys/fs/cgroup/memory").join(own).join(format!("around-{}", std::process::id()));
+        fs::create_dir(&directory).ok()?;
+        let made = Self(directory);
+        fs::write(made.0.join("memory.limit_in_bytes"), bytes.to_string()).ok()?;
+        // There only where swap is accounted.
+        let _ = fs::write(made.0.join("memory.memsw.limit_in_bytes"), bytes.to_string());
+        Some(made)
+    }
+}
+
+impl Drop for Surroundings {
+    fn drop(&mut self) {
+        // The last process may still be on its way out.
+        eventually(|| fs::remove_dir(&self.0).is_ok());
+    }
+}
+
+#[test]
+fn want_of_memory_around_a_run_is_told_from_its_own() {
+    let test = "want_of_memory_around_a_run_is_told_from_its_own";
+    if !can_sandbox(test) {
+        return;
+    }
+    // With version 2 no cgroup but the host's own root may hold this caller and its sandboxes' cgroups.
+    let Some(around) = Surroundings::new(96 << 20) else {
+        eprintln!("SKIPPED {test}: no memory cgroup of version 1 can be made here");
+        return;
+    };
+    let root = HostRoot::new();
+    let mut spec = root.script("tail /dev/zero; exit 0");
+    spec.limits.excess_ends_run = true;
+    let file = root.dir.path().join("spec.json");
+    let mut end_with = |own_limit: Option<u64>| {
+        spec.limits.memory_bytes = own_limit;
+        fs::write(&file, serde_json::to_vec(&spec).expect("JSON")).expect("specification");
+        let output = Command::new("/bin/sh")
+            .args(["-c", "echo $$ > \"$0/cgroup.procs\" && exec \"$@\""])
+            .args([around.0.as_path(), &example("run_sandbox"), &file])
+            .arg(env!("CARGO_BIN_EXE_buildroot-init"))
+            .output()
+            .expect("run_sandbox");
+        outcome_in(&output.stderr).end
+    };
+    assert_eq!(end_with(Some(1 << 40)), End::HostOutOfMemory);
+    assert_eq!(end_with(None), End::HostOutOfMemory);
+    assert_eq!(end_with(Some(32 << 20)), End::OutOfMemory);
 }
 
 #[test]

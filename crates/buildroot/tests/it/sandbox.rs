@@ -89,9 +89,40 @@ fd\nfull\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzer
 ";
     let (names, numbers) = listing.split_at(expected.len().min(listing.len()));
     assert_eq!(names, expected);
-    // Pid 1, the shell, ls and grep; 9 mounts: root, proc, dev, pts, shm, 2 tmpfs, run, usr. A container's root that
-    // may make no nodes has the host's, each a mount.
-    assert!(["4\n9\n", "4\n15\n"].contains(&numbers), "{numbers}");
+    // Pid 1, the shell, ls and grep; 11 mounts: root, proc, two files hidden in it, dev, pts, shm, 2 tmpfs, run, usr. A
+    // container's root that may make no nodes has the host's, each a mount.
+    assert!(["4\n11\n", "4\n17\n"].contains(&numbers), "{numbers}");
+}
+
+#[test]
+fn neither_the_mount_table_nor_proc_tells_how_the_host_is_set_up() {
+    if !can_sandbox("neither_the_mount_table_nor_proc_tells_how_the_host_is_set_up") {
+        return;
+    }
+    let root = HostRoot::new();
+    let place = root.dir.path().to_str().expect("UTF-8").to_owned();
+    let upper = root.dir.path().join("kept");
+    std::fs::create_dir(&upper).expect("directory");
+    let mut spec = root.script(
+        "cat /proc/1/mountinfo /proc/self/mountinfo /proc/mounts; wc -c < /proc/cmdline; \
+                                wc -c < /proc/keys",
+    );
+    for user in [1000, 0] {
+        (spec.uid, spec.gid) = (user, user);
+        for upper in [Upper::Disk { dir: upper.clone() }, Upper::Tmpfs { size_mb: 16 }, Upper::None] {
+            spec.upper = upper;
+            let said = output(&spec);
+            assert!(said.contains("lowerdir") && !said.contains(&place), "{said}");
+            assert!(said.ends_with("\n0\n0\n"), "{said}");
+        }
+    }
+    // What is bound is told with the directory that it is, which is all that the table has of the host's names.
+    let bound = root.dir.path().join("bound");
+    std::fs::create_dir(&bound).expect("directory");
+    spec.binds.push(BindMount { source: bound.clone(), target: "/bound".into(), read_only: false });
+    let said = output(&spec);
+    let telling: Vec<&str> = said.lines().filter(|line| line.contains(&place)).collect();
+    assert!(telling.iter().all(|line| line.contains(" /bound ")), "{said}");
 }
 
 #[test]

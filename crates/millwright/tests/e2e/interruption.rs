@@ -70,6 +70,11 @@ fn child_of(parent: u32, program: &str) -> Pid {
     Pid::from_raw(ids[0])
 }
 
+/// Returns the supervisor of a worker's sandbox.
+fn supervisor_of(worker: Pid) -> Pid {
+    child_of(worker.as_raw().unsigned_abs(), "buildroot-init")
+}
+
 /// Makes `slow` a package that builds at once.
 fn mend(tree: &Tree) {
     tree.spec(&Spec::data("slow").needs("fast"));
@@ -112,7 +117,7 @@ fn a_killed_run_leaves_nothing_and_the_next_completes_it() {
 }
 
 /// Kills one process below a running build; that is nobody's fault, so the build is tried again.
-fn check_tried_again(test: &str, victim: impl Fn(u32) -> Pid) {
+fn check_tried_again(test: &str, victim: impl Fn(u32) -> Pid, says: &[&str]) {
     let Some(tree) = tree_with_a_waiting_build(test) else { return };
     let (mut run, first) = start_until_it_waits(&tree);
     // The next attempt may have the same place in the same worker.
@@ -123,7 +128,7 @@ fn check_tried_again(test: &str, victim: impl Fn(u32) -> Pid) {
     let second = || waiting_jobs(&tree).into_iter().find(|job| since(job) != before);
     run.wait_until("the second attempt waits", || second().is_some());
     release(&second().unwrap());
-    run.wait().exits(0).says(&["trying again", "3 built"]);
+    run.wait().exits(0).says(&["trying again", "3 built"]).says(says);
     tree.assert_clean();
 }
 
@@ -147,14 +152,21 @@ fn one_worker_builds_one_package_after_another() {
 
 #[test]
 fn a_build_whose_worker_is_killed_is_tried_again() {
-    check_tried_again("killed-worker", |run| child_of(run, "pkgworker"));
+    check_tried_again("killed-worker", |run| child_of(run, "pkgworker"), &[]);
 }
 
 #[test]
 fn a_build_whose_sandbox_is_killed_is_tried_again() {
-    check_tried_again("killed-sandbox", |run| {
-        child_of(child_of(run, "pkgworker").as_raw().unsigned_abs(), "buildroot-init")
-    });
+    check_tried_again("killed-sandbox", |run| supervisor_of(child_of(run, "pkgworker")), &[]);
+}
+
+#[test]
+fn a_build_whose_pid_1_is_killed_is_tried_again_and_nobody_blames_the_package() {
+    let pid1 =
+        |run| child_of(supervisor_of(child_of(run, "pkgworker")).as_raw().unsigned_abs(), "buildroot-init");
+    let words =
+        "attempt 1 failed (somebody on the host killed the first process of its sandbox (signal 9) in %build";
+    check_tried_again("killed-pid-1", pid1, &[words]);
 }
 
 #[test]
