@@ -18,6 +18,7 @@ mod capability;
 mod cgroup;
 mod error;
 mod file_work;
+mod held;
 mod helper;
 pub mod init;
 mod kernel_file;
@@ -37,12 +38,13 @@ mod wire;
 pub use calls::{CallAnswer, CallCondition, CallRule, FAMILIES, call_rules};
 pub use capability::{Capability, ProbeError};
 pub use error::LayerError;
+pub use held::{Held, held_by};
 pub use layer::{
     Collected, CollectedLayer, KindStatistics, Layer, LayerCounts, LayerKey, LayerKeyError, LayerMissReason,
     LayerOutcome, LayerRequest, LayerStore, PackageFault, Payload, PayloadFile, Scriptlet, ScriptletKind,
     SetuidPolicy, StoreDirectory, StoreStatistics, TreeFault, UnpackFault,
 };
-pub use memory_tree::{Held, MemoryTree};
+pub use memory_tree::MemoryTree;
 pub use opened::OpenedFiles;
 pub use outcome::{End, IdMapping, LimitKind, Limiter, Outcome, SetupFailure, SetupOperation, Usage};
 pub use plan::{Device, MountOperation, MountPlan, PlanError};

@@ -14,19 +14,12 @@ use rustix::mount::{
     fsopen, open_tree,
 };
 
+use crate::held::Held;
+
 /// A file system in memory. Dropping it removes everything in it, as soon as no sandbox uses it any more.
 #[derive(Debug)]
 pub struct MemoryTree {
     root: OwnedFd,
-}
-
-/// What a file system has given away.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Held {
-    /// Bytes of memory or disk.
-    pub bytes: u64,
-    /// Files and directories.
-    pub files: u64,
 }
 
 impl MemoryTree {

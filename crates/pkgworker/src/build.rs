@@ -7,8 +7,8 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use buildroot::{
-    End, LayerRequest, LayerStore, MemoryTree, OpenedFiles, Outcome as SandboxOutcome, Probe, RootOptions,
-    RootOutcome, Sandbox, SandboxIo, SandboxSpec, TransactionLimits,
+    End, Held, LayerRequest, LayerStore, MemoryTree, OpenedFiles, Outcome as SandboxOutcome, Probe,
+    RootOptions, RootOutcome, Sandbox, SandboxIo, SandboxSpec, TransactionLimits,
 };
 use repository::IndexedSource;
 use rpm_model::{
@@ -20,7 +20,7 @@ use crate::caches::cache_uses;
 use crate::check::{CheckLog, check_report, write_check};
 use crate::collect::collect;
 use crate::command::{HOST_ARCH, Purpose, sandbox_spec};
-use crate::disk::{Allowance, Passed, is_full, watch};
+use crate::disk::{Passed, is_full, watch};
 use crate::error::{IoContext, WorkerError};
 use crate::generated;
 use crate::kept::KeptRoot;
@@ -353,8 +353,8 @@ pub(crate) fn run(
         let mut watcher = None;
         let watch_disk = || {
             watcher = Some(scope.spawn(move || {
-                let allowance = Allowance { bytes: job.disk_limit_bytes, files: job.limits.file_limit };
-                let passed = watch(host.directory, host.memory, host.log, allowance, &ended);
+                let allowed = Held { bytes: job.disk_limit_bytes, files: job.limits.file_limit };
+                let passed = watch(host.directory, host.memory, host.log, allowed, &ended);
                 if passed.is_some() {
                     killer.kill();
                 }

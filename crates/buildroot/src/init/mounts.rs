@@ -28,7 +28,7 @@ use super::overlay::{Overlay, OverlayOptions, UpperPaths};
 use super::{privileges, system};
 use crate::outcome::{IdMapping, SetupFailure, SetupOperation as Op};
 use crate::plan::{DEVICE_DIRECTORY, Device, MountOperation, MountPlan};
-use crate::remove::remove_tree;
+use crate::remove::remove_as_is;
 
 /// Host directories that the staging tmpfs may cover, in this private namespace only. Everything of
 /// the host has been opened by then, so it does not matter what is below.
@@ -353,11 +353,11 @@ fn tmpfs(size_mb: u64, files: Option<u64>, mode: u32) -> io::Result<OwnedFd> {
 }
 
 /// Makes the directories of a kept upper. The work directory is always fresh: a `volatile` mount
-/// leaves a mark in it that makes the next mount fail.
+/// leaves a mark in it that makes the next mount fail. It is the kernel's own, so it belongs to whom the upper belongs.
 fn disk_upper(dir: &Path) -> Step<UpperPaths> {
     let (upper, work) = (dir.join("upper"), dir.join("work"));
     fs::create_dir_all(&upper).at_path(Op::PrepareUpper, &upper)?;
-    remove_tree(&work).at_path(Op::PrepareUpper, &work)?;
+    remove_as_is(&work).at_path(Op::PrepareUpper, &work)?;
     fs::create_dir(&work).at_path(Op::PrepareUpper, &work)?;
     let open = |path: &Path| {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::record::LayerKey;
+use super::store::locked_file;
 use crate::error::{LayerError, PathContext};
 
 /// Keeps layers from being collected until it is dropped or its process ends.
@@ -44,15 +45,8 @@ struct LeaseFile {
 
 impl LeaseFile {
     fn make(directory: &Path) -> Result<Self, LayerError> {
-        let named = tempfile::Builder::new()
-            .prefix("l")
-            .append(true)
-            .tempfile_in(directory)
-            .context("make a lease in", directory)?;
-        let (file, path) = named.keep().map_err(|kept| kept.error).context("keep a lease in", directory)?;
-        let made = Self { file, path };
-        made.file.lock().context("lock", &made.path)?;
-        Ok(made)
+        let (file, path) = locked_file(directory, "l", "")?;
+        Ok(Self { file, path })
     }
 }
 
@@ -229,6 +223,27 @@ mod tests {
         fs::write(&path, format!("{}\n", key("a"))).expect("write");
         assert!(read_leases(dir.path()).expect("leases").keys.is_empty());
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn who_only_looks_takes_no_new_lease_for_one_that_was_left() {
+        let dir = tempfile::tempdir().expect("directory");
+        fs::create_dir(dir.path().join("leases")).expect("leases");
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                    read_leases(dir.path()).expect("leases");
+                }
+            });
+            for _ in 0..500 {
+                let made = LeaseFile::make(&dir.path().join("leases")).expect("a lease");
+                let is_there = made.path.exists();
+                is_over.store(!is_there, std::sync::atomic::Ordering::Relaxed);
+                assert!(is_there, "nobody sees that these layers are used");
+            }
+            is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
     }
 
     #[test]

@@ -389,21 +389,31 @@ impl LayerStore {
 
 impl Session {
     fn new(temp: &Path) -> Result<Self, LayerError> {
-        loop {
-            let named = tempfile::Builder::new()
-                .prefix("s")
-                .suffix(".lock")
-                .tempfile_in(temp)
-                .context("make a file in", temp)?;
-            let (lock, lock_path) = named.keep().map_err(|kept| kept.error).context("keep", temp)?;
-            lock.lock().context("lock", &lock_path)?;
-            // Another process may have taken the unlocked file for a stale one and removed it.
-            if lock.metadata().context("examine", &lock_path)?.nlink() == 0 {
-                continue;
-            }
-            let dir = lock_path.with_extension("");
-            fs::create_dir(&dir).context("make", &dir)?;
-            return Ok(Self { dir, lock_path, _lock: lock });
+        let (lock, lock_path) = locked_file(temp, "s", ".lock")?;
+        let dir = lock_path.with_extension("");
+        fs::create_dir(&dir).context("make", &dir)?;
+        Ok(Self { dir, lock_path, _lock: lock })
+    }
+}
+
+/// Makes an empty file in a directory in which files that nobody locks are removed, and locks it.
+pub(super) fn locked_file(
+    directory: &Path,
+    prefix: &str,
+    suffix: &str,
+) -> Result<(File, PathBuf), LayerError> {
+    loop {
+        let named = tempfile::Builder::new()
+            .prefix(prefix)
+            .suffix(suffix)
+            .append(true)
+            .tempfile_in(directory)
+            .context("make a file in", directory)?;
+        let (file, path) = named.keep().map_err(|kept| kept.error).context("keep a file in", directory)?;
+        file.lock().context("lock", &path)?;
+        // Another process may have taken the unlocked file for one that was left, and removed it.
+        if file.metadata().context("examine", &path)?.nlink() > 0 {
+            return Ok((file, path));
         }
     }
 }

@@ -5,14 +5,13 @@
 //! builds: rarely enough to cost next to nothing, so that more than the limit may be there for a moment. Directories
 //! that the caller may not read, because a scriptlet of an ordinary user's transaction gave them away, do not count.
 
-use std::fs;
 use std::io::{self, PipeReader, Read};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::held::{Held, held_by};
 use crate::outcome::Outcome;
 use crate::spec::SandboxSpec;
 use crate::{KillHandle, Sandbox, SandboxError, SandboxIo};
@@ -141,35 +140,21 @@ fn watch(
     None
 }
 
-/// Adds up what a directory holds, until it is too much.
+/// Returns which limit a directory passes, if it does.
 fn excess_of(directory: &Path, limits: TransactionLimits) -> Option<Excess> {
-    /// What the kernel counts in.
-    const BLOCK_BYTES: u64 = 512;
-    let (mut bytes, mut files) = (0u64, 0u64);
-    let mut pending: Vec<PathBuf> = vec![directory.to_owned()];
-    while let Some(path) = pending.pop() {
-        // What comes and goes meanwhile may be missed.
-        let Ok(facts) = fs::symlink_metadata(&path) else { continue };
-        bytes += facts.blocks() * BLOCK_BYTES;
-        files += 1;
-        if bytes > limits.disk_bytes {
-            return Some(Excess::Bytes(limits.disk_bytes));
-        }
-        if files > limits.files {
-            return Some(Excess::Files(limits.files));
-        }
-        if facts.is_dir() {
-            // One directory may hold more names than there is memory for.
-            let room = usize::try_from(limits.files).unwrap_or(usize::MAX).saturating_add(1);
-            let entries = fs::read_dir(&path).into_iter().flatten().flatten().take(room);
-            pending.extend(entries.map(|entry| entry.path()));
-        }
+    let most = Held { bytes: limits.disk_bytes, files: limits.files };
+    let held = held_by(&[directory], most);
+    if held.bytes > most.bytes {
+        Some(Excess::Bytes(most.bytes))
+    } else {
+        (held.files > most.files).then_some(Excess::Files(most.files))
     }
-    None
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
