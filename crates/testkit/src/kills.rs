@@ -137,8 +137,10 @@ impl KillTrial {
         let _ = worker.kill();
         worker.wait().expect("the worker can be waited for");
         let mut leftovers = left_running(&self.directory);
-        // Others may be killed at the same time; what they leave later is not this worker's.
+        // Others may be killed at the same time; what they leave later is not this worker's. What the last process of a
+        // sandbox is still leaving cannot be removed yet, by nobody.
         let dead = cgroups_of_the_dead(Path::new("/sys/fs/cgroup"));
+        wait_until(|| dead.iter().all(|path| is_empty(path)));
         let mut next = self.start();
         lines(&mut next).for_each(drop);
         next.wait().expect("the worker can be waited for");
@@ -197,12 +199,18 @@ impl KillTrial {
 /// # Panics
 /// When `/proc` cannot be read.
 pub fn left_running(directory: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    wait_until(|| {
+        found = running_now(directory);
+        found.is_empty()
+    });
+    found
+}
+
+/// Waits until something is so, or until it has had time enough to be so.
+fn wait_until(mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
-    loop {
-        let found = running_now(directory);
-        if found.is_empty() || start.elapsed() > AFTERMATH {
-            return found;
-        }
+    while !is_so() && start.elapsed() <= AFTERMATH {
         std::thread::sleep(GLANCE);
     }
 }
@@ -247,6 +255,11 @@ fn sections(line: &str) -> impl Iterator<Item = &'static str> {
 
 fn entries(directory: &Path) -> Vec<PathBuf> {
     fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+/// Returns whether no process is in a cgroup, or it is gone.
+fn is_empty(cgroup: &Path) -> bool {
+    fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default().is_empty()
 }
 
 /// Returns the cgroups of sandboxes whose supervisor does not live any more.

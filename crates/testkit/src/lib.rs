@@ -14,6 +14,7 @@ mod installed;
 mod kills;
 mod object_server;
 mod oracle;
+mod program;
 mod source_server;
 mod tls;
 pub mod verdict;
@@ -25,6 +26,7 @@ pub use installed::{TreeListing, differences, install_with_rpm, list_directory, 
 pub use kills::{KillReport, KillTrial, STAGES, Stage, left_running};
 pub use object_server::{ObjectFault, ObjectRequest, ObjectServer};
 pub use oracle::{DnfAnswer, Oracle, OracleError};
+pub use program::copy_program;
 pub use source_server::{FileReply, RangeSupport, ReceivedRequest, Reply, SourceServer};
 pub use tls::TestAuthority;
 

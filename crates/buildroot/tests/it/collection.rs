@@ -322,7 +322,7 @@ fn an_ordinary_user_collects_directories_that_he_may_not_write() {
         FileEntry::file("/usr/closed/file", 0o400, "content"),
     ];
     let package = request(dir.path(), "closed.rpm", &package_bytes("closed", files));
-    fs::copy(example("use_store"), path("use_store")).expect("copy");
+    testkit::copy_program(&example("use_store"), &path("use_store"));
     fs::create_dir(path("store")).expect("store");
     std::os::unix::fs::chown(path("store"), Some(SOMEBODY), Some(SOMEBODY)).expect("owner");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("mode");

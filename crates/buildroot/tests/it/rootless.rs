@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::PathBuf;
 
 use buildroot::{BindMount, End, IdMapping, Outcome, SandboxSpec, Upper};
-use testkit::{Account, SOMEBODY, SubordinateIds, give_to_somebody};
+use testkit::{Account, SOMEBODY, SubordinateIds, copy_program, give_to_somebody};
 
 use crate::support::{HostRoot, can_sandbox, eventually, example, processes_with};
 
@@ -34,7 +34,7 @@ impl Fixture {
             ("init", PathBuf::from(env!("CARGO_BIN_EXE_buildroot-init"))),
             ("run_sandbox", example("run_sandbox")),
         ] {
-            fs::copy(source, fixture.path(name)).expect("copy");
+            copy_program(&source, &fixture.path(name));
         }
         fs::set_permissions(fixture.root.dir.path(), fs::Permissions::from_mode(0o755)).expect("mode");
         Some(fixture)

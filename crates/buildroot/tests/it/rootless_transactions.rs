@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use testkit::{Account, SOMEBODY, SUBORDINATE, SubordinateIds, give_to_somebody};
+use testkit::{Account, SOMEBODY, SUBORDINATE, SubordinateIds, copy_program, give_to_somebody};
 
 use crate::support::example;
 use crate::transactions::Site;
@@ -33,7 +33,7 @@ impl Somebody {
         let somebody = Self { site, account };
         let init = PathBuf::from(env!("CARGO_BIN_EXE_buildroot-init"));
         for (name, source) in [("buildroot-init", init), ("use_store", example("use_store"))] {
-            fs::copy(source, somebody.path(name)).expect("copy");
+            copy_program(&source, &somebody.path(name));
         }
         fs::create_dir(somebody.path("own")).expect("directory");
         give_to_somebody(&somebody.path("own"));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rpm_model::{BuildReason, ContentDigest, InputChange};
-use testkit::{Account, SOMEBODY, SubordinateIds};
+use testkit::{Account, SOMEBODY, SubordinateIds, copy_program};
 
 use crate::copy::{Built, Copy};
 use crate::workspace::{
@@ -85,7 +85,7 @@ fn copy_programs(place: &Path) -> PathBuf {
     let to = place.join("bin");
     fs::create_dir(&to).unwrap();
     for program in ["buildroot-init", "millwright", "pkgworker", "spec-engine"] {
-        fs::copy(from.join(program), to.join(program)).unwrap();
+        copy_program(&from.join(program), &to.join(program));
     }
     to
 }

@@ -1,8 +1,9 @@
 //! A host whose clock jumps while a build runs: no time limit notices, and no package.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+
+use testkit::copy_program;
 
 use crate::interruption::{release, waiting, waiting_jobs};
 use crate::tree::{OFFLINE, Tree, program_path};
@@ -16,10 +17,11 @@ fn build_under(tree: &Tree, library: &Path) -> Command {
     let programs = tree.path("programs");
     std::fs::create_dir_all(&programs).unwrap();
     for name in ["millwright", "pkgworker"] {
-        // A program finds the others beside its own file, so a symbolic link would not do.
+        // A program finds the others beside its own file, so a symbolic link would not do; a hard link would change the
+        // stamp of the program itself, which other tests look at.
         let program = programs.join(name);
         if !program.exists() {
-            std::fs::hard_link(program_path(name), program).unwrap();
+            copy_program(&program_path(name), &program);
         }
     }
     let fake = [
@@ -33,8 +35,9 @@ fn build_under(tree: &Tree, library: &Path) -> Command {
     let variables: String = fake.iter().map(|(name, value)| format!("{name}={value} ")).collect();
     let init = programs.join("buildroot-init");
     let real = program_path("buildroot-init");
-    std::fs::write(&init, format!("#!/bin/sh\n{variables}exec {}\n", real.display())).unwrap();
-    std::fs::set_permissions(&init, PermissionsExt::from_mode(0o755)).unwrap();
+    let script = programs.join("script");
+    std::fs::write(&script, format!("#!/bin/sh\n{variables}exec {}\n", real.display())).unwrap();
+    copy_program(&script, &init);
     let mut command = Command::new(programs.join("millwright"));
     command.arg("build").envs(fake).current_dir(tree.path(""));
     command

@@ -130,16 +130,25 @@ fn a_package_that_the_spec_does_not_announce_is_refused() {
 #[test]
 fn a_build_that_hangs_with_200_children_is_ended_with_all_of_them() {
     let Some(tree) = Tree::new("fork") else { return };
-    tree.configure(&format!("{OFFLINE}[packages.bad]\ntimeout = \"3s\"\n"));
     tree.spec(&Spec::data("bad").needs("util-linux").build(
         "for i in $(seq 200); do setsid sh -c 'trap \"\" TERM INT HUP; while :; do sleep 1000; done' & done\n\
          echo all are there\nwait",
     ));
     tree.spec(&Spec::data("good"));
-    let ended = tree.millwright(&["build"]);
-    ended.exits(1).says(&["bad", "[timeout]", "time limit", "%build", "--timeout", "1 built, 1 failed"]);
-    assert!(tree.read("build/logs/pkggen/rpmbuilding/bad-1.0-1.mw1.src.rpm.log").contains("all are there"));
-    assert_eq!(tree.records().keys().collect::<Vec<_>>(), ["good"]);
+    // How long they take to start is the host's affair: the first limit that lets them counts.
+    let ended_with_all = ["3s", "15s", "75s"].into_iter().any(|limit| {
+        tree.configure(&format!("{OFFLINE}[packages.bad]\ntimeout = \"{limit}\"\n"));
+        let ended = tree.millwright(&["build"]);
+        ended.exits(1).says(&["bad", "[timeout]", "time limit", "--timeout", "1 failed"]);
+        assert_eq!(tree.records().keys().collect::<Vec<_>>(), ["good"]);
+        let log = tree.read("build/logs/pkggen/rpmbuilding/bad-1.0-1.mw1.src.rpm.log");
+        let all_were_there = log.contains("all are there");
+        if all_were_there {
+            ended.says(&["the time limit ended it in %build"]);
+        }
+        all_were_there
+    });
+    assert!(ended_with_all);
 }
 
 #[test]

@@ -117,19 +117,21 @@ fn a_flood_of_output_fills_no_disk() {
 #[test]
 fn what_outlives_its_build_is_ended_with_it() {
     let Some(tree) = Tree::new("outliving") else { return };
-    tree.spec(&Spec::data("bad").needs("util-linux").build(
-        "for i in 1 2 3; do (setsid bash -c 'trap \"\" TERM INT HUP PIPE; (exec -a outlives-its-build sleep 1000) & \
-         exec -a outlives-its-build sleep 1000' > /dev/null 2>&1 < /dev/null &) ; done\n\
-         until [ $(grep -la outlives-its-buil[d] /proc/[0-9]*/cmdline | wc -l) -ge 6 ]; do sleep 0.1; done\n\
+    // A name that the same test has not that runs in another checkout on this host.
+    let name = format!("outlives-its-build-{}.", std::process::id());
+    tree.spec(&Spec::data("bad").needs("util-linux").build(&format!(
+        "for i in 1 2 3; do (setsid bash -c 'trap \"\" TERM INT HUP PIPE; (exec -a {name} sleep 1000) & \
+         exec -a {name} sleep 1000' > /dev/null 2>&1 < /dev/null &) ; done\n\
+         until [ $(grep -la '^outlives-its-buil[d]' /proc/[0-9]*/cmdline | wc -l) -ge 6 ]; do sleep 0.1; done\n\
          echo all six are there",
-    ));
+    )));
     // The build is done when rpmbuild is, and then its processes are.
     tree.millwright(&["build"]).exits(0).says(&["1 built"]);
     let log = tree.read("build/logs/pkggen/rpmbuilding/bad-1.0-1.mw1.src.rpm.log");
     assert!(log.contains("all six are there"), "{log}");
     let left = std::fs::read_dir("/proc").unwrap().flatten().filter(|process| {
         let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-        command.starts_with(b"outlives-its-build")
+        command.starts_with(name.as_bytes())
     });
     assert_eq!(left.count(), 0);
 }

@@ -100,14 +100,14 @@ fn a_reviewed_set_is_carried_out_once_whatever_kills_it_and_what_is_left_is_told
     // Killed where one is built, one has failed and one is being built.
     let file = file.to_str().unwrap();
     let mut run = tree.start_millwright(&["rebuild", "--change-set", file, "-j", "2"]);
-    let progress = directory.join("progress.json");
-    run.wait_until("slow waits and bad has failed", || {
-        !waiting_jobs(&tree).is_empty() && fs::read_to_string(&progress).unwrap_or_default().contains("bad")
-    });
+    run.wait_until("slow waits", || !waiting_jobs(&tree).is_empty());
+    // That is written down before it is said.
+    run.wait_for_text("1 of 4 done, 1 failed, 2 to go");
     let killed = waiting_jobs(&tree);
     run.signal(Signal::SIGKILL);
-    run.wait().says(&["1 of 4 done, 1 failed, 2 to go"]);
+    run.wait();
     tree.assert_nothing_runs();
+    assert!(fs::read_to_string(directory.join("progress.json")).unwrap().contains("bad"));
     assert_eq!(texts(&tree), expected, "what was reviewed is what is in the tree");
     let name = directory.file_name().unwrap().to_str().unwrap();
     let reason = BuildReason::MassRebuild { name: name.to_owned(), cause: "builds-with:flag".to_owned() };

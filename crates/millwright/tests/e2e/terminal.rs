@@ -99,12 +99,13 @@ fn a_shell_on_a_terminal_is_a_terminal() {
     terminal.enter("stty size > /dev/null && echo sized-$((2 + 2))", "sized-4");
     // /dev/tty is this terminal, for programs that ask for a password there.
     terminal.enter("(echo asked-$((2 + 3))) > /dev/tty", "asked-5");
-    // Ctrl-C ends the program in the foreground, not the shell, and not millwright.
-    terminal.enter("echo ready-$((3 + 3)); sleep 1000; echo went-on-$?", "ready-6");
+    // Ctrl-C ends the program in the foreground, not the shell, and not millwright. That it is in the foreground it says
+    // itself: keys that come before would be the shell's.
+    terminal.enter("sh -c 'echo ready-$((3 + 3)); exec sleep 1000'; echo went-on-$?", "ready-6");
     terminal.press(b"\x03");
     terminal.enter("echo still-here-$((3 + 4))", "still-here-7");
     // Job control: Ctrl-Z stops the program in the foreground, and `fg` goes on with it.
-    terminal.enter("echo second-$((4 + 4)); sleep 1000", "second-8");
+    terminal.enter("sh -c 'echo second-$((4 + 4)); exec sleep 1000'", "second-8");
     terminal.press(b"\x1a");
     terminal.wait_for("Stopped");
     terminal.enter("kill %1; wait; echo none-left-$((4 + 5))", "none-left-9");

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rpm_model::{BuildRecord, ContentDigest};
-use testkit::{Account, SubordinateIds, give_to_somebody};
+use testkit::{Account, SubordinateIds, copy_program, give_to_somebody};
 
 use crate::run::{Ended, GLANCE, Running, start};
 use crate::spec::Spec;
@@ -81,7 +81,7 @@ impl Tree {
         tree.configure(OFFLINE);
         tree.take_toolchain();
         for program in ["buildroot-init", "millwright", "pkgworker", "spec-engine"] {
-            fs::copy(program_path(program), tree.path("bin").join(program)).unwrap();
+            copy_program(&program_path(program), &tree.path("bin").join(program));
         }
         give_to_somebody(&tree.root);
         Some(tree)
@@ -101,6 +101,14 @@ impl Tree {
         // Where the private apt root would be: a toolchain that is not current is an error, not a download.
         fs::write(to.join("apt"), "the workspace's toolchain is not current; `cargo xtask test` makes it\n")
             .unwrap();
+    }
+
+    /// Has the toolchain in files of its own, whose stamps do not change when other tests take theirs over.
+    pub(crate) fn own_toolchain(&self) {
+        let (linked, own) = (self.path("build/toolchain_rpms"), self.path("build/own-toolchain"));
+        link_files(&linked, &own, |file, target| fs::copy(file, target).map(drop));
+        fs::remove_dir_all(&linked).unwrap();
+        fs::rename(&own, &linked).unwrap();
     }
 
     /// Shares the workspace's unpacked packages: they are known by content.
