@@ -3,7 +3,7 @@
 //! Allocates nothing that the archive's own numbers ask for beyond a file name. Knows nothing of
 //! headers or file systems.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead};
 
 /// Longest file name, as the kernel has it, with the final NUL.
 const MAX_NAME_BYTES: usize = 4096;
@@ -49,7 +49,7 @@ pub(super) struct CpioReader<R> {
     left: u64,
 }
 
-impl<R: Read> CpioReader<R> {
+impl<R: BufRead> CpioReader<R> {
     /// Reads an archive from its beginning.
     pub(super) fn new(inner: R) -> Self {
         Self { inner, position: 0, left: 0 }
@@ -57,9 +57,9 @@ impl<R: Read> CpioReader<R> {
 
     /// Returns the next entry, passing over content that was not read; `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<CpioEntry>, CpioFault> {
-        let mut waste = [0; 4096];
         while self.left > 0 {
-            self.read_content(&mut waste)?;
+            let passed = self.content()?.len();
+            self.take(passed);
         }
         self.align()?;
         let position = self.position;
@@ -92,18 +92,32 @@ impl<R: Read> CpioReader<R> {
         Ok((entry.name != TRAILER).then_some(entry))
     }
 
-    /// Reads some of the current entry's content; 0 at its end.
-    pub(super) fn read_content(&mut self, buffer: &mut [u8]) -> Result<usize, CpioFault> {
-        let wanted = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        if wanted == 0 {
-            return Ok(0);
+    /// Returns what comes next of the current entry's content, until it is taken; empty at its end.
+    pub(super) fn content(&mut self) -> Result<&[u8], CpioFault> {
+        if self.left == 0 {
+            return Ok(&[]);
         }
-        let read = self.inner.read(&mut buffer[..wanted])?;
-        if read == 0 {
+        let buffered = self.inner.fill_buf()?;
+        if buffered.is_empty() {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
-        self.left -= read as u64;
-        self.position += read as u64;
+        let length = buffered.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        Ok(&buffered[..length])
+    }
+
+    /// Passes over so many bytes of what [`Self::content`] returned.
+    pub(super) fn take(&mut self, bytes: usize) {
+        self.inner.consume(bytes);
+        self.left = self.left.saturating_sub(bytes as u64);
+        self.position += bytes as u64;
+    }
+
+    /// Reads some of the current entry's content; 0 at its end.
+    pub(super) fn read_content(&mut self, buffer: &mut [u8]) -> Result<usize, CpioFault> {
+        let content = self.content()?;
+        let read = content.len().min(buffer.len());
+        buffer[..read].copy_from_slice(&content[..read]);
+        self.take(read);
         Ok(read)
     }
 

@@ -137,7 +137,7 @@ fn read_archive(
 /// The content of the current entry.
 struct EntryContent<'a, R>(&'a mut CpioReader<R>);
 
-impl<R: Read> Read for EntryContent<'_, R> {
+impl<R: BufRead> Read for EntryContent<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read_content(buffer).map_err(|fault| match fault {
             CpioFault::Read(error) => error,

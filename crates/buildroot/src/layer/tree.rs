@@ -13,7 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, chownat, fchmod, fchown,
+    AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, chownat, fchmod, fchown, fstat,
     futimens, linkat, mkdirat, openat, openat2, symlinkat, utimensat,
 };
 use rustix::io::Errno;
@@ -110,21 +110,28 @@ impl TreeWriter {
         Ok(())
     }
 
-    /// Makes a regular file and opens it for writing; [`Self::finish_file`] must follow.
-    pub(crate) fn file(&mut self, path: &str) -> Result<File, TreeFault> {
+    /// Makes a regular file and opens it for writing; [`Self::finish_file`] must follow, with the same attributes.
+    pub(crate) fn file(&mut self, path: &str, attributes: Attributes) -> Result<File, TreeFault> {
         let (directory, name) = self.parent(path)?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(File::from(openat(directory, name, flags, Mode::from_raw_mode(0o600))?))
+        // Set-id bits wait for the content and the owner.
+        Ok(File::from(openat(directory, name, flags, Mode::from_raw_mode(attributes.mode & 0o777))?))
     }
 
-    /// Gives a written file its attributes.
+    /// Gives a written file, or a directory, its attributes.
     pub(crate) fn finish_file(&self, file: &File, attributes: Attributes) -> Result<(), TreeFault> {
-        if !self.own_files {
+        // Most are made with the owner and mode that they are to have, and looking costs less than changing. What the
+        // umask, an inherited group or an inherited access list has made different is seen.
+        let made = fstat(file)?;
+        let Attributes { mode, uid, gid, mtime } = attributes;
+        if !self.own_files && (made.st_uid, made.st_gid) != (uid, gid) {
             // Before the mode: changing the owner takes set-id bits away.
-            fchown(file, Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)))?;
+            fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
         }
-        fchmod(file, Mode::from_raw_mode(attributes.mode))?;
-        Ok(futimens(file, &timestamps(attributes.mtime))?)
+        if made.st_mode & 0o7777 != mode {
+            fchmod(file, Mode::from_raw_mode(mode))?;
+        }
+        Ok(futimens(file, &timestamps(mtime))?)
     }
 
     /// Makes a symbolic link.
@@ -171,7 +178,7 @@ impl TreeWriter {
             let target = std::fs::read_link(source)?;
             return self.symlink(path, target.as_os_str().as_encoded_bytes(), attributes);
         }
-        let mut file = self.file(path)?;
+        let mut file = self.file(path, attributes)?;
         io::copy(&mut File::open(source)?, &mut file)?;
         self.finish_file(&file, attributes)
     }
@@ -210,7 +217,7 @@ impl TreeWriter {
         }
     }
 
-    /// Makes a directory and the missing ones above it.
+    /// Makes a directory and the missing ones above it, and keeps it open as the one that was written to last.
     fn make_directory(&mut self, path: &str) -> Result<(), TreeFault> {
         // What is missing, innermost first.
         let mut missing = vec![path];
@@ -219,28 +226,33 @@ impl TreeWriter {
             missing.push(above);
             above = split(above).0;
         }
+        let mut opened = match self.last.take() {
+            Some((last, opened)) if last == above => opened,
+            _ => open_beneath(self.root.as_fd(), above, OFlags::PATH | OFlags::DIRECTORY)?,
+        };
         for path in missing.into_iter().rev() {
-            let (parent, name) = split(path);
-            let parent = open_beneath(self.root.as_fd(), parent, OFlags::PATH | OFlags::DIRECTORY)?;
-            match mkdirat(&parent, name, Mode::from_raw_mode(0o700)) {
+            let name = split(path).1;
+            match mkdirat(&opened, name, Mode::from_raw_mode(self.implicit.mode)) {
                 // Not one of ours, or it would be known.
                 Err(Errno::EXIST) => return Err(TreeFault::NotADirectory),
                 made => made?,
             }
             self.directories.insert(path.to_owned(), Made::OnTheWay { mtime: self.implicit.mtime });
+            opened = open_beneath(opened.as_fd(), name, OFlags::PATH | OFlags::DIRECTORY)?;
         }
+        self.last = Some((path.to_owned(), opened));
         Ok(())
     }
 }
 
-/// Opens a directory beneath the root, without following any symbolic link.
-fn open_beneath(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd, TreeFault> {
+/// Opens a directory beneath another, without following any symbolic link.
+fn open_beneath(top: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd, TreeFault> {
     let relative = match path.trim_start_matches('/') {
         "" => ".",
         relative => relative,
     };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    Ok(openat2(root, relative, flags | OFlags::CLOEXEC, Mode::empty(), resolve)?)
+    Ok(openat2(top, relative, flags | OFlags::CLOEXEC, Mode::empty(), resolve)?)
 }
 
 /// Splits an absolute path into its directory and its name; the root is its own directory.
@@ -267,7 +279,7 @@ mod tests {
     const PLAIN: Attributes = Attributes { mode: 0o644, uid: 0, gid: 0, mtime: 5 };
 
     fn write(tree: &mut TreeWriter, path: &str, content: &str) -> Result<(), TreeFault> {
-        let mut file = tree.file(path)?;
+        let mut file = tree.file(path, PLAIN)?;
         file.write_all(content.as_bytes()).expect("write");
         tree.finish_file(&file, PLAIN)
     }
@@ -296,6 +308,38 @@ mod tests {
         assert_eq!(facts("a/link").1, 5);
         assert_eq!(fs::read_to_string(dir.path().join("a/link")).expect("through the link"), "y");
         assert_eq!(fs::metadata(dir.path().join("again")).expect("again").nlink(), 2);
+    }
+
+    #[test]
+    fn what_a_directory_would_hand_down_is_not_taken() {
+        let dir = tempfile::tempdir().expect("directory");
+        // Whatever is made here has the directory's group, and directories its set-group-id bit.
+        if rustix::process::geteuid().is_root() {
+            rustix::fs::chown(dir.path(), None, Some(Gid::from_raw(7))).expect("group");
+        }
+        rustix::fs::chmod(dir.path(), Mode::from_raw_mode(0o2755)).expect("mode");
+        let mut tree = TreeWriter::new(dir.path(), 9).expect("tree");
+        // The umask takes some of these, and changing the owner others.
+        let modes = [0o644, 0o666, 0o777, 0o444, 0o000, 0o4755, 0o2755, 0o1777];
+        for (number, mode) in modes.into_iter().enumerate() {
+            let attributes = Attributes { mode, uid: 3 * (number as u32 % 2), ..PLAIN };
+            let file = tree.file(&format!("/a/{mode:o}"), attributes).expect("file");
+            tree.finish_file(&file, attributes).expect("finish");
+            tree.directory(&format!("/d/{mode:o}"), attributes).expect("directory");
+        }
+        tree.finish().expect("finish");
+        for (number, mode) in modes.into_iter().enumerate() {
+            for directory in ["a", "d"] {
+                let path = dir.path().join(format!("{directory}/{mode:o}"));
+                let metadata = fs::symlink_metadata(&path).expect("metadata");
+                assert_eq!((metadata.mode() & 0o7777, metadata.mtime()), (mode, 5), "{}", path.display());
+                if rustix::process::geteuid().is_root() {
+                    let owner = 3 * (number as u32 % 2);
+                    assert_eq!((metadata.uid(), metadata.gid()), (owner, 0), "{}", path.display());
+                }
+            }
+        }
+        assert_eq!(fs::metadata(dir.path().join("d")).expect("metadata").mode() & 0o7777, 0o755);
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! content. Both must agree entirely, and everything the header lists must come.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 
@@ -115,7 +114,6 @@ struct Unpacking<'a> {
     done: Vec<bool>,
     hard_links: BTreeMap<(u64, u32), HardLinks>,
     counts: LayerCounts,
-    buffer: Vec<u8>,
 }
 
 /// Names of one file, of which the content has come or is still to come.
@@ -143,7 +141,6 @@ impl<'a> Unpacking<'a> {
             done: vec![false; content.files.len()],
             hard_links: BTreeMap::new(),
             counts: LayerCounts::default(),
-            buffer: vec![0; BUFFER_BYTES],
         })
     }
 
@@ -173,7 +170,7 @@ impl<'a> Unpacking<'a> {
         &mut self,
         index: usize,
         entry: &CpioEntry,
-        reader: &mut CpioReader<impl Read>,
+        reader: &mut CpioReader<impl BufRead>,
     ) -> Result<(), UnpackFault> {
         let content = self.content;
         let file = &content.files[index];
@@ -215,7 +212,7 @@ impl<'a> Unpacking<'a> {
         index: usize,
         size: u64,
         entry: &CpioEntry,
-        reader: &mut CpioReader<impl Read>,
+        reader: &mut CpioReader<impl BufRead>,
     ) -> Result<(), UnpackFault> {
         let content = self.content;
         let file = &content.files[index];
@@ -223,20 +220,23 @@ impl<'a> Unpacking<'a> {
         if entry.size != size {
             return Err(UnpackFault::Disagreement(file.path.clone()));
         }
-        let mut out = self.tree.file(&file.path).map_err(|source| write_fault(file, source))?;
+        let attributes = attributes(file);
+        let mut out = self.tree.file(&file.path, attributes).map_err(|source| write_fault(file, source))?;
         loop {
-            let read = reader.read_content(&mut self.buffer)?;
-            if read == 0 {
+            let piece = reader.content()?;
+            if piece.is_empty() {
                 break;
             }
-            digest.update(&self.buffer[..read]);
-            out.write_all(&self.buffer[..read]).map_err(|source| write_fault(file, source.into()))?;
+            digest.update(piece);
+            out.write_all(piece).map_err(|source| write_fault(file, source.into()))?;
+            let taken = piece.len();
+            reader.take(taken);
         }
         if !digest.agrees() {
             return Err(UnpackFault::Content(file.path.clone()));
         }
         self.counts.bytes += size;
-        self.tree.finish_file(&out, attributes(file)).map_err(|source| write_fault(file, source))
+        self.tree.finish_file(&out, attributes).map_err(|source| write_fault(file, source))
     }
 
     /// Handles one name of several. Only one of them brings the content: the last as rpm writes
@@ -246,7 +246,7 @@ impl<'a> Unpacking<'a> {
         index: usize,
         size: u64,
         entry: &CpioEntry,
-        reader: &mut CpioReader<impl Read>,
+        reader: &mut CpioReader<impl BufRead>,
     ) -> Result<(), UnpackFault> {
         let links = self.hard_links.entry(entry.inode).or_default();
         match links.first {
@@ -281,8 +281,9 @@ impl<'a> Unpacking<'a> {
             if !matches!(file.kind, FileKind::Regular { size: 0, .. }) {
                 return Err(UnpackFault::Missing(file.path.clone()));
             }
-            let made =
-                self.tree.file(&file.path).and_then(|made| self.tree.finish_file(&made, attributes(file)));
+            let attributes = attributes(file);
+            let made = self.tree.file(&file.path, attributes);
+            let made = made.and_then(|made| self.tree.finish_file(&made, attributes));
             made.map_err(|source| write_fault(file, source))?;
             others.iter().try_for_each(|&name| self.link(first, name))?;
         }
@@ -349,8 +350,10 @@ impl<'a> Checksum<'a> {
     /// Whether the content was what the header lists.
     fn agrees(self) -> bool {
         let Some(hasher) = self.hasher else { return true };
-        let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        found == self.listed
+        // By hand: thousands of files are compared through these few lines.
+        let digit = |value: u8| b"0123456789abcdef"[usize::from(value)];
+        let found = hasher.finalize();
+        found.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).eq(self.listed.bytes())
     }
 }
 
@@ -378,18 +381,14 @@ fn write_fault(file: &PackageFile, source: TreeFault) -> UnpackFault {
 }
 
 /// Reads the target of a symbolic link, which is the content of its entry.
-fn read_target(reader: &mut CpioReader<impl Read>, entry: &CpioEntry) -> Result<Vec<u8>, UnpackFault> {
+fn read_target(reader: &mut CpioReader<impl BufRead>, entry: &CpioEntry) -> Result<Vec<u8>, UnpackFault> {
     let mut target = Vec::new();
-    let mut buffer = [0; 4096];
     // A longer one than the kernel allows cannot equal the header's, which is checked next.
     while target.len() <= 4096 && (target.len() as u64) < entry.size {
-        let read = reader.read_content(&mut buffer)?;
-        target.extend_from_slice(&buffer[..read]);
+        let piece = reader.content()?;
+        target.extend_from_slice(piece);
+        let taken = piece.len();
+        reader.take(taken);
     }
     Ok(target)
-}
-
-/// Opens an RPM file for reading in large pieces.
-pub(super) fn open_package(file: &File) -> BufReader<&File> {
-    BufReader::with_capacity(BUFFER_BYTES, file)
 }

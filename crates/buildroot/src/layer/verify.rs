@@ -7,7 +7,7 @@
 //! what is unpacked is not published before all of it was right.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use rpm_model::ContentDigest;
@@ -20,28 +20,36 @@ use crate::error::{LayerError, PathContext};
 
 const BUFFER_BYTES: usize = 128 << 10;
 
-/// Returns what the package says of itself when all digests are right; `file` is then at the beginning
+/// Opens an RPM file for reading in large pieces.
+pub(super) fn open_package(path: &Path) -> Result<BufReader<File>, LayerError> {
+    Ok(BufReader::with_capacity(BUFFER_BYTES, File::open(path).context("open", path)?))
+}
+
+/// Returns what the package says of itself when all digests are right; `reader` is then at the beginning
 /// of the payload.
 pub(super) fn verified_package(
-    file: &mut File,
+    reader: &mut BufReader<File>,
     request: &LayerRequest,
     setuid: SetuidPolicy,
 ) -> Result<PackageContent, LayerError> {
     let path = &request.path;
-    let size = file.metadata().context("examine", path)?.len();
+    let size = reader.get_ref().metadata().context("examine", path)?.len();
     if let Some(expected) = request.size.filter(|&expected| expected != size) {
         return Err(LayerError::Size { path: path.clone(), expected, found: size });
     }
-    let mut whole = HashedReader { inner: &mut *file, hash: Sha256::new() };
+    let mut whole = HashedReader { inner: &mut *reader, hash: Sha256::new() };
     // What is wrong with the headers is told only of the file that was asked for.
     let headers = read_headers(&mut whole);
     let mut payload = Sha256::new();
-    let mut buffer = vec![0; BUFFER_BYTES];
     loop {
-        match whole.read(&mut buffer).context("read", path)? {
-            0 => break,
-            read => payload.update(&buffer[..read]),
+        let piece = whole.inner.fill_buf().context("read", path)?;
+        if piece.is_empty() {
+            break;
         }
+        whole.hash.update(piece);
+        payload.update(piece);
+        let taken = piece.len();
+        whole.inner.consume(taken);
     }
     let found = ContentDigest::from_hash(&whole.hash.finalize());
     if found != request.sha256 {
@@ -54,7 +62,7 @@ pub(super) fn verified_package(
     if let Some(expected) = content.payload_sha256.clone().filter(|expected| expected != found.as_str()) {
         return Err(refused(PackageFault::PayloadDigest { expected, found: found.to_string() }));
     }
-    file.seek(SeekFrom::Start(headers.bytes.len() as u64)).context("read", path)?;
+    reader.seek(SeekFrom::Start(headers.bytes.len() as u64)).context("read", path)?;
     Ok(content)
 }
 

@@ -426,6 +426,21 @@ fn walk(directory: &Path) -> Vec<std::path::PathBuf> {
 }
 
 #[test]
+fn on_ext4_layers_are_made_away_from_what_was_removed() {
+    let dir = tempfile::tempdir().expect("directory");
+    let system = nix::sys::statfs::statfs(dir.path()).expect("file system");
+    if system.filesystem_type() != nix::sys::statfs::EXT4_SUPER_MAGIC {
+        eprintln!("skipped: temporary files are not on ext4");
+        return;
+    }
+    let store = open(&dir);
+    let temporary = store.temporary_directory().expect("temporary");
+    let above = temporary.path().ancestors().nth(2).expect("sessions");
+    let flags = rustix::fs::ioctl_getflags(fs::File::open(above).expect("directory")).expect("flags");
+    assert!(flags.contains(rustix::fs::IFlags::TOPDIR), "{}: {flags:?}", above.display());
+}
+
+#[test]
 fn a_live_process_is_not_taken_for_a_dead_one() {
     let dir = tempfile::tempdir().expect("directory");
     let store = open(&dir);
