@@ -33,6 +33,7 @@ mod remove;
 mod root;
 mod sandbox;
 mod spec;
+mod spread;
 mod wire;
 
 pub use calls::{CallAnswer, CallCondition, CallRule, FAMILIES, call_rules};
@@ -59,3 +60,4 @@ pub use spec::{
     BUILDER_ID, BindMount, Capabilities, Limits, MAX_LOWERS, Network, SandboxSpec, SystemCalls, TmpfsMount,
     Upper,
 };
+pub use spread::spread_subdirectories;

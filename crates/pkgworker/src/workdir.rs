@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use buildroot::{BUILDER_ID, MemoryTree, remove_tree};
+use buildroot::{BUILDER_ID, MemoryTree, remove_tree, spread_subdirectories};
 
 use crate::command::{CCACHE_COMPILERS, JobDirectories};
 use crate::error::{IoContext, WorkerError};
@@ -52,6 +52,8 @@ impl JobDirectory {
     pub(crate) fn create(work: &Path, stem: &str, wants: Wants) -> Result<Self, WorkerError> {
         fs::create_dir_all(work).context("create", work)?;
         sweep(work)?;
+        // What the job before has left behind was removed just now.
+        spread_subdirectories(work);
         let path = work.join(format!("{stem}.{}", std::process::id()));
         if path.exists() {
             remove_tree(&path).context("remove", &path)?;

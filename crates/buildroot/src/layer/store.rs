@@ -8,10 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
-use rustix::fs::{
-    AtFlags, CWD, IFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, ioctl_getflags, ioctl_setflags,
-    utimensat,
-};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, utimensat};
 use tempfile::TempDir;
 
 use super::assemble::{Part, assemble};
@@ -23,6 +20,7 @@ use super::unpack::unpack;
 use super::verify::{open_package, verified_package};
 use crate::error::{LayerError, PathContext};
 use crate::remove::remove_tree;
+use crate::spread::spread_subdirectories;
 
 /// Version of the layout and of what unpacking makes of a package.
 const FORMAT: u32 = 1;
@@ -419,20 +417,6 @@ pub(super) fn locked_file(
         if file.metadata().context("examine", &path)?.nlink() > 0 {
             return Ok((file, path));
         }
-    }
-}
-
-/// Asks the file system to place each subdirectory of `directory`, with what is made in it, where there is much room.
-///
-/// ext4 places a directory beside its parent otherwise, and whatever is made there first passes over every inode that
-/// was freed near by in the last minutes: after the removal of a large tree from the same disk that takes longer than
-/// all else of unpacking. Other file systems know no such wish, and need none.
-fn spread_subdirectories(directory: &Path) {
-    let Ok(opened) = File::open(directory) else { return };
-    let Ok(flags) = ioctl_getflags(&opened) else { return };
-    if !flags.contains(IFlags::TOPDIR) {
-        // It only saves time.
-        let _ = ioctl_setflags(&opened, flags | IFlags::TOPDIR);
     }
 }
 
