@@ -328,6 +328,9 @@ fn scratch() -> PathBuf {
 fn sweep() {
     static SWEEP: Once = Once::new();
     SWEEP.call_once(|| {
+        fs::create_dir_all(scratch()).unwrap();
+        // Each test removes its tree while others make theirs.
+        buildroot::spread_subdirectories(&scratch());
         for entry in fs::read_dir(scratch()).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let owner = name.rsplit_once('.').map(|(_, id)| id.to_owned());
