@@ -332,8 +332,8 @@ mod tests {
             let text = String::from_utf8(reporter.state.lock().unwrap().output.clone()).unwrap();
             if let Some(line) = text.lines().find(|line| line.contains("running") && line.contains("%build"))
             {
-                assert!(line.starts_with("    running  a for 0.") && line.contains(" s (%build)"), "{line}");
-                assert!(line.contains(", d for 0.") && line.contains(" s (preparing)"), "{line}");
+                assert!(line.starts_with("    running  a for ") && line.contains(" s (%build)"), "{line}");
+                assert!(line.contains(", d for ") && line.contains(" s (preparing)"), "{line}");
                 assert!(line.ends_with(", and 2 more"), "{line}");
                 break;
             }

@@ -72,7 +72,7 @@ pub struct KillReport {
 }
 
 /// How long what belonged to a killed worker may take to be gone.
-const AFTERMATH: Duration = Duration::from_secs(30);
+const AFTERMATH: Duration = Duration::from_secs(120);
 
 /// How often it is looked for.
 const GLANCE: Duration = Duration::from_millis(20);

@@ -99,9 +99,10 @@ pub(crate) fn example(name: &str) -> PathBuf {
     profile.join("examples").join(name)
 }
 
-/// Calls `condition` until it holds, at most half a minute; returns whether it came to hold.
+/// Calls `condition` until it holds, at most five minutes, which is longer than anything takes on a host that does
+/// other things; returns whether it came to hold.
 pub(crate) fn eventually(mut condition: impl FnMut() -> bool) -> bool {
-    for _ in 0..600 {
+    for _ in 0..6000 {
         if condition() {
             return true;
         }

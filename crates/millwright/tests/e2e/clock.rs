@@ -56,7 +56,7 @@ fn a_clock_that_jumps_ends_no_build_and_changes_no_package() {
     let mut published = Vec::new();
     for jumps in [false, true] {
         let Some(tree) = Tree::new(if jumps { "clock-jumps" } else { "clock-stands" }) else { return };
-        tree.configure(&format!("{OFFLINE}[build]\ntimeout = \"100s\"\n"));
+        tree.configure(&format!("{OFFLINE}[build]\ntimeout = \"1h\"\n"));
         // Files from the future are clamped.
         tree.spec(&waiting("slow").install("touch -d 2090-01-01 %{buildroot}/usr/share/slow/text"));
         tree.file("clock", "+0\n");

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Longer than anything here takes on a loaded machine; only ends tests that hang.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
 /// How often something that will happen is looked for.
 pub(crate) const GLANCE: Duration = Duration::from_millis(20);

@@ -5,14 +5,11 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::debugging::{kept, run};
-use crate::run::GLANCE;
+use crate::run::{GLANCE, PATIENCE};
 use crate::tree::program_path;
-
-/// Longer than anything here takes on a loaded machine; only ends tests that hang.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A program on a terminal of its own, made by `script`, and somebody who types.
 struct Terminal {

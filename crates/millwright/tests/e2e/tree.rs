@@ -22,7 +22,7 @@ pub(crate) const OFFLINE: &str = "[sources]\nupstream = false\noffline = true\n"
 
 /// How long what belonged to a program may take to be gone after it. The kernel takes mounts and processes
 /// away a moment after their supervisor, but a process that waits for a slow disk ends only then.
-const AFTERMATH: Duration = Duration::from_secs(30);
+const AFTERMATH: Duration = Duration::from_secs(120);
 
 /// A directory with specs, configuration, toolchain and what is built; removed when the test has passed.
 pub(crate) struct Tree {

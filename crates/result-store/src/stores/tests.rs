@@ -213,10 +213,9 @@ fn who_does_not_answer_is_left_alone() {
     let from = tempfile::tempdir().unwrap();
     let result = result("zlib", from.path());
     let identity = result.document.identity.clone();
-    let nobody = Kind::Server(ObjectServer::start(), "http");
-    let mut settings = nobody.settings("a");
-    // Its port is free again, and nobody listens there.
-    drop(nobody);
+    let mut settings = Kind::Server(ObjectServer::start(), "http").settings("a");
+    // A port where nothing listens, nor ever will: the server's own is free again and could be another test's now.
+    settings.location = url("http://127.0.0.1:1/results", &[]);
     settings.timeout = Duration::from_secs(5);
     let stores = open_one(settings);
     let reason = stores.find(0, &identity).unwrap_err();

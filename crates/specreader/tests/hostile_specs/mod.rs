@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use specreader::{FailureKind, ParsedSpec, SpecFailure, SpecInput};
 
@@ -89,7 +90,7 @@ pub(crate) fn harmless() -> Vec<Hostile> {
 }
 
 /// Those that only a sandbox may run.
-pub(crate) fn dangerous() -> Vec<Hostile> {
+pub(crate) fn dangerous(straggler: &str) -> Vec<Hostile> {
     use Outcome::{Ends, Read};
     let case = |name, preamble: &str, outcome| Hostile { name, text: text(name, preamble).into(), outcome };
     vec![
@@ -127,27 +128,28 @@ pub(crate) fn dangerous() -> Vec<Hostile> {
             Ends,
         ),
         case("stopped", "%(kill -STOP $PPID)", Ends),
-        case("grandchild", &format!("%(setsid sleep {} >/dev/null 2>&1 </dev/null &)", straggler()), Read),
+        case("grandchild", &format!("%(setsid sleep {straggler} >/dev/null 2>&1 </dev/null &)"), Read),
         case(
             "orphan",
-            &format!("%((sleep {} & sleep {}) >/dev/null 2>&1 </dev/null &)", straggler(), straggler()),
+            &format!("%((sleep {straggler} & sleep {straggler}) >/dev/null 2>&1 </dev/null &)"),
             Read,
         ),
-        case("holdsout", &format!("%(setsid sleep {} &)", straggler()), Ends),
+        case("holdsout", &format!("%(setsid sleep {straggler} &)"), Ends),
     ]
 }
 
 /// How long the processes sleep that must not outlive their spec: a number nobody else uses.
 pub(crate) fn straggler() -> String {
-    format!("1000.{}", std::process::id())
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    format!("1000.{:05}{:08}", ASKED.fetch_add(1, Ordering::Relaxed), std::process::id())
 }
 
-/// Returns the command lines of processes on this host that outlived their spec.
-pub(crate) fn stragglers() -> Vec<String> {
+/// Returns the command lines of processes on this host that sleep so long: they have outlived their spec.
+pub(crate) fn stragglers(straggler: &str) -> Vec<String> {
     let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
     let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
-    lines.filter(|line| line.contains("sleep") && line.contains(&straggler())).collect()
+    lines.filter(|line| line.contains("sleep") && line.contains(straggler)).collect()
 }
 
 /// Things that look like specs and are none; the last one's directory is a trap instead.

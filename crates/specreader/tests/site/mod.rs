@@ -44,7 +44,7 @@ impl Site {
     }
 
     pub(crate) fn engine(&self, change: impl FnOnce(&mut EngineLimits)) -> WorkerEngine<'_> {
-        let mut limits = EngineLimits { seconds: 5, ..EngineLimits::usual(NonZeroUsize::new(2).unwrap()) };
+        let mut limits = EngineLimits::usual(NonZeroUsize::new(2).unwrap());
         change(&mut limits);
         WorkerEngine::new(&self.manifest, &self.sandbox, &self.layers, limits)
     }
@@ -52,7 +52,7 @@ impl Site {
     /// Returns an engine over another installation of the sandbox's programs.
     #[allow(dead_code, reason = "each test program uses a part of this module")]
     pub(crate) fn engine_over<'a>(&'a self, sandbox: &'a Sandbox) -> WorkerEngine<'a> {
-        let limits = EngineLimits { seconds: 5, ..EngineLimits::usual(NonZeroUsize::new(2).unwrap()) };
+        let limits = EngineLimits::usual(NonZeroUsize::new(2).unwrap());
         WorkerEngine::new(&self.manifest, sandbox, &self.layers, limits)
     }
 
