@@ -251,6 +251,11 @@ fn hostile_packages_are_refused_and_touch_nothing() {
             "the main header has SHA-256",
             plain(vec![file("/usr/xx")]).replace("xx\0", "xy\0").assemble_as_it_is(),
         ),
+        // A package's name becomes a part of a path.
+        (
+            "cannot name a package",
+            plain(vec![FileEntry::file("/x", 0o644, "content")]).replace("evil", "/../").assemble(),
+        ),
         ("no archive header", plain(vec![file("/x")]).replace_in_payload("070701", "garble").assemble()),
     ];
     let store = open(&dir);
