@@ -4,7 +4,7 @@
 //! - [`LayerStore`]: the content of each RPM, unpacked once per host into a content-addressed store.
 //!   A published layer is never opened for writing again.
 //! - [`SandboxSpec`] and [`Sandbox`]: an overlay of layers as root, new namespaces, limits, one program.
-//!   A specification is plain data; [`MountPlan`] says as data what it means.
+//!   A specification is plain data; so is the list of mounts that it means (`plan`).
 //!
 //! What it is not: it knows nothing of specs, rpmbuild, jobs or repositories and resolves no dependencies.
 //! It executes what its caller has decided; scriptlets are run by the packages' own rpm, inside.
@@ -48,7 +48,7 @@ pub use layer::{
 pub use memory_tree::MemoryTree;
 pub use opened::OpenedFiles;
 pub use outcome::{End, IdMapping, LimitKind, Limiter, Outcome, SetupFailure, SetupOperation, Usage};
-pub use plan::{Device, MountOperation, MountPlan, PlanError};
+pub use plan::PlanError;
 pub use probe::{AccountingSource, Probe};
 pub use remove::remove_tree;
 pub use root::{

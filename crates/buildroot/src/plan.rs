@@ -12,13 +12,13 @@ use crate::spec::{Capabilities, MAX_LOWERS, SandboxSpec, TmpfsMount, Upper};
 
 /// A character device that every sandbox sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Device {
+pub(crate) struct Device {
     /// Its name in `/dev`, the same inside as on the host.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Numbers by which the kernel knows it, the same on every host (`devices.txt` of the kernel).
-    pub major: u32,
+    pub(crate) major: u32,
     /// The second of them.
-    pub minor: u32,
+    pub(crate) minor: u32,
 }
 
 /// Everything in the minimal `/dev` but pseudo terminals.
@@ -61,14 +61,14 @@ const SHM_MB: u64 = 512;
 
 /// The mounts of one sandbox in the order in which they are done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MountPlan {
+pub(crate) struct MountPlan {
     /// The operations; the last one is [`MountOperation::EnterRoot`].
-    pub operations: Vec<MountOperation>,
+    pub(crate) operations: Vec<MountOperation>,
 }
 
 /// One step of setting up the file systems.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MountOperation {
+pub(crate) enum MountOperation {
     /// Cuts the new mount namespace off from the host's mount events.
     MakePrivate,
     /// Takes a detached copy of a host mount point, for a later [`Self::AttachTree`].
@@ -217,7 +217,7 @@ pub enum PlanError {
 
 impl MountPlan {
     /// Returns the mounts that `spec` means, or why it means nothing.
-    pub fn new(spec: &SandboxSpec) -> Result<Self, PlanError> {
+    pub(crate) fn new(spec: &SandboxSpec) -> Result<Self, PlanError> {
         check(spec)?;
         let mut operations = vec![MountOperation::MakePrivate];
         operations.push(MountOperation::OpenDevices { devices: &DEVICES });

@@ -22,8 +22,9 @@ use std::thread;
 use crate::file_work::FileWork;
 use crate::helper::{Helper, Helpers, Kind};
 use crate::layer::LayerCounts;
+use crate::plan::MountPlan;
 use crate::wire::{Order, Report, Reports};
-use crate::{MountPlan, Outcome, PlanError, Probe, SandboxSpec};
+use crate::{Outcome, PlanError, Probe, SandboxSpec};
 
 /// File name of the helper program.
 pub const INIT_PROGRAM: &str = "buildroot-init";

@@ -5,7 +5,7 @@
 //! is not in the sandbox. The value crosses a process boundary as JSON (to `buildroot-init`), so it
 //! holds no file descriptors; those are in [`SandboxIo`](crate::SandboxIo).
 //!
-//! This module does not touch the system. [`MountPlan`](crate::MountPlan) turns the value into mounts.
+//! This module does not touch the system. `crate::plan` turns the value into a list of mounts.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

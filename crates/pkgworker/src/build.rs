@@ -156,7 +156,8 @@ fn build_watched(
     let top = directory.places().top;
     let (outcome, rpms, decisive_lines) = match outcome {
         Outcome::Succeeded => {
-            match collect(&top.join("RPMS"), &job.expected, job.disk_limit_bytes, host.output)? {
+            let name = &source.header.nevra.name;
+            match collect(&top.join("RPMS"), name, &job.expected, job.disk_limit_bytes, host.output)? {
                 Ok(rpms) => (Outcome::Succeeded, rpms, Vec::new()),
                 // The log of a build that ended well has nothing to say about this.
                 Err(refusal) => (package_failure(refusal.to_string()), Vec::new(), Vec::new()),

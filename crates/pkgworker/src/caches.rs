@@ -65,7 +65,7 @@ fn ccache_size(cache: &Path) -> u64 {
         let _ = open_left(&directory.join("stats"))
             .map(|file| file.take(MOST_STATISTICS).read_to_string(&mut text));
         let size: Option<u64> = text.lines().nth(KIBIBYTES).and_then(|line| line.trim().parse().ok());
-        total += size.unwrap_or(0) << 10;
+        total = size.unwrap_or(0).saturating_mul(1 << 10).saturating_add(total);
     }
     total
 }
@@ -85,14 +85,16 @@ fn sccache_use(top: &Path) -> Option<CacheUse> {
     let by_language = |name: &str| {
         let counts = stats.get(name).and_then(|counts| counts.get("counts"));
         let counts = counts.and_then(Value::as_object);
-        counts.map_or(0, |counts| counts.values().filter_map(Value::as_u64).sum())
+        counts.map_or(0, |counts| counts.values().filter_map(Value::as_u64).fold(0, u64::saturating_add))
     };
     let number = |name: &str| stats.get(name).and_then(Value::as_u64).unwrap_or(0);
     Some(CacheUse {
         cache: CompilerCache::Sccache,
         hits: by_language("cache_hits"),
         misses: by_language("cache_misses"),
-        errors: by_language("cache_errors") + number("cache_write_errors") + number("cache_read_errors"),
+        errors: by_language("cache_errors")
+            .saturating_add(number("cache_write_errors"))
+            .saturating_add(number("cache_read_errors")),
         size_bytes: statistics.get("cache_size").and_then(Value::as_u64).unwrap_or(0),
     })
 }
@@ -137,6 +139,12 @@ mod tests {
         fs::write(directory.path().join(SCCACHE_STATISTICS), json).unwrap();
         let found = sccache_use(directory.path()).unwrap();
         assert_eq!((found.hits, found.misses, found.errors, found.size_bytes), (5, 2, 1, 4096));
+        let most = u64::MAX;
+        let lie = format!("{{\"stats\": {{\"cache_hits\": {{\"counts\": {{\"a\": {most}, \"b\": 1}}}}, \"cache_write_errors\": {most},
+            \"cache_read_errors\": 1}}}}");
+        fs::write(directory.path().join(SCCACHE_STATISTICS), lie).unwrap();
+        let found = sccache_use(directory.path()).unwrap();
+        assert_eq!((found.hits, found.errors), (most, most));
         fs::write(directory.path().join(SCCACHE_STATISTICS), "no").unwrap();
         assert_eq!(sccache_use(directory.path()), None);
     }

@@ -27,13 +27,13 @@ pub(crate) enum Refusal {
     /// A file that can be reached by another name, and so be changed.
     #[error("`{0}` among the packages has several names")]
     SeveralNames(PathBuf),
-    /// A file claims to be larger than anything that the build may have made: it has holes, and reading them
+    /// The files claim to be larger than anything that the build may have made: they have holes, and reading them
     /// would take hours.
-    #[error("`{path}` among the packages has {size} bytes, more than the build may write")]
+    #[error("with `{path}` the packages have {size} bytes, more than the build may write")]
     TooLarge {
-        /// The file.
+        /// The file that makes it too much.
         path: PathBuf,
-        /// Its size in bytes.
+        /// Size of the files so far in bytes.
         size: u64,
     },
     /// A file is no readable package.
@@ -63,17 +63,18 @@ pub(crate) enum Refusal {
     Nothing,
 }
 
-/// Checks and moves the packages under `rpms` (`<arch>/*.rpm`, of at most `largest` bytes each) into
-/// `output/<arch>/`.
+/// Checks and moves the packages under `rpms` (`<arch>/*.rpm`, of at most `most` bytes together) into
+/// `output/<arch>/`. `source` is the name of the source package.
 ///
 /// The outer error is the host's, the inner one the package's fault; after a refusal nothing has moved.
 pub(crate) fn collect(
     rpms: &Path,
+    source: &str,
     expected: &[Nevra],
-    largest: u64,
+    most: u64,
     output: &Path,
 ) -> Result<Result<Vec<PackageArtifact>, Refusal>, WorkerError> {
-    let files = match find(rpms, largest)? {
+    let files = match find(rpms, most)? {
         Ok(files) => files,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -95,7 +96,7 @@ pub(crate) fn collect(
         found.push((path, artifact));
     }
     let nevras: Vec<&Nevra> = found.iter().map(|(_, artifact)| &artifact.nevra).collect();
-    if let Some(refusal) = compare(&nevras, expected) {
+    if let Some(refusal) = compare(&nevras, source, expected) {
         return Ok(Err(refusal));
     }
     let mut artifacts = Vec::new();
@@ -119,9 +120,9 @@ fn below(rpms: &Path, path: &Path) -> PathBuf {
     text.chars().map(shown).collect::<String>().into()
 }
 
-/// Returns the files below `rpms`, sorted; none of them may have more than `largest` bytes.
-fn find(rpms: &Path, largest: u64) -> Result<Result<Vec<PathBuf>, Refusal>, WorkerError> {
-    let mut files = Vec::new();
+/// Returns the files below `rpms`, sorted; they may not have more than `most` bytes together.
+fn find(rpms: &Path, most: u64) -> Result<Result<Vec<PathBuf>, Refusal>, WorkerError> {
+    let (mut files, mut size) = (Vec::new(), 0_u64);
     let directories = match list_left(rpms) {
         Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
             return Ok(Err(Refusal::NotADirectory));
@@ -145,8 +146,9 @@ fn find(rpms: &Path, largest: u64) -> Result<Result<Vec<PathBuf>, Refusal>, Work
             if metadata.nlink() != 1 {
                 return Ok(Err(Refusal::SeveralNames(below(rpms, &file))));
             }
-            if metadata.len() > largest {
-                return Ok(Err(Refusal::TooLarge { path: below(rpms, &file), size: metadata.len() }));
+            size = size.saturating_add(metadata.len());
+            if size > most {
+                return Ok(Err(Refusal::TooLarge { path: below(rpms, &file), size }));
             }
             files.push(file);
         }
@@ -156,13 +158,13 @@ fn find(rpms: &Path, largest: u64) -> Result<Result<Vec<PathBuf>, Refusal>, Work
 }
 
 /// Returns in what packages differ from those that a spec announces, in one sentence, if they do; for results that
-/// no worker of this host made.
-pub fn packages_refused(found: &[&Nevra], expected: &[Nevra]) -> Option<String> {
-    compare(found, expected).map(|refusal| refusal.to_string())
+/// no worker of this host made. `source` is the name of the source package.
+pub fn packages_refused(found: &[&Nevra], source: &str, expected: &[Nevra]) -> Option<String> {
+    compare(found, source, expected).map(|refusal| refusal.to_string())
 }
 
 /// Compares what came out with what the spec announced; an empty announcement is not compared.
-fn compare(found: &[&Nevra], expected: &[Nevra]) -> Option<Refusal> {
+fn compare(found: &[&Nevra], source: &str, expected: &[Nevra]) -> Option<Refusal> {
     if found.is_empty() {
         return Some(Refusal::Nothing);
     }
@@ -172,20 +174,21 @@ fn compare(found: &[&Nevra], expected: &[Nevra]) -> Option<Refusal> {
     if let Some(missing) = expected.iter().find(|nevra| !found.contains(nevra)) {
         return Some(Refusal::Missing(missing.clone()));
     }
-    let announced = |nevra: &Nevra| expected.contains(nevra) || is_debug_package(nevra, expected);
+    let announced = |nevra: &Nevra| expected.contains(nevra) || is_debug_package(nevra, source, expected);
     found.iter().find(|nevra| !announced(nevra)).map(|nevra| Refusal::Unexpected((*nevra).clone()))
 }
 
-/// Returns whether rpmbuild made this package by itself beside an announced one.
-fn is_debug_package(nevra: &Nevra, expected: &[Nevra]) -> bool {
+/// Returns whether rpmbuild made this package by itself, beside an announced one or for the whole source package.
+fn is_debug_package(nevra: &Nevra, source: &str, expected: &[Nevra]) -> bool {
     let Some(base) =
         nevra.name.strip_suffix("-debuginfo").or_else(|| nevra.name.strip_suffix("-debugsource"))
     else {
         return false;
     };
-    // The source name's debug packages exist even where no binary package has that name.
     expected.iter().any(|known| {
-        known.name == base || known.name.starts_with(&format!("{base}-")) || base.starts_with(&known.name)
+        // That of the source package has its version, also where no binary package has.
+        let is_of_it = base == source || (known.name == base && known.evr == nevra.evr);
+        is_of_it && known.arch == nevra.arch
     })
 }
 
@@ -218,7 +221,7 @@ mod tests {
     fn check(found: &[&str], expected: &[&str], refusal: Option<&str>) {
         let parse = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect::<Vec<Nevra>>();
         let found = parse(found);
-        let verdict = compare(&found.iter().collect::<Vec<_>>(), &parse(expected));
+        let verdict = compare(&found.iter().collect::<Vec<_>>(), "zlib", &parse(expected));
         assert_eq!(verdict.as_ref().map(ToString::to_string).as_deref(), refusal);
     }
 
@@ -246,6 +249,17 @@ mod tests {
             &spec,
             Some("glibc-9-9.x86_64 came out of the build, but the spec does not name it"),
         );
+        let devel = "zlib-devel-1-1.x86_64";
+        check(&[devel, "zlib-debugsource-1-1.x86_64", "zlib-devel-debuginfo-1-1.x86_64"], &[devel], None);
+        // Others are those of other packages.
+        for other in
+            ["zl-debuginfo-1-1.x86_64", "zlib-x-debuginfo-1-1.x86_64", "zlib-devel-debuginfo-2-1.x86_64"]
+        {
+            let refusal = format!("{other} came out of the build, but the spec does not name it");
+            check(&[devel, other], &[devel], Some(&refusal));
+        }
+        let refusal = "zlib-debuginfo-1-1.noarch came out of the build, but the spec does not name it";
+        check(&[devel, "zlib-debuginfo-1-1.noarch"], &[devel], Some(refusal));
         check(&[], &spec, Some("the build ended well but left no package"));
         check(&["anything-1-1.noarch"], &[], None);
     }
@@ -256,7 +270,7 @@ mod tests {
         let rpms = directory.path().join("RPMS");
         fs::create_dir_all(rpms.join("x86_64")).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", rpms.join("x86_64/a-1-1.x86_64.rpm")).unwrap();
-        let refusal = collect(&rpms, &[], 1 << 20, &directory.path().join("out")).unwrap().unwrap_err();
+        let refusal = collect(&rpms, "a", &[], 1 << 20, &directory.path().join("out")).unwrap().unwrap_err();
         assert_eq!(refusal, Refusal::NotAFile("x86_64/a-1-1.x86_64.rpm".into()));
         assert!(!directory.path().join("out").exists());
     }
@@ -266,10 +280,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let rpms = directory.path().join("RPMS");
         fs::create_dir_all(rpms.join("noarch")).unwrap();
-        let file = fs::File::create(rpms.join("noarch/a-1-1.noarch.rpm")).unwrap();
-        file.set_len(1 << 40).unwrap();
-        let refusal = collect(&rpms, &[], 1 << 20, &directory.path().join("out")).unwrap().unwrap_err();
-        let path = "noarch/a-1-1.noarch.rpm".into();
-        assert_eq!(refusal, Refusal::TooLarge { path, size: 1 << 40 });
+        let file = |name: &str, size| {
+            fs::File::create(rpms.join("noarch").join(name)).and_then(|file| file.set_len(size)).unwrap();
+        };
+        file("a-1-1.noarch.rpm", 1 << 40);
+        let refused = |most| find(&rpms, most).unwrap().unwrap_err();
+        let path = PathBuf::from("noarch/a-1-1.noarch.rpm");
+        assert_eq!(refused(1 << 20), Refusal::TooLarge { path, size: 1 << 40 });
+        file("b-1-1.noarch.rpm", 1 << 40);
+        assert!(matches!(refused(1 << 40), Refusal::TooLarge { size, .. } if size == 2 << 40), "together");
     }
 }

@@ -11,6 +11,7 @@ use rpm_model::{Outcome, PhaseUsage};
 
 use crate::build::{RunHost, conclude, judge_log, run};
 use crate::command::{JobDirectories, TOP_DIRECTORY, sandbox_spec};
+use crate::enter::host_path;
 use crate::error::{IoContext, WorkerError};
 use crate::kept::KeptRoot;
 use crate::left::list_left;
@@ -67,6 +68,13 @@ pub fn rerun(
     let rpms = places.top.join("RPMS");
     for stale in packages(&rpms)? {
         fs::remove_file(&stale).context("remove", &stale)?;
+    }
+    let script = kept.failed.as_ref().and_then(|failed| host_path(&places, &failed.script));
+    if let Some(script) =
+        script.filter(|script| fs::symlink_metadata(script).is_ok_and(|facts| facts.is_file()))
+    {
+        // rpmbuild's own, of the run before: this run leaves another one, or none.
+        fs::remove_file(&script).context("remove", &script)?;
     }
     let run_host =
         RunHost { sandbox: host.sandbox, log: host.log, directory, memory: None, on_phase: host.on_phase };

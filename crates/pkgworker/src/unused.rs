@@ -3,9 +3,12 @@
 //! The build runs while the kernel reports every file of the root that is opened or executed. A
 //! build requirement counts as used when one of these files belongs to a package that provides it, or to a
 //! package that only it pulled in. The kernel tells where a symbolic link led, not the link; so a link counts as
-//! opened when what it leads to was (`/usr/bin/gcc` is a link of another package than the compiler). What this cannot see: files that are only looked at (`stat`, `access`, a
-//! directory listing), a package that matters by being absent or present for a configuration test that opens
-//! nothing, and what only other architectures or conditions read. So it is a hint for a packager, not a proof.
+//! opened when what it leads to was (`/usr/bin/gcc` is a link of another package than the compiler). Not so
+//! `libz.so` where the library is of the core of every root: that is opened in every build, by the core's programs.
+//!
+//! What this cannot see: files that are only looked at (`stat`, `access`, a directory listing), a package that matters
+//! by being absent or present for a configuration test that opens nothing, and what only other architectures or
+//! conditions read. So it is a hint for a packager, not a proof.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -96,7 +99,9 @@ fn answer(job: &JobDocument, opened: OpenedFiles) -> Result<UnusedAnswer, Worker
             files.into_iter().filter(|file| !file.link.is_empty()).map(|file| (file.path, file.link)),
         );
     }
-    let opened = with_links(&paths, &links);
+    let core = packages.iter().filter(|package| job.common.contains(&package.sha256));
+    let core: BTreeSet<String> = core.flat_map(|package| package.header.files.iter().cloned()).collect();
+    let opened = with_links(&paths, &links, &core);
     let unused = unused_requirements(&source.build_requires, &packages, &job.common, &opened);
     Ok(UnusedAnswer::Report(UnusedReport {
         schema: UnusedReport::SCHEMA,
@@ -138,8 +143,12 @@ fn unused_requirements(
     unused
 }
 
-/// Returns the opened paths and the links that lead to them.
-fn with_links(opened: &BTreeSet<String>, links: &BTreeMap<String, String>) -> BTreeSet<String> {
+/// Returns the opened paths and the links that lead to them; of links for linking not those to a file of the `core`.
+fn with_links(
+    opened: &BTreeSet<String>,
+    links: &BTreeMap<String, String>,
+    core: &BTreeSet<String>,
+) -> BTreeSet<String> {
     let leads_there = |link: &&String| {
         let mut path = (*link).clone();
         // As many steps as the kernel takes.
@@ -147,7 +156,7 @@ fn with_links(opened: &BTreeSet<String>, links: &BTreeMap<String, String>) -> BT
             let Some(target) = links.get(&path) else { break };
             path = target_of(&path, target);
         }
-        is_opened(&path, opened)
+        is_opened(&path, opened) && !(link.ends_with(".so") && is_opened(&path, core))
     };
     opened.iter().chain(links.keys().filter(leads_there)).cloned().collect()
 }
@@ -167,7 +176,8 @@ fn target_of(link: &str, target: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-/// A package may list `/lib/x` where the root, whose `/lib` is a link, has `/usr/lib/x`.
+/// Whether a file is among those that were opened, or that a root has. A package may list `/lib/x` where the root, whose
+/// `/lib` is a link, has `/usr/lib/x`.
 fn is_opened(file: &str, opened: &BTreeSet<String>) -> bool {
     opened.contains(file) || (!file.starts_with("/usr/") && opened.contains(&format!("/usr{file}")))
 }
@@ -273,11 +283,18 @@ mod tests {
             ("/usr/bin/gcc-12", "../lib/gcc/driver"),
             ("/usr/bin/other", "/usr/lib/other"),
             ("/usr/bin/round", "round"),
+            ("/usr/lib/libz.so", "libz.so.1"),
+            ("/usr/lib/libz.so.1", "libz.so.1.2"),
+            ("/usr/lib/liby.so", "liby.so.1"),
         ];
         let links = links.map(|(link, target)| (link.to_owned(), target.to_owned())).into_iter().collect();
-        let opened = BTreeSet::from(["/usr/lib/gcc/driver".to_owned()]);
-        let found: Vec<String> = with_links(&opened, &links).into_iter().collect();
-        assert_eq!(found, ["/usr/bin/gcc", "/usr/bin/gcc-12", "/usr/lib/gcc/driver"]);
+        let set = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<BTreeSet<String>>();
+        let opened = ["/usr/lib/gcc/driver", "/usr/lib/libz.so.1.2", "/usr/lib/liby.so.1"];
+        // Every build opens the core's library; that says nothing of who links with it.
+        let core = set(&["/usr/lib/libz.so.1.2", "/usr/lib/gcc/driver"]);
+        let mut expected = set(&opened);
+        expected.extend(set(&["/usr/bin/gcc", "/usr/bin/gcc-12", "/usr/lib/liby.so", "/usr/lib/libz.so.1"]));
+        assert_eq!(with_links(&set(&opened), &links, &core), expected);
     }
 
     #[test]

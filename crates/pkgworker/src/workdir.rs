@@ -155,10 +155,16 @@ fn create_locked(path: &Path) -> Result<File, WorkerError> {
             created => created.context("create", &lock_path)?,
         };
         lock.lock().context("lock", &lock_path)?;
-        if lock.metadata().context("read", &lock_path)?.nlink() > 0 {
+        if is_there(&lock) {
             return Ok(lock);
         }
     }
+}
+
+/// Returns whether an open lock file still has its name. One that has none says nothing of the directory that it was in:
+/// that has gone, and another may have its place.
+fn is_there(lock: &File) -> bool {
+    lock.metadata().is_ok_and(|metadata| metadata.nlink() > 0)
 }
 
 /// Makes a compiler cache's directory, if it is not there, and gives it to the build user.
@@ -214,7 +220,7 @@ fn sweep(work: &Path) -> Result<(), WorkerError> {
             let _ = fs::remove_dir(&path);
             continue;
         };
-        if lock.try_lock().is_ok() {
+        if lock.try_lock().is_ok() && is_there(&lock) {
             // What still cannot be removed, because the dead worker's sandbox is just ending, is left to the
             // next worker.
             let _ = remove(&path);
@@ -245,6 +251,20 @@ mod tests {
         }
         assert_eq!(fs::read_to_string(work.path().join("zlib-1-1/build/x")).unwrap(), "second");
         assert_eq!(fs::read_dir(work.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_lock_that_was_removed_says_nothing_of_the_next_directory_of_that_name() {
+        let work = tempfile::tempdir().unwrap();
+        let make = || JobDirectory::create(work.path(), "zlib-1-1", Wants::default()).unwrap();
+        let first = make();
+        let opened = File::open(first.path().join(LOCK)).unwrap();
+        assert!(is_there(&opened) && opened.try_lock().is_err());
+        drop(first);
+        // As a sweep that came in between sees it: the next job of the same worker has the same place.
+        let second = make();
+        assert!(opened.try_lock().is_ok() && !is_there(&opened));
+        assert!(second.places().top.exists());
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub use render::{
 };
 pub use run_report::{
     BuildSpan, FailureReport, PackageReport, PackageState, PhaseSpan, RunReport, StageReport,
-    UnusedRequirements,
+    UnusedRequirements, junit_text,
 };
 pub use store::{Extras, ReportStore, Written, run_name};
 pub use text::{columns, counted, duration, printable, terminal_columns};

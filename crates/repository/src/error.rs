@@ -93,6 +93,14 @@ pub enum BadPackage {
         /// The value's name.
         what: &'static str,
     },
+    /// A part of its identity, which becomes a part of a file name, cannot be one.
+    #[error("`{text}` is no {what}")]
+    Identity {
+        /// The part's name.
+        what: &'static str,
+        /// The part, printable.
+        text: String,
+    },
     /// A source package where a binary package is needed, or the reverse.
     #[error("it is a {found} package, a {expected} package is needed")]
     WrongKind {

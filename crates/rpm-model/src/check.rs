@@ -106,7 +106,7 @@ impl fmt::Display for CheckReport {
     /// Writes the verdict, and the numbers of tests where any are known.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.verdict.fmt(f)?;
-        if self.passed + self.failed + self.skipped > 0 {
+        if [self.passed, self.failed, self.skipped].iter().any(|number| *number > 0) {
             write!(f, " ({} passed, {} failed, {} skipped)", self.passed, self.failed, self.skipped)?;
         }
         Ok(())

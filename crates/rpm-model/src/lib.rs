@@ -56,7 +56,7 @@ pub use inputs::{InputChange, InputParts};
 pub use limits::{BuildLimits, LimitReport};
 pub use linkage::{FoundLibrary, LibraryPath, LinkageFacts, LostLibrary};
 pub use listed_file::{ListedFile, ListedFileError};
-pub use nevra::{Nevra, NevraError};
+pub use nevra::{Nevra, NevraError, is_identity_word};
 pub use package::{
     BadSpec, PackageHeader, PackagesDocument, RequirementKind, SourceKind, SourceUse, SpecData, SpecPackage,
     SpecSource,

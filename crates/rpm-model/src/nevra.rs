@@ -36,6 +36,13 @@ pub enum NevraError {
     Evr(#[from] EvrError),
 }
 
+/// Returns whether a text can be a part of a package's identity, and so of a file name: there is something of it, it
+/// hides no file and leads to no other directory, and it is one word.
+pub fn is_identity_word(text: &str) -> bool {
+    let refused = |character: char| character == '/' || character.is_control() || character.is_whitespace();
+    !text.is_empty() && !text.starts_with('.') && !text.contains(refused)
+}
+
 impl Nevra {
     /// Returns the NEVRA with these parts.
     pub fn new(name: impl Into<String>, evr: Evr, arch: impl Into<String>) -> Self {
@@ -104,6 +111,16 @@ mod tests {
     fn rejects_what_is_no_nevra() {
         for text in ["", "a", "a-1", "a-1-2", "-1-2.x", "a-1-.x", "a-1-2."] {
             assert!(text.parse::<Nevra>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_leads_out_of_a_directory_is_no_word() {
+        for text in ["zlib", "gtk+", "1.3~rc1", "noarch", "é"] {
+            assert!(is_identity_word(text), "{text}");
+        }
+        for text in ["", ".", "..", ".x", "a/b", "/", "a b", "a\n", "a\0", "\u{1b}[2J"] {
+            assert!(!is_identity_word(text), "{text:?}");
         }
     }
 

@@ -325,16 +325,15 @@ fn check_names(document: &StoredResult, job: &JobDocument) -> Result<(), MissRea
     if document.result.package != job.package {
         return wrong(format!("they are of `{}`", document.result.package));
     }
-    let found: Vec<&Nevra> = document.result.rpms.iter().map(|rpm| &rpm.nevra).collect();
-    if let Some(message) = packages_refused(&found, &job.expected) {
-        return wrong(message);
-    }
     let name = Path::new(&job.srpm_path).file_name().unwrap_or_default().to_string_lossy();
-    match &document.result.srpm {
-        Some(srpm) if srpm.nevra.file_name() == name => Ok(()),
-        Some(srpm) => wrong(format!("they come from {}, not from `{name}`", srpm.nevra)),
-        None => wrong("they come from no source package".to_owned()),
+    let Some(srpm) = &document.result.srpm else {
+        return wrong("they come from no source package".to_owned());
+    };
+    if srpm.nevra.file_name() != name {
+        return wrong(format!("they come from {}, not from `{name}`", srpm.nevra));
     }
+    let found: Vec<&Nevra> = document.result.rpms.iter().map(|rpm| &rpm.nevra).collect();
+    packages_refused(&found, &srpm.nevra.name, &job.expected).map_or(Ok(()), wrong)
 }
 
 /// Gives a file a second name, or where that is not possible copies it.

@@ -34,7 +34,7 @@ use std::time::Instant;
 
 use nix::libc;
 use nix::unistd::Pid;
-use rustix::process::{PidfdFlags, pidfd_open};
+use rustix::process::{Signal, pidfd_send_signal};
 use seccompiler::BpfProgram;
 
 use self::failure::{Context, Step, failure};
@@ -172,7 +172,7 @@ impl Supervisor {
             filter,
             opens: &opens,
         };
-        let pid1 = start_pid1(inside)?;
+        let mut pid1 = start_pid1(inside)?;
         let counters = cgroup.counters();
         // What is written is counted process by process, which only this one may ask. A caller who is gone is seen below.
         let _ = wire::send_counters(control, counters.as_ref().filter(|_| !spec.count_written));
@@ -183,7 +183,7 @@ impl Supervisor {
         watch::wait_until_ended(&pid1)?;
         // Pid 1 is not reaped yet: it still tells what it and all others have used.
         let last_probe = Some(prober.probe());
-        let (status, used) = system::wait_for(pid1.pid).at(Op::Fork)?;
+        let (status, used) = pid1.reap()?;
         let (setup_us, told) = read_messages(messages);
         let account = cgroup.account();
         let end = match (told, forced) {
@@ -256,21 +256,36 @@ fn split(counted: Option<u64>, user: u64, system: u64) -> (u64, u64) {
     }
 }
 
-/// Pid 1 of the sandbox, seen from the host.
+/// Pid 1 of the sandbox, seen from the host. Whatever goes wrong here, it ends, and everything inside with it.
 struct Pid1 {
     pid: Pid,
     handle: OwnedFd,
+    is_reaped: bool,
+}
+
+impl Pid1 {
+    /// Waits for its end; returns its raw wait status and what it and all others have used.
+    fn reap(&mut self) -> Step<(i32, system::ChildUsage)> {
+        let reaped = system::wait_for(self.pid).at(Op::Fork)?;
+        self.is_reaped = true;
+        Ok(reaped)
+    }
+}
+
+impl Drop for Pid1 {
+    fn drop(&mut self) {
+        if !self.is_reaped {
+            // One that has ended cannot be killed, and can be waited for.
+            let _ = pidfd_send_signal(&self.handle, Signal::KILL);
+            let _ = system::wait_for(self.pid);
+        }
+    }
 }
 
 fn start_pid1(inside: Inside<'_>) -> Step<Pid1> {
     match system::fork_into_pid_namespace().at(Op::Namespace)? {
         None => inside.live(),
-        Some(pid) => {
-            let raw = rustix::process::Pid::from_raw(pid.as_raw());
-            let handle = raw.ok_or(io::Error::from_raw_os_error(libc::ESRCH)).at(Op::Fork)?;
-            let handle = pidfd_open(handle, PidfdFlags::empty()).at(Op::Fork)?;
-            Ok(Pid1 { pid, handle })
-        }
+        Some((pid, handle)) => Ok(Pid1 { pid, handle, is_reaped: false }),
     }
 }
 

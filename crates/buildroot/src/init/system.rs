@@ -6,7 +6,7 @@
 use std::ffi::CString;
 use std::io;
 use std::mem::{self, MaybeUninit};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use nix::libc;
@@ -29,16 +29,22 @@ pub(super) fn fork() -> nix::Result<ForkResult> {
     unsafe { nix::unistd::fork() }
 }
 
-/// Forks this process into pid 1 of a new pid namespace; returns its pid outside, and nothing inside.
+/// Forks this process into pid 1 of a new pid namespace; returns its pid outside with a handle, and nothing inside.
 ///
 /// `unshare(2)` makes one such namespace in the life of a process; this makes one at each call.
-pub(super) fn fork_into_pid_namespace() -> io::Result<Option<Pid>> {
+pub(super) fn fork_into_pid_namespace() -> io::Result<Option<(Pid, OwnedFd)>> {
+    let flags = libc::CLONE_NEWPID | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let mut handle: libc::c_int = -1;
     // SAFETY: without a stack and without CLONE_VM this is `fork(2)`: both go on here, the child in a copy of the memory.
-    // The process has one thread, so the child holds no lock of a thread that is gone.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_NEWPID | libc::SIGCHLD, 0, 0, 0, 0) };
+    // The process has one thread, so the child holds no lock of a thread that is gone. With CLONE_PIDFD the kernel
+    // writes one integer to where the third argument points, which lives.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut handle, 0, 0) };
     match libc::pid_t::try_from(pid) {
         Ok(0) => Ok(None),
-        Ok(pid) if pid > 0 => Ok(Some(Pid::from_raw(pid))),
+        Ok(pid) if pid > 0 => {
+            // SAFETY: the kernel has opened this descriptor in the call that succeeded, and nobody else owns it.
+            Ok(Some((Pid::from_raw(pid), unsafe { OwnedFd::from_raw_fd(handle) })))
+        }
         _ => Err(io::Error::last_os_error()),
     }
 }

@@ -10,7 +10,7 @@ use std::panic::{self, AssertUnwindSafe};
 use rpm::{
     CompressionType, DependencyFlags, DigestAlgorithm, FileType, IndexSignatureTag, IndexTag, PackageMetadata,
 };
-use rpm_model::ContentDigest;
+use rpm_model::{ContentDigest, is_identity_word};
 use sha2::{Digest, Sha256};
 
 use super::record::{PackageIdentity, SetuidPolicy};
@@ -52,6 +52,9 @@ pub enum PackageFault {
     /// It is a source package, which is not installed anywhere.
     #[error("it is a source package")]
     SourcePackage,
+    /// Its name, version, release or architecture cannot be a part of a file name.
+    #[error("`{0}` cannot name a package")]
+    Identity(String),
     /// A path is relative, too long, or contains `.`, `..`, an empty name or a NUL.
     #[error("path `{0}` is not absolute and plain")]
     Path(String),
@@ -180,11 +183,15 @@ fn content(headers: &HeaderBytes, setuid: SetuidPolicy) -> Result<PackageContent
     if metadata.is_source_package() {
         return Err(PackageFault::SourcePackage);
     }
+    let identity = PackageIdentity {
+        name: metadata.get_name().map_err(parse_error)?.to_owned(),
+        nevra: metadata.get_nevra().map_err(parse_error)?.to_string(),
+    };
+    if !is_identity_word(&identity.nevra) {
+        return Err(PackageFault::Identity(identity.nevra.escape_debug().to_string()));
+    }
     let content = PackageContent {
-        identity: PackageIdentity {
-            name: metadata.get_name().map_err(parse_error)?.to_owned(),
-            nevra: metadata.get_nevra().map_err(parse_error)?.to_string(),
-        },
+        identity,
         build_time: metadata.get_build_time().ok().and_then(|time| u32::try_from(time).ok()).unwrap_or(0),
         files: files(&metadata, setuid)?,
         compression: compression(&metadata)?,

@@ -40,7 +40,7 @@ pub struct LayerStore {
     session: Mutex<Option<Arc<Session>>>,
 }
 
-/// A directory on the store's file system, removed when dropped unless it was published.
+/// A directory on the store's file system, removed when dropped.
 #[derive(Debug)]
 pub struct StoreDirectory {
     dir: TempDir,
@@ -143,7 +143,7 @@ impl LayerStore {
         Ok(self.look_up(lease, key)?.ok())
     }
 
-    /// Makes an empty directory on the store's file system, to fill and then publish.
+    /// Makes an empty directory on the store's file system.
     pub fn temporary_directory(&self) -> Result<StoreDirectory, LayerError> {
         let session = self.session()?;
         let dir =
@@ -154,27 +154,7 @@ impl LayerStore {
         Ok(StoreDirectory { dir, _session: session })
     }
 
-    /// Publishes a directory made by [`Self::temporary_directory`] as the layer `key`: its content
-    /// becomes the layer's. When the layer is there already, that one is returned and the directory
-    /// is dropped.
-    pub fn publish_directory(&self, key: &LayerKey, directory: StoreDirectory) -> Result<Layer, LayerError> {
-        self.make(&self.lease([])?, key, |staging| {
-            let root = staging.join("root");
-            fs::rename(directory.path(), &root).context("move into the store", directory.path())?;
-            self.describe_directory(&root, Vec::new())
-        })
-    }
-
     /// Returns the description of a finished directory that is of no single package.
-    pub(crate) fn describe_directory(
-        &self,
-        root: &Path,
-        warnings: Vec<String>,
-    ) -> Result<LayerRecord, LayerError> {
-        Ok(self.record_of(count(root)?, warnings))
-    }
-
-    /// The same of a directory whose content was counted.
     pub(crate) fn record_of(&self, counts: LayerCounts, warnings: Vec<String>) -> LayerRecord {
         LayerRecord { boot: self.boot.clone(), package: None, counts, scriptlets: Vec::new(), warnings }
     }
@@ -243,10 +223,7 @@ impl LayerStore {
         key: &LayerKey,
         parts: BTreeMap<String, Part>,
     ) -> Result<Layer, LayerError> {
-        self.make(lease, key, |staging| {
-            self.assemble(staging, parts)?;
-            self.describe_directory(&staging.join("root"), Vec::new())
-        })
+        self.make(lease, key, |staging| Ok(self.record_of(self.assemble(staging, parts)?, Vec::new())))
     }
 
     fn assemble(&self, staging: &Path, parts: BTreeMap<String, Part>) -> Result<LayerCounts, LayerError> {

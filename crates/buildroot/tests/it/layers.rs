@@ -251,6 +251,11 @@ fn hostile_packages_are_refused_and_touch_nothing() {
             "the main header has SHA-256",
             plain(vec![file("/usr/xx")]).replace("xx\0", "xy\0").assemble_as_it_is(),
         ),
+        // A package's name becomes a part of a path.
+        (
+            "cannot name a package",
+            plain(vec![FileEntry::file("/x", 0o644, "content")]).replace("evil", "/../").assemble(),
+        ),
         ("no archive header", plain(vec![file("/x")]).replace_in_payload("070701", "garble").assemble()),
     ];
     let store = open(&dir);
@@ -450,28 +455,4 @@ fn a_live_process_is_not_taken_for_a_dead_one() {
     assert!(temporary.path().join("x").exists());
     drop((store, other));
     assert!(temporary.path().join("x").exists(), "held by the directory itself");
-}
-
-#[test]
-fn directories_are_published_whole_and_once() {
-    let dir = tempfile::tempdir().expect("directory");
-    let store = open(&dir);
-    let key = LayerKey::of_kind("rpmdb", &ContentDigest::of_bytes(b"set")).expect("key");
-    let fill = |content: &str| {
-        let temporary = store.temporary_directory().expect("temporary");
-        fs::create_dir_all(temporary.path().join("var/lib")).expect("directories");
-        fs::write(temporary.path().join("var/lib/db"), content).expect("write");
-        temporary
-    };
-    let layer = store.publish_directory(&key, fill("first")).expect("publish");
-    assert_eq!(fs::read_to_string(layer.dir().join("var/lib/db")).expect("db"), "first");
-    assert_eq!((layer.counts().files, layer.counts().directories, layer.counts().bytes), (1, 3, 5));
-    assert_eq!(fs::metadata(layer.dir()).expect("root").mode() & 0o777, 0o755);
-    let second = fill("second");
-    let left = second.path().to_path_buf();
-    let again = store.publish_directory(&key, second).expect("publish");
-    assert_eq!(again.outcome(), LayerOutcome::Hit);
-    assert_eq!(fs::read_to_string(again.dir().join("var/lib/db")).expect("db"), "first");
-    assert!(!left.exists());
-    assert!(store.find(&key).expect("find").is_some());
 }

@@ -87,6 +87,8 @@ fn a_build_goes_on_from_its_failed_section_after_an_edit() {
     let log = tree.read("build/logs/pkggen/rpmbuilding/broken-1.0-1.mw1.src.rpm.rerun.log");
     assert!(log.contains("+ grep good verdict") && !log.contains("+ mkdir -p broken-1.0"), "{log}");
     assert!(tree.records().is_empty() && tree.published().is_empty());
+    // The scripts of the sections that failed are gone with their failures.
+    assert!(!run(&tree, &["diff", "broken"]).exits(0).stdout.contains("rpm-tmp"));
     // From a later section: %build is not needed any more.
     fs::write(kept.join("build/SOURCES/verdict.txt"), "bad\n").unwrap();
     run(&tree, &["rerun", "broken", "--from", "install"]).exits(0).says(&["%install and what follows"]);

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use report::junit_text;
 use rpm_model::{CheckReport, CheckVerdict, TestStatus};
 
 /// Writes a report beside the log, whole: one suite for each test program. A section that shows no tests
@@ -55,8 +56,7 @@ pub(crate) fn write_junit(
 
     let directory = path.parent().unwrap_or(Path::new("/"));
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    junit.serialize(&mut file).map_err(io::Error::other)?;
-    file.flush()?;
+    file.write_all(junit_text(&junit).map_err(io::Error::other)?.as_bytes())?;
     file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())

@@ -197,11 +197,9 @@ impl CheckLog {
     pub(crate) fn report(&self, verdict: CheckVerdict) -> CheckReport {
         let mut report = CheckReport::of(verdict);
         let outermost = self.shown.keys().map(|runner| runner.depth()).min();
+        let mut counts = Counts::default();
         for (runner, shown) in self.shown.iter().filter(|(runner, _)| Some(runner.depth()) == outermost) {
-            let counts = shown.counts();
-            report.passed += counts.passed;
-            report.failed += counts.failed;
-            report.skipped += counts.skipped;
+            counts.add(shown.counts());
             report.runners.push(runner.as_str().to_owned());
             report.cases.extend(shown.cases.iter().map(|(name, status)| TestCase {
                 name: name.clone(),
@@ -209,12 +207,12 @@ impl CheckLog {
                 runner: runner.as_str().to_owned(),
             }));
         }
+        (report.passed, report.failed, report.skipped) = (counts.passed, counts.failed, counts.skipped);
         report.runners.sort();
         report.cases.truncate(CheckReport::MOST_CASES);
         if let (CheckVerdict::Passed, Some(marked)) = (verdict, self.marked) {
             report.verdict = marked;
-        } else if verdict == CheckVerdict::Passed && report.passed + report.failed == 0 && report.skipped > 0
-        {
+        } else if verdict == CheckVerdict::Passed && counts.total() == counts.skipped && counts.skipped > 0 {
             report.verdict = CheckVerdict::Skipped;
         }
         report

@@ -71,9 +71,11 @@ fn numbered<'a>(parts: impl Iterator<Item = &'a str>) -> Option<Counts> {
         let (number, word) = part.trim().split_once(' ')?;
         let number: u64 = number.parse().ok()?;
         match word {
-            "passed" | "xfailed" => counts.passed += number,
-            "failed" | "error" | "errors" | "xpassed" => counts.failed += number,
-            "skipped" | "ignored" => counts.skipped += number,
+            "passed" | "xfailed" => counts.add(Counts { passed: number, ..Counts::default() }),
+            "failed" | "error" | "errors" | "xpassed" => {
+                counts.add(Counts { failed: number, ..Counts::default() });
+            }
+            "skipped" | "ignored" => counts.add(Counts { skipped: number, ..Counts::default() }),
             "warning" | "warnings" | "deselected" | "measured" | "rerun" => {}
             _ if word.starts_with("filtered out") || word.starts_with("subtests") => {}
             _ => return None,
@@ -100,8 +102,10 @@ pub(super) fn unittest_end(line: &str) -> Option<Counts> {
         let (word, number) = part.split_once('=')?;
         let number: u64 = number.parse().ok()?;
         match word {
-            "failures" | "errors" | "unexpected successes" => counts.failed += number,
-            "skipped" => counts.skipped += number,
+            "failures" | "errors" | "unexpected successes" => {
+                counts.add(Counts { failed: number, ..Counts::default() });
+            }
+            "skipped" => counts.add(Counts { skipped: number, ..Counts::default() }),
             _ => {}
         }
     }

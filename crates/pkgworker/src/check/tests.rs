@@ -169,10 +169,24 @@ fn more_tests_than_anybody_reads_are_counted() {
 }
 
 #[test]
+fn no_number_of_tests_is_too_large() {
+    let most = u64::MAX;
+    for log in [
+        format!("test result: FAILED. {most} passed; 2 failed; {most} measured\n").repeat(2),
+        format!("=== {most} passed, {most} xfailed in 1.0s ===\nRan {most} tests in 1s\n"),
+        format!("Ran {most} tests in 1s\n\nFAILED (failures={most}, errors=2, skipped={most})\n"),
+    ] {
+        let report = report_of(&log, CheckVerdict::Failed);
+        assert_eq!(report.passed.max(report.failed), most, "{log}");
+        assert!(report.to_string().starts_with("failed ("), "{report}");
+    }
+}
+
+#[test]
 fn junit_has_every_test_and_the_section() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("jq.junit.xml");
-    let report = report_of("PASS: a<b\nFAIL: c\u{1}d\nSKIP: e\n", CheckVerdict::Failed);
+    let report = report_of("PASS: a<b\nFAIL: c\u{1}d\u{ffff}\nSKIP: e\n", CheckVerdict::Failed);
     write_junit(&path, "jq", &report, 1.5, &["FAIL: c".to_owned()]).unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.starts_with("<?xml version=\"1.0\" encoding=\"UTF-8\"?>"), "{text}");
@@ -185,7 +199,7 @@ fn junit_has_every_test_and_the_section() {
     ] {
         assert!(text.contains(part), "`{part}` is not in {text}");
     }
-    assert!(!text.contains('\u{1}'), "no XML has that character");
+    assert!(!text.contains(['\u{1}', '\u{ffff}']), "no XML has these characters");
     // Without tests the section stands for itself.
     write_junit(&path, "jq", &CheckReport::of(CheckVerdict::Passed), 0.0, &[]).unwrap();
     assert!(std::fs::read_to_string(&path).unwrap().contains("tests=\"1\" skipped=\"0\" failures=\"0\""));

@@ -9,6 +9,8 @@ mod junit;
 mod timeline;
 mod trace;
 
+pub use junit::junit_text;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use rpm_model::{BuildReason, ChangedPackage, CheckReport, FailureClass, PhaseUsage, UnusedRequirement};

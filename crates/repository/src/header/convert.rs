@@ -1,7 +1,9 @@
 //! From the `rpm` crate's view of a header to this workspace's plain data.
 
 use rpm::{DependencyFlags, FileFlags, IndexTag, PackageMetadata};
-use rpm_model::{Comparison, Dependency, DependencyError, Evr, Nevra, PackageHeader, Requirement};
+use rpm_model::{
+    Comparison, Dependency, DependencyError, Evr, Nevra, PackageHeader, Requirement, is_identity_word,
+};
 
 use super::{PackageFacts, SourcePackageHeader, parser_error};
 use crate::error::BadPackage;
@@ -69,6 +71,11 @@ fn nevra(metadata: &PackageMetadata, arch: &str) -> Result<Nevra, BadPackage> {
     let version = metadata.get_version().map_err(|_| BadPackage::Missing { what: "version" })?;
     let release = metadata.get_release().map_err(|_| BadPackage::Missing { what: "release" })?;
     let epoch = metadata.get_epoch().unwrap_or(0);
+    for (what, text) in [("name", name), ("version", version), ("release", release), ("architecture", arch)] {
+        if !is_identity_word(text) {
+            return Err(BadPackage::Identity { what, text: text.escape_debug().to_string() });
+        }
+    }
     Ok(Nevra::new(name, Evr::new(epoch, version, Some(release)), arch))
 }
 

@@ -113,6 +113,21 @@ fn bad_files_are_refused_with_a_reason() {
     let mut huge = good;
     huge[96 + 12..96 + 16].copy_from_slice(&u32::MAX.to_be_bytes());
     check_refused(&huge, "more than any real package has");
+    // Names become parts of paths.
+    let good = TinyPackage::new("name", "1.2-345", "noarch").bytes();
+    let replaced = |from: &str, to: &str| {
+        let mut bytes = good.clone();
+        let places: Vec<usize> =
+            (0..bytes.len()).filter(|at| good[*at..].starts_with(from.as_bytes())).collect();
+        for at in places {
+            bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+        }
+        bytes
+    };
+    check_refused(&replaced("name\0", "../a\0"), "`../a` is no name");
+    check_refused(&replaced("noarch\0", "..\0"), "`..` is no architecture");
+    check_refused(&replaced("1.2\0", "1/2\0"), "`1/2` is no version");
+    check_refused(&replaced("345\0", "3\n5\0"), "`3\\n5` is no release");
 }
 
 proptest! {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use rpm_model::{
     Comparison, ContentDigest, Dependency, Evr, Nevra, PackageHeader, PackageOrigin, Requirement,
+    is_identity_word,
 };
 
 use super::BadRepodata;
@@ -392,11 +393,7 @@ fn package_evr(epoch: &str, version: &str, release: &str) -> Result<Evr, String>
 
 /// Checks a part of a package's identity, which becomes a part of a file name.
 fn check_word(what: &str, text: &str) -> Result<(), String> {
-    let refused = |character: char| character == '/' || character.is_control() || character.is_whitespace();
-    if text.is_empty() || text.starts_with('.') || text.contains(refused) {
-        return Err(format!("`{}` is no {what}", shown(text)));
-    }
-    Ok(())
+    if is_identity_word(text) { Ok(()) } else { Err(format!("`{}` is no {what}", shown(text))) }
 }
 
 /// Refuses one file under two names, and one place for two files.
