@@ -90,7 +90,7 @@ fn move_processes(place: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Files in place of a cgroup's: they keep what was written last.
+    /// Files in place of a cgroup's: what is written covers the beginning of what was there.
     fn cgroup(available: &str, enabled: &str) -> tempfile::TempDir {
         let place = tempfile::tempdir().expect("directory");
         fs::write(place.path().join("cgroup.controllers"), available).expect("file");
@@ -108,7 +108,7 @@ mod tests {
         };
         check("cpuset cpu io memory pids", "", "+cpu +memory +pids");
         check("memory pids", "", "+memory +pids");
-        check("cpu memory pids", "pids memory", "+cpuory");
+        check("cpu memory pids", "pids memory", "+cpu memory");
         check("cpu memory pids", "cpu memory pids", "cpu memory pids");
         check("cpuset io", "io", "io");
     }
