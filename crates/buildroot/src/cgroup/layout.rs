@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::delegation::CALLERS;
+
 /// Directories in which cgroups can perhaps be made.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Layout {
-    /// Of the unified hierarchy: the own cgroup first, then the root of what is mounted.
+    /// Of the unified hierarchy: the own cgroup first (the one above where that only holds the processes of the other),
+    /// then the root of what is mounted.
     pub(super) v2: Vec<PathBuf>,
     /// Of version 1: the own cgroup in the hierarchy of each controller.
     pub(super) v1: BTreeMap<String, PathBuf>,
@@ -27,7 +30,7 @@ pub(super) fn layout(cgroups: &str, mountinfo: &str) -> Layout {
             "cgroup2" => {
                 let path = own.iter().find(|(controllers, _)| controllers.is_empty());
                 let root = PathBuf::from(mount.point);
-                let own = path.and_then(|(_, path)| below(&mount, path));
+                let own = path.and_then(|(_, path)| below(&mount, without_callers(path)));
                 layout.v2.extend(own.filter(|own| *own != root));
                 layout.v2.push(root);
             }
@@ -46,6 +49,11 @@ pub(super) fn layout(cgroups: &str, mountinfo: &str) -> Layout {
         }
     }
     layout
+}
+
+/// Returns the cgroup that was delegated, where the processes that were in it have been moved one down.
+fn without_callers(path: &str) -> &str {
+    path.strip_suffix(CALLERS).filter(|above| above.ends_with('/')).unwrap_or(path)
 }
 
 struct Mount<'a> {
@@ -93,6 +101,17 @@ mod tests {
             &["/sys/fs/cgroup/user.slice/session-1.scope", "/sys/fs/cgroup"],
             &[],
         );
+        // Processes of a delegated cgroup that were moved to make room, and of a container's own.
+        for (own, expected) in [
+            (
+                "/a.slice/b.service/buildroot-callers",
+                vec!["/sys/fs/cgroup/a.slice/b.service", "/sys/fs/cgroup"],
+            ),
+            ("/buildroot-callers", vec!["/sys/fs/cgroup"]),
+        ] {
+            let mounts = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+            check(&format!("0::{own}\n"), mounts, &expected, &[]);
+        }
         check(
             "4:memory:/jobs/1\n3:cpu,cpuacct:/\n1:name=systemd:/\n0::/\n",
             "32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\

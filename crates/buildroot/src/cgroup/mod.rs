@@ -11,6 +11,7 @@
 //! recognised and removed by the next process that runs sandboxes.
 
 mod counters;
+mod delegation;
 mod layout;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +52,15 @@ enum Kind {
     V1,
     V2,
     None,
+}
+
+/// What a place of version 2 has to offer to be chosen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Controllers {
+    /// Everything that limits and counting need.
+    All,
+    /// Anything, as where a part of the controllers was delegated.
+    WhatThereIs,
 }
 
 /// What the kernel counted of limits.
@@ -125,31 +135,28 @@ impl Cgroups {
         self.made += 1;
         let name = format!("{name}-{}", self.made);
         // On a host of both versions the controllers are where they were mounted first, mostly version 1.
-        self.v2(&name, limits, &wanted, &["memory"])
+        self.v2(&name, limits, &wanted, Controllers::All)
             .or_else(|| self.v1(&name, limits, &wanted))
-            .or_else(|| self.v2(&name, limits, &wanted, &[]))
+            .or_else(|| self.v2(&name, limits, &wanted, Controllers::WhatThereIs))
             .unwrap_or(none)
     }
 
-    /// Processor time is counted in every cgroup, other things only where the controllers of `counting` are.
-    fn v2(&self, name: &str, limits: &Limits, wanted: &[LimitKind], counting: &[&str]) -> Option<Cgroup> {
-        let controllers = wanted.iter().map(|kind| controller(*kind)).chain(counting.iter().copied());
-        let controllers: BTreeSet<&str> = controllers.collect();
+    /// Processor time is counted in every cgroup, memory only where its controller is.
+    fn v2(&self, name: &str, limits: &Limits, wanted: &[LimitKind], which: Controllers) -> Option<Cgroup> {
+        let needed = wanted.iter().map(|kind| controller(*kind)).chain(["memory"]);
+        let needed: Vec<&str> = needed.collect::<BTreeSet<&str>>().into_iter().collect();
         // Its own cgroup when that was delegated; else the root, which alone may hold both
         // processes and cgroups with controllers.
-        let has = |list: &str, name: &&&str| list.split_whitespace().any(|listed| listed == **name);
-        let (parent, _) = self.v2.iter().find(|(parent, available)| {
-            // What is not there cannot be enabled, as on a host that has it in version 1.
-            if controllers.is_empty() || !controllers.iter().all(|name| has(available, &name)) {
-                return controllers.is_empty();
+        let directory = self.v2.iter().find_map(|(parent, available)| {
+            let all = which == Controllers::All;
+            // What is not there cannot be passed on, as on a host that has it in version 1.
+            if all && !needed.iter().all(|name| delegation::lists(available, name)) {
+                return None;
             }
-            let enabled = read(&parent.join("cgroup.subtree_control")).unwrap_or_default();
-            let missing = controllers.iter().filter(|name| !has(&enabled, name));
-            let missing: Vec<String> = missing.map(|name| format!("+{name}")).collect();
-            missing.is_empty() || write(&parent.join("cgroup.subtree_control"), &missing.join(" ")).is_ok()
+            let passed = delegation::pass_on(parent, available, &needed);
+            let directory = Some(parent.join(name)).filter(|_| !all || passed == needed)?;
+            fs::create_dir(&directory).is_ok().then_some(directory)
         })?;
-        let directory = parent.join(name);
-        fs::create_dir(&directory).ok()?;
         let mut made = Cgroup::of(Kind::V2);
         made.directories.push(directory.clone());
         made.set(wanted, limits, |kind, value| match kind {

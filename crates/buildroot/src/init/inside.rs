@@ -58,6 +58,8 @@ pub(super) struct Inside<'a> {
     /// The program's streams.
     pub(super) io: SandboxIo,
     pub(super) limiter: Limiter,
+    /// The limit of processes, where no cgroup holds it.
+    pub(super) process_limit: Option<u64>,
     pub(super) id_mapping: IdMapping,
     pub(super) started: Instant,
     pub(super) report: File,
@@ -186,7 +188,7 @@ impl Inside<'_> {
         if let Some(bytes) = limits.file_size_bytes {
             both(Resource::Fsize, bytes)?;
         }
-        if let (Limiter::ResourceLimits, Some(processes)) = (self.limiter, limits.processes) {
+        if let Some(processes) = self.process_limit {
             both(Resource::Nproc, processes)?;
         }
         if let (Limiter::ResourceLimits, Some(milliseconds)) = (self.limiter, limits.cpu_ms) {

@@ -159,12 +159,14 @@ impl Supervisor {
             None => calls::filter().map_err(io::Error::other).at(Op::SystemCallFilter)?,
         };
         let filter = self.filter.insert(filter);
+        let mut unenforced = cgroup.unenforced.clone();
         let (messages, report) = io::pipe().at(Op::Fork)?;
         let inside = Inside {
             spec,
             plan: &plan,
             io,
             limiter: cgroup.limiter(),
+            process_limit: spec.limits.processes.filter(|_| unenforced.contains(&LimitKind::Processes)),
             id_mapping,
             started,
             report: File::from(OwnedFd::from(report)),
@@ -206,9 +208,8 @@ impl Supervisor {
             peak_memory_bytes: prober.greatest_peak(),
             oom_kills: account.oom_kills,
         };
-        let mut unenforced = cgroup.unenforced.clone();
         // `RLIMIT_NPROC` stands in for the process limit, but does not bind user id 0.
-        if cgroup.limiter() == Limiter::ResourceLimits && spec.uid != 0 {
+        if spec.uid != 0 {
             unenforced.retain(|kind| *kind != LimitKind::Processes);
         }
         let opened = opens.finish();

@@ -5,6 +5,7 @@
 
 mod calls;
 mod collection;
+mod delegation;
 mod disk_full;
 mod helpers;
 mod layers;

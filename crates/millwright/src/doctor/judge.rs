@@ -75,8 +75,9 @@ pub(crate) struct Account {
     pub(crate) has_newuidmap: bool,
 }
 
-/// The oldest kernel whose overlay and mount interface suffice without root.
-const OLDEST_KERNEL: (u32, u32) = (5, 11);
+/// The oldest kernel whose mount interface suffices: mounts that are attached nowhere are made read-only (5.12); overlays
+/// without root are a release older.
+const OLDEST_KERNEL: (u32, u32) = (5, 12);
 
 /// The kernel from which on lower directories are given one by one.
 const LOWER_BY_LOWER: (u32, u32) = (6, 8);
@@ -104,7 +105,7 @@ pub(crate) fn kernel(release: &str) -> Finding {
             Subject::Kernel,
             Status::Missing,
             format!("Linux {release} is too old"),
-            "build roots need Linux 5.11 or newer",
+            "build roots need Linux 5.12 or newer",
         ),
         Some(version) if version < LOWER_BY_LOWER => good(
             Subject::Kernel,
@@ -115,7 +116,7 @@ pub(crate) fn kernel(release: &str) -> Finding {
             Subject::Kernel,
             Status::Reduced,
             format!("the kernel's release `{release}` is not understood"),
-            "build roots need Linux 5.11 or newer",
+            "build roots need Linux 5.12 or newer",
         ),
     }
 }
@@ -362,7 +363,8 @@ mod tests {
     fn kernels_are_told_apart() {
         for (release, status) in [
             ("5.10.0-8-amd64", Status::Missing),
-            ("5.11.0", Status::Good),
+            ("5.11.0", Status::Missing),
+            ("5.12.0", Status::Good),
             ("6.1.0-18-amd64", Status::Good),
             ("6.18", Status::Good),
             ("10.0-rc1", Status::Good),
