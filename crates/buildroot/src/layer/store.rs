@@ -113,11 +113,31 @@ impl LayerStore {
     ) -> Result<Vec<Layer>, LayerError> {
         let keys: Vec<LayerKey> = requests.iter().map(|request| LayerKey::of_rpm(&request.sha256)).collect();
         lease.add(&keys)?;
-        let found: Vec<Result<Layer, LayerError>> = (requests, &keys)
-            .into_par_iter()
-            .map(|(request, key)| self.make_leased(lease, key, |staging| self.unpack_rpm(request, staging)))
-            .collect();
-        found.into_iter().collect()
+        let found: Result<Vec<Option<Layer>>, LayerError> =
+            keys.iter().map(|key| self.use_leased(lease, key)).collect();
+        let found = found?;
+        let missing: Vec<usize> = (0..found.len()).filter(|&index| found[index].is_none()).collect();
+        let make = |index: usize| {
+            let request = &requests[index];
+            self.make_leased(lease, &keys[index], |staging| self.unpack_rpm(request, staging))
+        };
+        // Waking up threads takes longer than finding all layers, of which most roots lack none.
+        let made: Vec<Result<Layer, LayerError>> = match missing.as_slice() {
+            [] => Vec::new(),
+            [only] => vec![make(*only)],
+            several => several.par_iter().map(|&index| make(index)).collect(),
+        };
+        let mut made = made.into_iter();
+        found.into_iter().filter_map(|layer| layer.map(Ok).or_else(|| made.next())).collect()
+    }
+
+    /// Returns the layer when it is there, and says that it is used now. The lease names it.
+    fn use_leased(&self, lease: &Arc<Lease>, key: &LayerKey) -> Result<Option<Layer>, LayerError> {
+        let found = self.look_up(lease, key)?.ok();
+        if found.is_some() {
+            stamp(&self.layer_directory(key).join("layer.json"));
+        }
+        Ok(found)
     }
 
     /// Leases layers, whether or not they are there.
@@ -256,8 +276,7 @@ impl LayerStore {
         key: &LayerKey,
         fill: impl FnOnce(&Path) -> Result<LayerRecord, E>,
     ) -> Result<Layer, E> {
-        if let Ok(layer) = self.look_up(lease, key)? {
-            stamp(&self.layer_directory(key).join("layer.json"));
+        if let Some(layer) = self.use_leased(lease, key)? {
             return Ok(layer);
         }
         let _turn = self.lock(key)?;

@@ -65,7 +65,8 @@ struct Seen<'a> {
 
 /// Looks at a stack, topmost layer first.
 pub(super) fn examine(members: &[Member<'_>]) -> Result<Findings, RootError> {
-    let mut seen: HashMap<&str, Seen<'_>> = HashMap::new();
+    let paths = members.iter().map(|member| member.nodes.len()).sum();
+    let mut seen: HashMap<&str, Seen<'_>> = HashMap::with_capacity(paths);
     let mut findings = Findings::default();
     let mut linked_directories = BTreeSet::new();
     for (member, Member { nodes, .. }) in members.iter().enumerate() {
