@@ -121,6 +121,7 @@ impl KillTrial {
             let layers = self.directory.join("layers");
             fs::remove_dir_all(&layers).expect("the layer store can be removed");
         }
+        let before = cgroups_of_the_dead(Path::new("/sys/fs/cgroup"));
         let mut worker = self.start();
         let waits_for = match stage {
             Stage::Layers | Stage::SetUp => None,
@@ -137,9 +138,10 @@ impl KillTrial {
         let _ = worker.kill();
         worker.wait().expect("the worker can be waited for");
         let mut leftovers = left_running(&self.directory);
-        // Others may be killed at the same time; what they leave later is not this worker's. What the last process of a
+        // Others may be killed at the same time; what they left before or leave later is not this worker's. What the last process of a
         // sandbox is still leaving cannot be removed yet, by nobody.
-        let dead = cgroups_of_the_dead(Path::new("/sys/fs/cgroup"));
+        let mut dead = cgroups_of_the_dead(Path::new("/sys/fs/cgroup"));
+        dead.retain(|path| !before.contains(path));
         wait_until(|| dead.iter().all(|path| is_empty(path)));
         let mut next = self.start();
         lines(&mut next).for_each(drop);

@@ -64,6 +64,7 @@ impl Tree {
         let mut tree = Self::new(test)?;
         // Where everybody can come to.
         let place = Path::new("/var/tmp").join(format!("millwright-{test}.{}", std::process::id()));
+        let _ = fs::remove_dir_all(&place);
         fs::create_dir_all(&place).unwrap();
         let account = Account::new(&place, SubordinateIds::Range);
         fs::remove_dir_all(&tree.root).unwrap();
@@ -248,7 +249,8 @@ impl Tree {
     /// Returns the processes that have to do with this tree, and the mounts of it: those that name it in
     /// their command line, work in it, or see it in their mounts, which every sandbox over it does.
     pub(crate) fn remains(&self) -> BTreeSet<String> {
-        let mark = format!("{}/", self.root.file_name().unwrap().to_string_lossy());
+        // Whole, for the name of one test may end that of another.
+        let mark = format!("/{}/", self.root.file_name().unwrap().to_string_lossy());
         let own = std::process::id().to_string();
         let mut found = BTreeSet::new();
         for entry in fs::read_dir("/proc").unwrap().flatten() {
@@ -324,7 +326,8 @@ fn scratch() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e")
 }
 
-/// Removes, once, the trees that earlier test programs left because their tests failed.
+/// Removes, once, the trees that earlier test programs left because their tests failed or they were killed; this one has
+/// made none yet, so what has its number is an earlier one's too.
 fn sweep() {
     static SWEEP: Once = Once::new();
     SWEEP.call_once(|| {
@@ -334,7 +337,8 @@ fn sweep() {
         for entry in fs::read_dir(scratch()).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let owner = name.rsplit_once('.').map(|(_, id)| id.to_owned());
-            if owner.is_some_and(|id| !Path::new("/proc").join(id).exists()) {
+            let own = std::process::id().to_string();
+            if owner.is_some_and(|id| id == own || !Path::new("/proc").join(id).exists()) {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
