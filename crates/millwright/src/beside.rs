@@ -1,9 +1,11 @@
-//! Looking at a tree while another run builds in it.
+//! Looking at a tree while another run builds in it, or without the right to write in it.
 //!
 //! What it is: how a command gets at the build directory. Most need it for themselves. Those that only look (`plan`,
 //! `why`, dry runs, questions about the graph) answer beside a run too, from what that has accepted so far: every file
 //! that they read is replaced as a whole, and caches by content are shared by whoever uses them. What they would leave
 //! behind (documents, SRPMs of specs that changed meanwhile) goes into a directory of their own, which ends with them.
+//! Who may read the build directory and not write it looks in the same way; all that would be kept for the next time
+//! goes the way of that directory then, which stands for the whole build directory and begins with links to its files.
 //! What it is not: nothing that is decided here is carried out, and toolchain, worker and packages from outside are
 //! used as they are or not at all. Who looks into a build root that is kept (`shell`, `diff`, `rerun`) needs nothing
 //! else of the build directory, and need not wait either.
@@ -15,8 +17,9 @@ use std::path::{Path, PathBuf};
 
 use config::{Config, SignatureHandling};
 use pkgworker::find_kept;
-use report::{ExitStatus, Failure};
+use report::{Event, ExitStatus, Failure};
 use scheduler::{BuildDirectoryLock, LockError};
+use tempfile::TempDir;
 
 use crate::arguments::Command;
 use crate::log::Known;
@@ -36,15 +39,39 @@ pub(crate) enum Hold {
     Kept,
 }
 
-/// A look beside another run.
+/// A look at a build directory that is not this command's.
 #[derive(Debug)]
 pub(crate) struct Beside {
-    /// The other run, as it told of itself.
-    holder: String,
+    why: Why,
+    /// The build directory that is looked at.
+    build: PathBuf,
     scratch: PathBuf,
-    /// Says that the directory is in use, until this ends in whatever way.
-    _in_use: BuildDirectoryLock,
+    _kept: KeptUntilTheEnd,
 }
+
+/// Why a command only looks.
+#[derive(Debug)]
+enum Why {
+    /// Another run, which told so of itself, has the build directory.
+    AnotherRun(String),
+    /// The user may not write there.
+    NotWritable,
+}
+
+/// What makes the directory of a look be gone afterwards, however that ends, or by the next one.
+#[derive(Debug)]
+enum KeptUntilTheEnd {
+    /// Says that the directory is in use.
+    Lock(#[expect(dead_code, reason = "it is held, and given back when dropped")] BuildDirectoryLock),
+    /// It is removed.
+    Directory(#[expect(dead_code, reason = "it is held, and removed when dropped")] TempDir),
+}
+
+/// What of a build directory an answer is made of, beside toolchain and worker, which are used where they are.
+const FACTS: [&str; 3] = ["records", "journal.ndjson", "rpm_cache/external-packages.lock.json"];
+
+/// What only saves time. Unpacked packages are not among it: they belong to the user who unpacked them.
+const CACHES: [&str; 4] = ["cache/index", "cache/specs", "cache/repositories", "sources"];
 
 impl Hold {
     /// Takes the build directory; where another run has it and the command only looks, `config` is changed so that it
@@ -61,6 +88,20 @@ impl Hold {
                     let text = format!("cannot use `{}`: {error}", build.join(LOOKS).display());
                     Failure::new(ExitStatus::Environment, text)
                 })
+            }
+            Err(LockError::Io { source, .. })
+                if is_refused(&source) && build.is_dir() && only_looks(command, config) =>
+            {
+                Beside::without_writing(config).map(Self::Beside).map_err(|error| {
+                    let text = format!("`{}` cannot be written, nor can a directory for temporary files: {error}", build.display());
+                    Failure::new(ExitStatus::Environment, text)
+                })
+            }
+            Err(held @ LockError::Held { .. }) if edits_specs(command) => {
+                Err(Failure::new(ExitStatus::Environment, held).hint(
+                    "wait for it: new versions are written into specs, which that run reads; `plan --update-versions` \
+                     tells meanwhile what upstream has",
+                ))
             }
             Err(LockError::Held { .. }) if works_in_a_kept_root(command, config) => Ok(Self::Kept),
             Err(held @ LockError::Held { .. }) => Err(Failure::new(ExitStatus::Environment, held).hint(
@@ -89,7 +130,8 @@ impl Beside {
         sweep(&looks);
         let scratch = looks.join(std::process::id().to_string());
         let in_use = BuildDirectoryLock::acquire(&scratch, "looks").map_err(io::Error::other)?;
-        let beside = Self { holder, scratch, _in_use: in_use };
+        let (build, why) = (directories.build.clone(), Why::AnotherRun(holder));
+        let beside = Self { why, build, scratch, _kept: KeptUntilTheEnd::Lock(in_use) };
         // As they are now; what a look makes anew takes the place of the link, not of the file.
         let srpms = beside.scratch.join("srpms");
         link_files(&directories.intermediate_srpms, &srpms)?;
@@ -99,9 +141,51 @@ impl Beside {
         Ok(beside)
     }
 
+    /// Returns a look of somebody who may not write the build directory: `config` has one of his own for it.
+    fn without_writing(config: &mut Config) -> io::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("millwright-look-").tempdir()?;
+        let directories = &mut config.directories;
+        let build = directories.build.clone();
+        let scratch = directory.path().to_owned();
+        let kept = KeptUntilTheEnd::Directory(directory);
+        let beside = Self { why: Why::NotWritable, build: build.clone(), scratch, _kept: kept };
+        let own = beside.scratch.join("build");
+        for name in FACTS {
+            stand_for(&build.join(name), &own.join(name), &|_| true)?;
+        }
+        for name in CACHES {
+            stand_for(&build.join(name), &own.join(name), &|file| fs::File::open(file).is_ok())?;
+        }
+        let srpms = beside.scratch.join("srpms");
+        link_files(&directories.intermediate_srpms, &srpms)?;
+        link_files(&build.join("cache/srpms"), &beside.srpm_records())?;
+        directories.intermediate_srpms = srpms;
+        directories.artifacts = beside.scratch.join("artifacts");
+        directories.build = own;
+        Ok(beside)
+    }
+
     /// Returns what the user should know of the answer.
-    pub(crate) fn note(&self) -> String {
-        format!("another run goes on ({}); this is how things stand now", self.holder)
+    pub(crate) fn event(&self) -> Event {
+        match &self.why {
+            Why::AnotherRun(holder) => {
+                let message = format!("another run goes on ({holder}); this is how things stand now");
+                Event::Note { message }
+            }
+            Why::NotWritable => {
+                let message = format!(
+                    "`{}` cannot be written by this user: what is worked out for the answer (documents, caches, SRPMs) is \
+                     not kept",
+                    self.build.display()
+                );
+                Event::Warning { message }
+            }
+        }
+    }
+
+    /// Returns the build directory that is looked at.
+    pub(crate) fn build(&self) -> &Path {
+        &self.build
     }
 
     /// Returns where this look keeps what is its own.
@@ -129,12 +213,11 @@ fn only_looks(command: &Command, config: &Config) -> bool {
     leaves_specs
         && match command {
             Command::Why(_) => true,
-            Command::Plan { goals, .. } => !goals.versions.update_versions,
-            Command::Build(goals) => goals.dry_run && !goals.versions.update_versions,
+            // Versions of upstream are only told.
+            Command::Plan { .. } => true,
+            Command::Build(goals) => goals.dry_run,
             Command::Rebuild(asked) if asked.is_mass_rebuild() => false,
-            Command::Rebuild(RebuildArguments { goals, .. }) => {
-                goals.dry_run && !goals.versions.update_versions
-            }
+            Command::Rebuild(RebuildArguments { goals, .. }) => goals.dry_run,
             // Without a question it is about the files that it writes.
             Command::Graph(asked) => {
                 let question = asked.question.question(&asked.names);
@@ -164,6 +247,40 @@ fn sweep(looks: &Path) {
             let _ = buildroot::remove_tree(&entry.path());
         }
     }
+}
+
+/// Returns whether a command may write versions of upstream into specs.
+fn edits_specs(command: &Command) -> bool {
+    match command {
+        Command::Build(goals) | Command::Rebuild(RebuildArguments { goals, .. }) => {
+            !goals.dry_run && goals.versions.update_versions
+        }
+        _ => false,
+    }
+}
+
+/// Returns whether the system refuses to write somewhere at all.
+fn is_refused(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+/// Has `to` stand for `from`: links for files, directories for directories, so that what is written there changes
+/// nothing of the original. What is not there is passed over, and files that are not wanted.
+fn stand_for(from: &Path, to: &Path, is_wanted: &dyn Fn(&Path) -> bool) -> io::Result<()> {
+    let Ok(metadata) = fs::metadata(from) else { return Ok(()) };
+    if !metadata.is_dir() {
+        if !is_wanted(from) {
+            return Ok(());
+        }
+        to.parent().map_or(Ok(()), fs::create_dir_all)?;
+        return symlink(std::path::absolute(from)?, to);
+    }
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        stand_for(&entry.path(), &to.join(entry.file_name()), is_wanted)?;
+    }
+    Ok(())
 }
 
 /// Links all files of the directories in a directory, one for each architecture, into another.

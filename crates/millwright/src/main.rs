@@ -19,6 +19,7 @@ mod reporting;
 mod results;
 mod settings;
 mod spec_edit;
+mod stopping;
 mod test_lists;
 mod upstream;
 mod verify;
@@ -28,11 +29,13 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
 
 use arguments::{
     Arguments, CleanPart, Command, Common, FetchLists, Goals, GraphArguments, words as words_of,
 };
-use beside::{Beside, Hold};
+use beside::Hold;
 use clap::Parser;
 use config::Config;
 use grapher::Surroundings;
@@ -41,17 +44,18 @@ use pipeline::{Base, FetchOptions, Nothing, Pipeline, Specs, TreeBefore, Warning
 use report::{Event, ExitStatus, Failure, Reporter, conclude, counted, guarded};
 use reporting::Reporting;
 use scheduler::{
-    Finished, PlanDocument, PlanWords, Planned, Rounds, RunSummary, Session, Stop, Style, Wanted,
-    blocked_text, duration, failure, plan_text, run_status, simulation_text, summary_text,
+    Finished, PlanDocument, PlanWords, Planned, Rounds, RunSummary, Session, Style, Wanted, blocked_text,
+    duration, failure, plan_text, run_status, simulation_text, summary_text,
 };
 use test_lists::ChosenTests;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    conclude(guarded(|| run(&arguments)))
+    let started = Instant::now();
+    conclude(guarded(|| run(&arguments, started)))
 }
 
-fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
+fn run(arguments: &Arguments, started: Instant) -> Result<ExitStatus, Failure> {
     report::set_color(arguments.common.color());
     if arguments.common.asks_for_root() && !matches!(arguments.command, Command::Shell(_)) {
         return Err(Failure::new(ExitStatus::Usage, "--root needs a directory"));
@@ -102,11 +106,13 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     let reporting = Reporting::new(&config);
     let places = Places { root: config.directories.root.clone(), build };
     let reporter = if arguments.command.builds() { reporting.recorder(reporter)? } else { reporter };
+    let reporter: Arc<dyn Reporter> = Arc::from(reporter);
+    let stop = stopping::stop_of(&arguments.command, &reporter, &places.build, started)?;
     let kept = WarningsKept::new(reporter.as_ref());
     if let Some(beside) = hold.beside() {
-        kept.event(&Event::Note { message: beside.note() });
+        kept.event(&beside.event());
     }
-    let pipeline = Pipeline::new(config, &kept, hold.beside().map(Beside::scratch))?;
+    let pipeline = Pipeline::new(config, &kept, hold.beside(), stop, started)?;
     match &arguments.command {
         Command::Toolchain { refresh } => pipeline.toolchain(*refresh).map(|_| ExitStatus::Done),
         Command::Worker { refresh, export } => {
@@ -432,10 +438,9 @@ fn run_build(
     reporting: &Reporting,
 ) -> Result<ExitStatus, Failure> {
     let AskedBuild { common, goals, .. } = *asked;
-    let start = std::time::Instant::now();
     reporting.begin(pipeline.reporter(), &goals.wanted(), &command_line());
     let result = build_all(asked, pipeline, &reporting.stopped);
-    if let Some(page) = reporting.finish(pipeline.reporter(), &result, start.elapsed().as_secs_f64()) {
+    if let Some(page) = reporting.finish(pipeline.reporter(), &result, pipeline.seconds()) {
         tell(common, &format!("report: {}", page.display()))?;
     }
     result
@@ -448,7 +453,6 @@ fn build_all(
     stopped: &Cell<bool>,
 ) -> Result<ExitStatus, Failure> {
     let AskedBuild { common, rebuild, goals, only } = *build;
-    let start = std::time::Instant::now();
     let mut before = pipeline.tree_before();
     // Whoever takes over what upstream has asks there, whatever was true before.
     let updating = goals.versions.update_versions;
@@ -458,7 +462,7 @@ fn build_all(
         for message in warnings {
             pipeline.reporter().event(&Event::Warning { message });
         }
-        tell_nothing(common, packages, start)?;
+        tell_nothing(common, packages, pipeline)?;
         return Ok(ExitStatus::Done);
     }
     pipeline.check_sandbox()?;
@@ -475,7 +479,7 @@ fn build_all(
         upstream::Updates::default()
     };
     upstream::with_updates(pipeline, &base, specs, only, &updates, |specs| {
-        build_specs(build, pipeline, &base, specs, before, start, stopped)
+        build_specs(build, pipeline, &base, specs, before, stopped)
     })
 }
 
@@ -487,7 +491,6 @@ fn build_specs(
     base: &Base,
     specs: &Specs,
     before: Option<&TreeBefore>,
-    start: std::time::Instant,
     stopped: &Cell<bool>,
 ) -> Result<(ExitStatus, BTreeSet<String>), Failure> {
     let AskedBuild { common, rebuild, goals, only } = *build;
@@ -509,25 +512,23 @@ fn build_specs(
             pipeline.remember(before, &(goals, rebuild, only), &first);
         }
         session.tell_due(&first.plan);
-        tell_nothing(common, first.plan.packages.len() - first.plan.deferred().count(), start)?;
+        tell_nothing(common, first.plan.packages.len() - first.plan.deferred().count(), pipeline)?;
         let kept = upstream::as_they_should_be(&first.plan, &RunSummary::default());
         return Ok((ExitStatus::Done, kept));
     }
     if nothing_to_build {
         pipeline.publish(&session, &first.universe)?;
     }
-    let stop = Stop::on_signals().map_err(|error| Failure::new(ExitStatus::Environment, error))?;
-    let building = std::time::Instant::now();
-    let Finished { plan, summary } = pipeline.carry_out(&session, first, plan, &stop)?;
-    stopped.set(stop.is_asked());
+    let Finished { plan, summary } = pipeline.carry_out(&session, first, plan)?;
+    stopped.set(pipeline.stop().is_asked());
     tell_blocked(common, &plan)?;
-    tell(common, &summary_text(&plan, &summary, building.elapsed().as_secs_f64()))?;
+    tell(common, &summary_text(&plan, &summary, pipeline.seconds()))?;
     Ok((run_status(&plan, &summary), upstream::as_they_should_be(&plan, &summary)))
 }
 
 /// Says that so many packages are up to date.
-fn tell_nothing(common: &Common, count: usize, start: std::time::Instant) -> Result<(), Failure> {
-    let seconds = duration(start.elapsed().as_secs_f64());
+fn tell_nothing(common: &Common, count: usize, pipeline: &Pipeline<'_>) -> Result<(), Failure> {
+    let seconds = duration(pipeline.seconds());
     let are = if count == 1 { "is" } else { "are" };
     tell(common, &format!("nothing to do: {} {are} up to date ({seconds})", counted(count, "package")))
 }

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::io;
 
 use buildroot::RootError;
-use rpm_model::{FailureClass, JobDocument, LimitReport, Outcome, ResultDocument, TuningReport};
+use rpm_model::{FailureClass, JobDocument, LimitReport, Outcome, ResultDocument};
 
 use crate::build::Host;
 use crate::check::{CheckLog, check_report, write_check};
@@ -42,28 +42,10 @@ pub(crate) fn refused(
     // Removes that of an earlier build.
     write_check(host.log, &job.package, &check, &[], &lines)?;
     Ok(ResultDocument {
-        schema: ResultDocument::SCHEMA,
-        package: job.package.clone(),
-        outcome,
-        rpms: Vec::new(),
-        srpm: None,
         check,
-        junit: None,
-        log: host.log.to_string_lossy().into_owned(),
-        log_omitted_bytes: 0,
         decisive_lines: lines,
-        usage: Default::default(),
-        phases: Vec::new(),
-        usage_source: None,
-        caches: Vec::new(),
-        overhead_seconds: 0.0,
-        layers_made: 0,
-        skipped_scriptlets: Vec::new(),
-        root_notes: Vec::new(),
-        kept_root: None,
         limits: LimitReport { host_disk_full: is_full, ..LimitReport::default() },
-        tuning: TuningReport::default(),
-        reused: None,
+        ..ResultDocument::without_a_run(&job.package, outcome, &host.log.to_string_lossy())
     })
 }
 

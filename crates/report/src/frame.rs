@@ -4,7 +4,7 @@ use console::Style;
 
 use crate::lines::{join_pieces, reasons_text};
 use crate::progress::{Progress, RunningBuild, RunningStage};
-use crate::text::{clock, cut, duration, printable};
+use crate::text::{clock, cut, printable};
 
 /// Whether text is coloured. All that colour says is said in words too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,11 +120,7 @@ fn totals(progress: &Progress, now: f64, width: usize, palette: Palette) -> Vec<
     if let Some(counts) = progress.mass_rebuild {
         pieces.push((format!("mass rebuild: {}", counts.words()), String::new()));
     }
-    if let Some(remaining) = progress.remaining(now) {
-        // What was never built is guessed, and what runs late is not known to end.
-        let about = if remaining.guessed { "~" } else { "" };
-        pieces.push((format!("{about}{} left", duration(remaining.seconds.max(1.0))), String::new()));
-    }
+    pieces.extend(progress.left_words(now).map(|left| (left, String::new())));
     let lines = join_pieces(&pieces, width.saturating_sub(KEY + 2));
     lines
         .into_iter()
@@ -327,7 +323,7 @@ mod tests {
         let progress = started(1);
         let late = frame(&progress, 500.0, Size { columns: 80, rows: 24 }, Palette(false));
         assert_eq!(late[0], "             package-000  preparing          8:20 of 1:40");
-        assert_eq!(late[1], "      build  0 of 1 done  1 running  1.0 s left");
+        assert_eq!(late[1], "      build  0 of 1 done  1 running  overdue");
     }
 
     #[test]

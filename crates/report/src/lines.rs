@@ -96,9 +96,8 @@ pub(crate) fn heartbeat_line(progress: &Progress, now: f64) -> Option<String> {
     if let Some(counts) = progress.mass_rebuild {
         line.push_str(&format!("; mass rebuild: {}", counts.words()));
     }
-    if let Some(remaining) = progress.remaining(now) {
-        let about = if remaining.guessed { "~" } else { "" };
-        line.push_str(&format!(", {about}{} left", duration(remaining.seconds.max(1.0))));
+    if let Some(left) = progress.left_words(now) {
+        line.push_str(&format!(", {left}"));
     }
     Some(printable(&line))
 }

@@ -10,6 +10,7 @@ use rpm_model::BuildReason;
 
 use crate::event::{Event, PackageEnd, Stage};
 use crate::planned::PlannedBuild;
+use crate::text::duration;
 
 /// A stage that runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -185,9 +186,21 @@ impl Progress {
         Some(Expected { seconds: build.estimate_seconds, guessed: build.estimate_guessed })
     }
 
+    /// Returns how long the rest will take at least, in words; nothing where no plan says anything.
+    pub(crate) fn left_words(&self, now: f64) -> Option<String> {
+        let Expected { seconds, guessed } = self.remaining(now)?;
+        if seconds <= 0.0 {
+            // All that is left takes longer than expected, and nobody knows how much longer.
+            return Some("overdue".to_owned());
+        }
+        // What was never built is guessed.
+        let about = if guessed { "~" } else { "" };
+        Some(format!("{about}{} left", duration(seconds.max(1.0))))
+    }
+
     /// Returns how long the rest will take at least: the longest chain that is left, or what is left of the work
     /// divided among the workers, whichever is longer. `None` where no plan says anything.
-    pub(crate) fn remaining(&self, now: f64) -> Option<Expected> {
+    fn remaining(&self, now: f64) -> Option<Expected> {
         let mut longest = 0.0_f64;
         let mut work = 0.0;
         let mut guessed = false;

@@ -96,7 +96,10 @@ pub(crate) fn load(file: &Path) -> IndexCache {
 pub(crate) fn store(file: &Path, entries: &[CacheEntry]) -> Result<(), RepositoryError> {
     let directory = file.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(directory).context("create", directory)?;
-    let temporary = tempfile::NamedTempFile::new_in(directory).context("create a file in", directory)?;
+    // Temporary files are private; what is remembered of packages saves everybody time.
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    let temporary = tempfile::Builder::new().permissions(permissions).tempfile_in(directory);
+    let temporary = temporary.context("create a file in", directory)?;
     let mut writer = BufWriter::new(temporary);
     write_line(&mut writer, &Heading { schema: SCHEMA }).context("write", file)?;
     for line in entries.iter().filter_map(Line::from_entry) {

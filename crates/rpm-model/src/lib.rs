@@ -33,6 +33,7 @@ mod surroundings;
 mod text;
 mod trigger;
 mod tuning;
+mod unrun;
 mod usage;
 mod worker;
 

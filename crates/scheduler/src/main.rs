@@ -26,6 +26,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
+    let start = std::time::Instant::now();
     let reporter = report::choose(arguments.json, false);
     let document: PackagesDocument = read(&arguments.packages, "specreader --packages-output")?;
     let worker: WorkerManifest = read(&arguments.worker, "bootstrap worker")?;
@@ -71,8 +72,8 @@ fn run(arguments: &Arguments) -> Result<ExitStatus, Failure> {
     if first.plan.to_build().next().is_none() {
         session.publish(&first.universe).map_err(scheduler::failure)?;
     }
-    let start = std::time::Instant::now();
-    let stop = Stop::on_signals().map_err(environment)?;
+    // Little is done before the first build, and nothing that a signal could not end.
+    let stop = Stop::on_signals(|| {}).map_err(environment)?;
     let stop_on_failure = session.settings.run.stop_on_failure;
     let Finished { plan, summary } = build_in_rounds(
         first,

@@ -101,7 +101,10 @@ impl RecordStore {
         std::fs::create_dir_all(&self.directory).map_err(fail)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.directory).map_err(fail)?;
         serde_json::to_writer(&mut file, record).map_err(|error| fail(error.into()))?;
-        file.write_all(b"\n").and_then(|()| file.as_file().sync_all()).map_err(fail)?;
+        file.write_all(b"\n").map_err(fail)?;
+        // Temporary files are private; what was built and why is for everybody to ask.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        file.as_file().set_permissions(mode).and_then(|()| file.as_file().sync_all()).map_err(fail)?;
         file.persist(&path).map_err(|error| fail(error.error))?;
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! Interrupting a run: the first signal lets running builds end, the second ends them, a third ends the process.
+//! Interrupting a run: the first signal lets running builds end, the second ends them, a third ends the process. Before
+//! anything is built there is nothing to wait for, and the first one is the caller's to answer.
 //!
 //! What it is: what the user has asked for so far, and who looks at it. While nobody looks, as between two rounds, the
 //! second signal ends the process, for then nothing is running that had to be told of. What it is not: it ends nothing
@@ -6,7 +7,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use report::ExitStatus;
@@ -23,19 +24,22 @@ struct Wishes {
     stop: AtomicBool,
     /// What runs is to be ended too.
     end: AtomicBool,
-    /// Somebody looks at both and does so.
-    is_attended: AtomicBool,
+    /// How many look at both and do so.
+    attending: AtomicUsize,
+    /// Somebody has begun to look.
+    was_attended: AtomicBool,
     /// The next signal ends the process.
     at_once: Arc<AtomicBool>,
 }
 
 impl Stop {
     /// Takes over SIGINT and SIGTERM of this process, once in its life: who takes them over again would have the first one's
-    /// second signal end the process.
+    /// second signal end the process. `before_builds` is called, on a thread of its own, for a signal that comes while
+    /// nobody has begun to look; it is there to end the process. Where it does not, the signal counts as any other.
     ///
     /// # Errors
     /// When the signals cannot be taken over, or no thread can be started that waits for them.
-    pub fn on_signals() -> io::Result<Self> {
+    pub fn on_signals(before_builds: impl Fn() + Send + 'static) -> io::Result<Self> {
         let stop = Self::default();
         for signal in [SIGINT, SIGTERM] {
             // Workers end with this process, for their lifelines close.
@@ -48,6 +52,9 @@ impl Stop {
         let asked = stop.clone();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for _ in signals.forever() {
+                if !asked.0.was_attended.load(Ordering::SeqCst) {
+                    before_builds();
+                }
                 asked.ask();
             }
         })?;
@@ -61,7 +68,7 @@ impl Stop {
         if is_second {
             wishes.end.store(true, Ordering::SeqCst);
         }
-        if is_second || !wishes.is_attended.load(Ordering::SeqCst) {
+        if is_second || wishes.attending.load(Ordering::SeqCst) == 0 {
             wishes.at_once.store(true, Ordering::SeqCst);
         }
     }
@@ -76,21 +83,23 @@ impl Stop {
         self.0.end.load(Ordering::SeqCst)
     }
 
-    /// Says that somebody looks and acts, until the guard is dropped.
-    pub(crate) fn attend(&self) -> Attending<'_> {
-        self.0.is_attended.store(true, Ordering::SeqCst);
+    /// Says that somebody looks and acts, until the guard is dropped: a first signal ends nothing then.
+    pub fn attend(&self) -> Attending<'_> {
+        self.0.was_attended.store(true, Ordering::SeqCst);
+        self.0.attending.fetch_add(1, Ordering::SeqCst);
         Attending(&self.0)
     }
 }
 
 /// Somebody looks at what the user wants.
+#[must_use = "it looks until it is dropped"]
 #[derive(Debug)]
-pub(crate) struct Attending<'a>(&'a Wishes);
+pub struct Attending<'a>(&'a Wishes);
 
 impl Drop for Attending<'_> {
     fn drop(&mut self) {
-        self.0.is_attended.store(false, Ordering::SeqCst);
-        if self.0.stop.load(Ordering::SeqCst) {
+        let was_the_last = self.0.attending.fetch_sub(1, Ordering::SeqCst) == 1;
+        if was_the_last && self.0.stop.load(Ordering::SeqCst) {
             self.0.at_once.store(true, Ordering::SeqCst);
         }
     }
@@ -123,6 +132,14 @@ mod tests {
         drop(stop.attend());
         assert_eq!(wishes(&stop), (false, false, false));
         stop.ask();
+        assert_eq!(wishes(&stop), (true, false, true));
+        // Whoever has something to take back looks for longer than those who build.
+        let stop = Stop::default();
+        let outer = stop.attend();
+        drop(stop.attend());
+        stop.ask();
+        assert_eq!(wishes(&stop), (true, false, false));
+        drop(outer);
         assert_eq!(wishes(&stop), (true, false, true));
         // It was asked for while somebody looked who looks no more.
         let stop = Stop::default();

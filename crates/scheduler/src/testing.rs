@@ -8,9 +8,9 @@ use std::time::Duration;
 use report::{Event, Reporter};
 use repository::{IndexedPackage, PackageFacts};
 use rpm_model::{
-    BuildReason, BuildRecord, BuildrootLock, CheckReport, CheckVerdict, ContentDigest, FailureClass,
-    JobDocument, Nevra, Outcome, PackageArtifact, PackageHeader, PackageOrigin, RebuildPolicy,
-    RecordedPackage, ResourceUsage, ResultDocument, SpecData, SpecPackage,
+    BuildReason, BuildRecord, BuildrootLock, ContentDigest, FailureClass, JobDocument, Nevra, Outcome,
+    PackageArtifact, PackageHeader, PackageOrigin, RebuildPolicy, RecordedPackage, ResourceUsage,
+    ResultDocument, SpecData, SpecPackage,
 };
 
 use crate::execute::{Attempt, Fence, JobFacts, JobSpec, Worker};
@@ -65,30 +65,7 @@ pub(crate) fn job_document(package: &str) -> JobDocument {
 
 /// Returns what a worker says that ended like this.
 pub(crate) fn result_of(package: &str, outcome: Outcome) -> ResultDocument {
-    ResultDocument {
-        schema: ResultDocument::SCHEMA,
-        package: package.into(),
-        outcome,
-        rpms: Vec::new(),
-        srpm: None,
-        check: CheckReport::of(CheckVerdict::NotRun),
-        junit: None,
-        log_omitted_bytes: 0,
-        log: "log".into(),
-        decisive_lines: Vec::new(),
-        usage: ResourceUsage::default(),
-        phases: Vec::new(),
-        usage_source: None,
-        caches: Vec::new(),
-        overhead_seconds: 0.0,
-        layers_made: 0,
-        skipped_scriptlets: Vec::new(),
-        root_notes: Vec::new(),
-        kept_root: None,
-        limits: Default::default(),
-        tuning: Default::default(),
-        reused: None,
-    }
+    ResultDocument::without_a_run(package, outcome, "log")
 }
 
 /// Returns the job that a document describes, of an identity of its own.

@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use file_index::Stamp;
+use file_index::{Stamp, replace_file};
 use rpm_model::{ContentDigest, ContentHasher};
 use serde::{Deserialize, Serialize};
 use sources::hash_file;
@@ -156,11 +156,7 @@ impl Records {
     /// # Errors
     /// When it cannot be written.
     pub fn write(&self, name: &str, record: &SrpmRecord) -> io::Result<()> {
-        fs::create_dir_all(&self.directory)?;
-        let mut temporary = tempfile::NamedTempFile::new_in(&self.directory)?;
-        temporary.write_all(&serde_json::to_vec(record)?)?;
-        temporary.persist(self.path(name)).map_err(|error| error.error)?;
-        Ok(())
+        replace_file(&self.path(name), &[&serde_json::to_vec(record)?])
     }
 
     /// Removes a spec's record, if any.

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use rebuild::change_set::ChangeSet;
 use report::{Event, ExitStatus, Failure};
 use rpm_model::ReleaseBump;
-use scheduler::{Finished, Rounds, Stop, run_status, summary_text};
+use scheduler::{Finished, Rounds, run_status, summary_text};
 
 use super::edits::{apply, pending_edits, undo};
 use super::follow::SetReporter;
 use super::store::Progress;
-use super::{MassRebuild, environment, words};
+use super::{MassRebuild, words};
 use crate::tell;
 
 impl MassRebuild<'_> {
@@ -32,6 +32,8 @@ impl MassRebuild<'_> {
         progress.complete = false;
         // From here on the same command goes on with it.
         self.store.write_progress(&set.name, &progress)?;
+        // Whoever stops the run has the edits taken back first.
+        let _attending = (!edits.is_empty()).then(|| self.pipeline.stop().attend());
         let built = apply(&edits).and_then(|()| self.build(set, &members, open, &mut progress, stopped));
         if !self.asked.keep_edits {
             self.put_back(set)?;
@@ -72,12 +74,10 @@ impl MassRebuild<'_> {
         wanted.causes = members.iter().map(|spec| (spec.clone(), set.build_reason())).collect();
         let plan = |rounds: &Rounds| pipeline.plan(&session, &base, &specs, &wanted, rounds, false);
         let first = plan(&Rounds::default())?;
-        let stop = Stop::on_signals().map_err(environment)?;
-        let building = std::time::Instant::now();
-        let Finished { plan, summary } = pipeline.carry_out(&session, first, plan, &stop)?;
-        stopped.set(stop.is_asked());
+        let Finished { plan, summary } = pipeline.carry_out(&session, first, plan)?;
+        stopped.set(pipeline.stop().is_asked());
         crate::tell_blocked(self.common, &plan)?;
-        tell(self.common, &summary_text(&plan, &summary, building.elapsed().as_secs_f64()))?;
+        tell(self.common, &summary_text(&plan, &summary, pipeline.seconds()))?;
         progress.failed = follower.failed();
         let by_run = summary.blocked.iter().map(|(spec, by)| (spec.clone(), by.iter().cloned().collect()));
         let by_plan = plan

@@ -143,13 +143,12 @@ pub(crate) fn run_mass_rebuild(
     if asked.goals.dry_run {
         return rebuild.show();
     }
-    let start = std::time::Instant::now();
     reporting.begin(pipeline.reporter(), &["mass-rebuild".to_owned()], &command_line());
     let result = pipeline.check_sandbox().and_then(|()| rebuild.change_set()).and_then(|set| {
         let Some(set) = set else { return Ok(ExitStatus::Done) };
         rebuild.carry_out(&set, &reporting.stopped)
     });
-    if let Some(page) = reporting.finish(pipeline.reporter(), &result, start.elapsed().as_secs_f64()) {
+    if let Some(page) = reporting.finish(pipeline.reporter(), &result, pipeline.seconds()) {
         tell(common, &format!("report: {}", page.display()))?;
     }
     result

@@ -14,7 +14,7 @@ use report::{ExitStatus, Failure};
 use rpm_model::{BuildReason, BuildRecord, ReleaseBump};
 use scheduler::{
     Finished, PlanDocument, PlanWords, Planned, PlannedAction, RecordStore, Rounds, RunSummary, Session,
-    Stop, Style, Wanted, blocked_text, failure, plan_text, run_status, summary_text,
+    Style, Wanted, blocked_text, failure, plan_text, run_status, summary_text,
 };
 use serde::Serialize;
 
@@ -95,7 +95,6 @@ pub(crate) fn run_mkpkg(
     reporting: &Reporting,
 ) -> Result<ExitStatus, Failure> {
     let settings = Settings::new(asked, common.policy.bump)?;
-    let start = std::time::Instant::now();
     if asked.builds() {
         reporting.begin(pipeline.reporter(), &settings.names, &command_line());
     }
@@ -107,7 +106,7 @@ pub(crate) fn run_mkpkg(
         Err(failure) => (None, Err(failure)),
     };
     if asked.builds()
-        && let Some(page) = reporting.finish(pipeline.reporter(), &result, start.elapsed().as_secs_f64())
+        && let Some(page) = reporting.finish(pipeline.reporter(), &result, pipeline.seconds())
         && settings.verb
     {
         tell(common, &format!("report: {}", page.display()))?;
@@ -205,6 +204,8 @@ fn raise_and_build(
     if edits.is_empty() {
         return build(pipeline, common, settings, base, specs, wanted);
     }
+    // Whoever stops the run has the edits taken back first.
+    let _attending = pipeline.stop().attend();
     let built = (|| {
         apply(&edits)?;
         let specs = pipeline.specs(base, only)?;
@@ -290,13 +291,11 @@ fn build(
     let plan = |rounds: &Rounds| pipeline.plan(&session, base, specs, wanted, rounds, false);
     let first = plan(&Rounds::default())?;
     let reasons = first.plan.reasons();
-    let stop = Stop::on_signals().map_err(|error| Failure::new(ExitStatus::Environment, error))?;
-    let start = std::time::Instant::now();
-    let Finished { plan, summary } = pipeline.carry_out(&session, first, plan, &stop)?;
+    let Finished { plan, summary } = pipeline.carry_out(&session, first, plan)?;
     if settings.verb && !common.json {
         for text in [
             blocked_text(&plan, &Style { width: report::columns(), whole: false }),
-            summary_text(&plan, &summary, start.elapsed().as_secs_f64()),
+            summary_text(&plan, &summary, pipeline.seconds()),
         ] {
             if !text.is_empty() {
                 report::print(&text)?;
@@ -331,7 +330,7 @@ fn build(
     }
     let kept = as_they_should_be(&plan, &summary);
     let document = MkpkgDocument::new(packages, Vec::new());
-    let stopped = stop.is_asked();
+    let stopped = pipeline.stop().is_asked();
     Ok(Ended { document, exit: run_status(&plan, &summary), kept, stopped })
 }
 
@@ -361,11 +360,14 @@ fn ends(
     records: &BTreeMap<String, BuildRecord>,
     status: impl Fn(&str, &PlannedAction) -> Status,
 ) -> Vec<PackageEnd> {
-    let goals = plan.packages.iter().filter(|package| plan.goals.contains(&package.package));
+    let goals: BTreeSet<&str> = plan.goals.iter().map(String::as_str).collect();
+    let goals = plan.packages.iter().filter(|package| goals.contains(package.package.as_str()));
+    let sources: BTreeMap<&str, _> =
+        specs.document.specs.iter().map(|spec| (spec.name.as_str(), &spec.source)).collect();
     goals
         .map(|package| {
             let name = &package.package;
-            let read = specs.document.specs.iter().find(|spec| spec.name == *name).map(|spec| &spec.source);
+            let read = sources.get(name.as_str());
             let published = records.get(name).map(rebuild::bump::published_evr);
             let evr = published.or_else(|| read.map(|source| source.evr.clone()));
             PackageEnd {

@@ -30,7 +30,7 @@ impl Pipeline<'_> {
             let indexes = if refresh { Indexes::Refresh } else { Indexes::Keep };
             let configuration = self.bootstrap_configuration()?;
             let progress = Progress::new(self.reporter, Stage::Toolchain);
-            let build = &self.config.directories.build;
+            let build = &self.made_in;
             if self.beside.is_some() {
                 let toolchain = present_toolchain(build, &configuration).map_err(failure)?;
                 let toolchain = toolchain.ok_or_else(|| not_there("toolchain"))?;
@@ -53,7 +53,7 @@ impl Pipeline<'_> {
         self.stage(Stage::Worker, None, || {
             let configuration = self.bootstrap_configuration()?;
             let progress = Progress::new(self.reporter, Stage::Worker);
-            let build = &self.config.directories.build;
+            let build = &self.made_in;
             let worker = match self.beside {
                 Some(_) => {
                     present_worker(build, &configuration, &toolchain).ok_or_else(|| not_there("worker"))?
@@ -94,12 +94,14 @@ impl Pipeline<'_> {
     }
 }
 
-/// Returns the failure that something is not there which only a run of its own may make.
+/// Returns the failure that something is not there which only a run that has the build directory may make.
 fn not_there(what: &str) -> Failure {
     environment(format!(
-        "the {what} is not there, or not up to date, and another run has the build directory"
+        "the {what} is not there, or not up to date, and this command may not make it in the build directory"
     ))
-    .hint(format!("ask again when that run has made the {what}, or has ended"))
+    .hint(format!(
+        "ask again when a run that may write there has made the {what}; where one goes on, when that run has, or has ended"
+    ))
 }
 
 fn made_or_kept(was_made: bool, text: &str) -> String {

@@ -37,8 +37,9 @@ impl Pipeline<'_> {
         wanted.retain(|package| !present.contains(&package.sha256));
         if self.beside.is_some() && !wanted.is_empty() {
             let packages = counted(wanted.len(), "package");
-            return Err(environment(format!("{packages} of other repositories are not in the cache"))
-                .hint("the run that goes on fetches what it needs; ask again later"));
+            return Err(environment(format!("{packages} of other repositories are not in the cache")).hint(
+                "a run that may write the build directory fetches them (`millwright fetch`); ask again then",
+            ));
         }
         if !wanted.is_empty() {
             let downloads = self.downloads();

@@ -15,13 +15,15 @@ mod remembered;
 mod specs;
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use buildroot::{LayerStore, Sandbox, SetuidPolicy};
 use config::Config;
 use report::{Event, ExitStatus, Failure, Reporter, Stage};
+use scheduler::Stop;
 
+use crate::beside::Beside;
 use crate::cache::{collected_results_text, collected_text, layer_directory};
 use crate::results::local_directory;
 
@@ -44,17 +46,24 @@ pub(crate) struct Pipeline<'a> {
     programs: PathBuf,
     /// What commands of specs said in this run.
     answers: programs::Answers,
-    /// Where what would be left behind goes, where this only looks beside another run.
+    /// Where what would be left behind goes, where this only looks.
     beside: Option<PathBuf>,
+    /// Where toolchain and worker are.
+    made_in: PathBuf,
+    /// What the user wants of the run meanwhile.
+    stop: Stop,
+    started: Instant,
 }
 
 impl<'a> Pipeline<'a> {
-    /// Returns a pipeline; finds the programs that it will start beside this one. `beside` is where a look beside
-    /// another run keeps what is its own.
+    /// Returns the pipeline of a command that began at `started`; finds the programs that it will start beside this one.
+    /// `beside` is the look that it is, where it is one.
     pub(crate) fn new(
         config: Config,
         reporter: &'a WarningsKept<'a>,
-        beside: Option<&Path>,
+        beside: Option<&Beside>,
+        stop: Stop,
+        started: Instant,
     ) -> Result<Self, Failure> {
         let own = std::env::current_exe().map_err(|error| Failure::new(ExitStatus::Environment, error))?;
         let programs = own.parent().map(PathBuf::from).unwrap_or_default();
@@ -65,8 +74,21 @@ impl<'a> Pipeline<'a> {
         let layers = LayerStore::open(&layer_directory(&config.directories), SetuidPolicy::Strip)
             .map_err(environment)?;
         let answers = programs::Answers::default();
-        let beside = beside.map(Path::to_owned);
-        Ok(Self { config, reporter, kept: reporter, sandbox, layers, programs, answers, beside })
+        let made_in = beside.map_or(&*config.directories.build, Beside::build).to_owned();
+        let beside = beside.map(|beside| beside.scratch().to_owned());
+        Ok(Self {
+            config,
+            reporter,
+            kept: reporter,
+            sandbox,
+            layers,
+            programs,
+            answers,
+            beside,
+            made_in,
+            stop,
+            started,
+        })
     }
 
     /// Refuses to build when no build root can be set up, before anything is made for it.
@@ -115,6 +137,16 @@ impl<'a> Pipeline<'a> {
     /// Returns where a document among the artifacts is; nowhere, where this only looks beside another run.
     pub(crate) fn document(&self, name: &str) -> Option<PathBuf> {
         self.beside.is_none().then(|| self.config.directories.artifacts.join(name))
+    }
+
+    /// Returns what the user wants of the run meanwhile.
+    pub(crate) fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// Returns for how long the command has been running, in seconds.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
     }
 
     /// Returns who is told of what happens.

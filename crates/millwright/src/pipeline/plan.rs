@@ -12,7 +12,7 @@ use repository::{IndexedPackage, PackageDirectory};
 use rpm_model::{BuildRecord, PackageOrigin};
 use scheduler::{
     CacheGroups, Capacity, CompilerCaches, Finished, Graphed, Learned, LocalDirectories, PackedTree, Planned,
-    RecordStore, Rounds, RunSettings, RunSummary, Session, SessionSettings, Stop, Universe, Wanted,
+    RecordStore, Rounds, RunSettings, RunSummary, Session, SessionSettings, Universe, Wanted,
     build_in_rounds, failure,
 };
 
@@ -199,14 +199,13 @@ impl Pipeline<'_> {
         session: &Session<'_>,
         first: Planned,
         plan: impl FnMut(&Rounds) -> Result<Planned, Failure>,
-        stop: &Stop,
     ) -> Result<Finished, Failure> {
         let finished = build_in_rounds(
             first,
             |planned| &planned.plan,
             plan,
-            |planned| self.build(session, planned, stop),
-            |summary| self.is_stopped(stop, summary),
+            |planned| self.build(session, planned),
+            |summary| self.is_stopped(summary),
             self.reporter,
         )?;
         self.collect_layers();
@@ -216,15 +215,15 @@ impl Pipeline<'_> {
     }
 
     /// Builds what the plan says, then publishes; returns what happened.
-    fn build(&self, session: &Session<'_>, planned: Planned, stop: &Stop) -> Result<RunSummary, Failure> {
-        let (summary, universe) = session.build(planned, stop).map_err(failure)?;
+    fn build(&self, session: &Session<'_>, planned: Planned) -> Result<RunSummary, Failure> {
+        let (summary, universe) = session.build(planned, &self.stop).map_err(failure)?;
         self.publish(session, &universe)?;
         Ok(summary)
     }
 
     /// Returns whether a run ends after this round: the user stopped it, or a failure does.
-    fn is_stopped(&self, stop: &Stop, summary: &RunSummary) -> bool {
-        stop.is_asked() || (self.config.stop_on_failure && !summary.failed.is_empty())
+    fn is_stopped(&self, summary: &RunSummary) -> bool {
+        self.stop.is_asked() || (self.config.stop_on_failure && !summary.failed.is_empty())
     }
 
     /// Writes the repository's metadata, as far as it does not describe these packages already.

@@ -127,6 +127,8 @@ pub(crate) fn with_updates<T>(
         return build(&specs).map(|(value, _)| value);
     }
     drop(specs);
+    // Whoever stops the run has the edits taken back first.
+    let _attending = pipeline.stop().attend();
     let built = (|| {
         apply(&updates.edits)?;
         let specs = pipeline.specs(base, only)?;

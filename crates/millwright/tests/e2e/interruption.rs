@@ -223,6 +223,63 @@ fn a_second_interrupt_ends_running_builds_too() {
     tree.millwright(&["build"]).exits(0).says(&["2 built, 1 up to date"]);
 }
 
+/// A package of which every plan asks a program that takes this long, in seconds, and then fails.
+fn slow_to_plan(name: &str) -> Spec {
+    Spec::data(name)
+        .tag("%global _mkpkg_depends outside > minor")
+        .tag("%global _dep_vers_prog outside = sleep 1000")
+}
+
+/// Returns whether the program is being asked.
+fn is_asking(tree: &Tree) -> bool {
+    tree.remains().iter().any(|what| what.contains("(sleep 1000"))
+}
+
+#[test]
+fn a_run_stopped_before_it_builds_says_what_is_kept() {
+    let Some(tree) = Tree::new("interrupted-early") else { return };
+    tree.configure(&format!("{OFFLINE}[policy]\nprogram-timeout = '100s'\n"));
+    tree.spec(&slow_to_plan("asking"));
+    for (signal, words) in [(Signal::SIGINT, &["build"][..]), (Signal::SIGTERM, &["build", "--json"])] {
+        let mut run = tree.start_millwright(words);
+        run.wait_until("the program is asked", || is_asking(&tree));
+        run.signal(signal);
+        let ended = run.wait();
+        ended.exits(1).says(&[
+            "interrupted before any build began; what was made so far (toolchain, sources, SRPMs) is kept, and the same \
+             command goes on from there",
+        ]);
+        assert_eq!(ended.text().contains("\"outcome\":\"stopped\""), words.contains(&"--json"));
+        tree.assert_clean();
+    }
+    tree.spec(&Spec::data("asking"));
+    tree.millwright(&["build"]).exits(0).says(&["1 built"]).never_says(&["ended from outside"]);
+}
+
+#[test]
+fn a_run_stopped_while_it_plans_takes_edits_back_and_its_time_is_that_of_the_command() {
+    let Some(tree) = Tree::new("interrupted-edits") else { return };
+    tree.configure(&format!("{OFFLINE}[policy]\nprogram-timeout = '3s'\n"));
+    tree.spec(&slow_to_plan("asking"));
+    tree.spec(&Spec::data("app").tag("%global _mkpkg_version_from file VERSION"));
+    tree.file("SPECS/app/VERSION", "2.0\n");
+    let text = tree.read("SPECS/app/app.spec");
+    let mut run = tree.start_millwright(&["build", "--update-versions"]);
+    let is_edited = || tree.read("SPECS/app/app.spec") != text;
+    run.wait_until("the spec is edited and the program is asked", || is_edited() && is_asking(&tree));
+    run.signal(Signal::SIGINT);
+    let ended = run.wait();
+    ended.exits(1).says(&["0 built, 2 not started in", "run the same command to go on"]);
+    assert_eq!(tree.read("SPECS/app/app.spec"), text);
+    assert!(tree.records().is_empty());
+    tree.assert_clean();
+    // Nothing was built, and planning took no less than the program was given.
+    let time = ended.text().split_once("not started in ").unwrap().1.to_owned();
+    let seconds: Option<f64> = time.split_once(" s\n").and_then(|(number, _)| number.trim().parse().ok());
+    assert!(seconds.is_none_or(|seconds| seconds >= 3.0), "{time}");
+    assert!(seconds.is_some() || time.contains(" min"), "{time}");
+}
+
 /// Kills a run at many moments of its life; whatever is published then is whole, and the next run completes.
 #[test]
 fn a_run_killed_at_any_moment_publishes_nothing_by_halves() {

@@ -115,3 +115,31 @@ fn a_release_rises_with_a_rebuild_for_others_that_comes_out_different() {
         before["x86_64/hello-1.0-1.mw1.3.x86_64.rpm"]
     );
 }
+
+#[test]
+fn a_mass_rebuild_raises_the_counter_of_what_comes_out_different_each_time() {
+    let Some(tree) = Tree::new("mass-releases") else { return };
+    tree.spec(&library("1.0", "1"));
+    // Nothing of its own makes it due when the library changes.
+    let hello = Spec::program("hello", "greet")
+        .install("install -D -m 644 %{_includedir}/greet.h %{buildroot}/usr/share/hello.h")
+        .file("/usr/share/hello.h");
+    tree.spec(&hello);
+    tree.spec(&Spec::data("idle").needs("greet"));
+    tree.spec(&Spec::data("apart"));
+    tree.millwright(&["build"]).exits(0).says(&["4 built"]);
+    let texts = || ["hello", "idle"].map(|name| tree.read(&format!("SPECS/{name}/{name}.spec")));
+    let before = texts();
+    for (version, evr, counter) in [("1.1", "1.0-1.mw1.2", 2), ("1.2", "1.0-1.mw1.3", 3)] {
+        tree.spec(&library(version, "1"));
+        tree.millwright(&["build"]).exits(0).says(&["1 built", "3 up to date"]);
+        let asked = ["rebuild", "--all-of", "builds-with:greet"];
+        tree.millwright(&[&asked[..], &["--dry-run"]].concat()).exits(0).says(&["2", evr]);
+        tree.millwright(&asked).exits(0).says(&["1 built, 1 identical"]);
+        assert_published(&tree, "hello", evr, Some(counter));
+        assert_published(&tree, "idle", "1.0-1.mw1", None);
+        assert_published(&tree, "apart", "1.0-1.mw1", None);
+        assert_eq!(texts(), before, "no spec is edited");
+        assert_builds(&tree, &[]);
+    }
+}

@@ -145,8 +145,10 @@ pub(super) fn times(
         next = after[place];
     }
     let built = || packages.iter().filter(|timed| timed.built).map(|timed| estimates.of(timed.package));
-    let work_seconds: f64 = built().map(|estimate| estimate.seconds).sum();
-    let critical_path_seconds = critical_path.iter().map(|step| step.estimate.seconds).sum();
+    // The sum of no numbers is `-0.0`, which nobody wants to read in a document.
+    let sum = |seconds: &mut dyn Iterator<Item = f64>| seconds.sum::<f64>() + 0.0;
+    let work_seconds = sum(&mut built().map(|estimate| estimate.seconds));
+    let critical_path_seconds = sum(&mut critical_path.iter().map(|step| step.estimate.seconds));
     let time = PlannedTime {
         workers,
         work_seconds,
