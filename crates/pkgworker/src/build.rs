@@ -1,30 +1,29 @@
 //! One job from its document to its result.
 
-use std::fs::File;
-use std::io::{self, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use buildroot::{
     End, Held, LayerRequest, LayerStore, MemoryTree, OpenedFiles, Outcome as SandboxOutcome, Probe,
-    RootOptions, RootOutcome, Sandbox, SandboxIo, SandboxSpec, TransactionLimits,
+    RootOptions, RootOutcome, RootPlan, Sandbox, SandboxIo, SandboxSpec, TransactionLimits,
 };
 use repository::IndexedSource;
 use rpm_model::{
-    CleanPolicy, FailureClass, JobDocument, LimitReport, Outcome, PackageArtifact, PhaseUsage, Requirement,
-    ResourceUsage, ResultDocument,
+    CleanPolicy, JobDocument, Outcome, PackageArtifact, PhaseUsage, Requirement, ResourceUsage,
+    ResultDocument,
 };
 
 use crate::caches::cache_uses;
 use crate::check::{CheckLog, check_report, write_check};
 use crate::collect::collect;
 use crate::command::{HOST_ARCH, Purpose, sandbox_spec};
+use crate::conclusion::{conclude, judge_log, limits_of, package_failure};
 use crate::disk::{Passed, is_full, watch};
 use crate::error::{IoContext, WorkerError};
 use crate::generated;
 use crate::kept::KeptRoot;
-use crate::log::{LogVerdict, judge};
 use crate::log_file::LogFile;
 use crate::memory;
 use crate::output::{Followed, Follower, follow};
@@ -67,13 +66,13 @@ pub(crate) struct Ran {
     pub(crate) phases: Vec<PhaseUsage>,
     check: CheckLog,
     /// Whether it was killed because it wrote too much.
-    flooded: bool,
+    pub(crate) flooded: bool,
     /// The limit of its directory for which it was killed.
     pub(crate) passed: Option<Passed>,
     /// Whether the disk under its directory or its log was full when it ended.
-    host_disk_full: bool,
+    pub(crate) host_disk_full: bool,
     /// The memory limit that was set.
-    memory_limit: Option<u64>,
+    pub(crate) memory_limit: Option<u64>,
 }
 
 /// Builds a job.
@@ -108,45 +107,9 @@ fn build_watched(
     let facts = probe(job.tuning, job.arch == HOST_ARCH, host.sandbox, &root.lowers, host.tuning_memory);
     let tuning = Tuning::decide(job.tuning, &facts);
     let memory_limit = job.limits.memory_limit_bytes.or_else(memory::memory_for_builds);
-    let wants = Wants { ccache_links: job.ccache.is_some(), temporary_directories: host.clean.may_keep() };
-    let attempt = |directory: &JobDirectory, note: Option<&str>| -> Result<(Runs, u64), WorkerError> {
-        let mut spec =
-            sandbox_spec(job, root.lowers.clone(), &directory.places(), wants.temporary_directories);
-        spec.record_opens = record_opens;
-        spec.limits.memory_bytes = memory_limit;
-        tuning.apply(&mut spec);
-        let mut log = LogFile::create(host.log, job.log_limit_bytes).context("create", host.log)?;
-        let noted = note.map_or(Ok(()), |note| log.write(format!("[millwright: {note}]\n").as_bytes()));
-        let runs = run_all(job, host, directory, &spec, &source, &mut log);
-        // The log is finished whatever became of the runs: it may say why.
-        let omitted = noted.and_then(|()| log.finish()).context("write", host.log)?;
-        Ok((runs?, omitted))
-    };
-    let stem = stem(&job.srpm_path);
-    let in_memory = match place_in_memory(job, host, &source, memory_limit) {
-        Some(tree) => {
-            let directory = JobDirectory::in_memory(host.work, tree, wants)?;
-            let (runs, omitted) = attempt(&directory, None)?;
-            let reason = directory.memory().and_then(|tree| reason_for_disk(&runs.last, tree));
-            Some((directory, runs, omitted, reason))
-        }
-        None => None,
-    };
-    let (mut directory, runs, log_omitted_bytes) = match in_memory {
-        Some((directory, runs, omitted, None)) => (directory, runs, omitted),
-        tried => {
-            // What it held in memory is gone before it is made once more.
-            let before = tried.map(|(_, runs, _, reason)| (runs.usage, reason));
-            let note = before.as_ref().and_then(|(_, reason)| *reason);
-            let note = note.map(|reason| format!("started again, on disk: {reason}"));
-            let directory = JobDirectory::create(host.work, &stem, wants)?;
-            let (mut runs, omitted) = attempt(&directory, note.as_deref())?;
-            if let Some((usage, _)) = before {
-                runs.usage = sum(&usage, &runs.usage);
-            }
-            (directory, runs, omitted)
-        }
-    };
+    let attempts =
+        Attempts { job, host, source: &source, root: &root, tuning: &tuning, memory_limit, record_opens };
+    let (mut directory, Attempt { runs, log_omitted_bytes }) = attempts.until_it_fits()?;
     let Runs { last: ran, usage, phases, asked } = runs;
     let outcome = match asked {
         Asked::Others(requirements) => Outcome::RequirementsGenerated { requirements },
@@ -205,6 +168,72 @@ fn build_watched(
         reused: None,
     };
     Ok((result, ran.outcome.opened))
+}
+
+/// One job whose root is there, ready to be built wherever there is room for it.
+struct Attempts<'a> {
+    job: &'a JobDocument,
+    host: &'a Host<'a>,
+    source: &'a IndexedSource,
+    root: &'a RootPlan,
+    tuning: &'a Tuning,
+    memory_limit: Option<u64>,
+    record_opens: bool,
+}
+
+/// A job that was built in one place.
+struct Attempt {
+    runs: Runs,
+    log_omitted_bytes: u64,
+}
+
+impl Attempts<'_> {
+    /// Builds in memory where that is possible, and else, or when it did not fit there, on disk.
+    fn until_it_fits(&self) -> Result<(JobDirectory, Attempt), WorkerError> {
+        let Some(tree) = place_in_memory(self.job, self.host, self.source, self.memory_limit) else {
+            return self.on_disk(None);
+        };
+        let directory = JobDirectory::in_memory(self.host.work, tree, self.wants())?;
+        let attempt = self.build_in(&directory, None)?;
+        match directory.memory().and_then(|tree| reason_for_disk(&attempt.runs.last, tree)) {
+            None => Ok((directory, attempt)),
+            Some(reason) => {
+                // What it held in memory is gone before it is made once more.
+                drop(directory);
+                let (directory, mut again) =
+                    self.on_disk(Some(&format!("started again, on disk: {reason}")))?;
+                again.runs.usage = sum(&attempt.runs.usage, &again.runs.usage);
+                Ok((directory, again))
+            }
+        }
+    }
+
+    fn on_disk(&self, note: Option<&str>) -> Result<(JobDirectory, Attempt), WorkerError> {
+        let directory = JobDirectory::create(self.host.work, &stem(&self.job.srpm_path), self.wants())?;
+        let attempt = self.build_in(&directory, note)?;
+        Ok((directory, attempt))
+    }
+
+    /// Builds in a directory; the log begins with a note, if there is one.
+    fn build_in(&self, directory: &JobDirectory, note: Option<&str>) -> Result<Attempt, WorkerError> {
+        let (job, host) = (self.job, self.host);
+        let is_keepable = self.wants().temporary_directories;
+        let mut spec = sandbox_spec(job, self.root.lowers.clone(), &directory.places(), is_keepable);
+        spec.record_opens = self.record_opens;
+        spec.limits.memory_bytes = self.memory_limit;
+        self.tuning.apply(&mut spec);
+        let mut log = LogFile::create(host.log, job.log_limit_bytes).context("create", host.log)?;
+        let noted = note.map_or(Ok(()), |note| log.write(format!("[millwright: {note}]\n").as_bytes()));
+        let runs = run_all(job, host, directory, &spec, self.source, &mut log);
+        // The log is finished whatever became of the runs: it may say why.
+        let log_omitted_bytes = noted.and_then(|()| log.finish()).context("write", host.log)?;
+        Ok(Attempt { runs: runs?, log_omitted_bytes })
+    }
+
+    fn wants(&self) -> Wants {
+        let temporary_directories = self.host.clean.may_keep();
+        Wants { ccache_links: self.job.ccache.is_some(), temporary_directories }
+    }
 }
 
 /// Returns how the root of a job is made.
@@ -377,114 +406,6 @@ pub(crate) fn run(
     let host_disk_full = is_full(&[host.directory, host.log]);
     let memory_limit = spec.limits.memory_bytes;
     Ok(Ran { outcome, phases, check, flooded, passed, host_disk_full, memory_limit })
-}
-
-/// Turns the sandbox's end into the job's outcome.
-pub(crate) fn conclude(ran: &Ran, job: &JobDocument, log: &Path) -> Result<Outcome, WorkerError> {
-    let failed = |class, phase: Option<String>, message: String| Outcome::Failed { class, phase, message };
-    let last = ran.phases.last().map(|phase| phase.phase.clone());
-    let place = last.clone().unwrap_or_else(|| PhaseUsage::PREPARATION.to_owned());
-    let last = last.filter(|phase| phase != PhaseUsage::PREPARATION);
-    Ok(match &ran.outcome.end {
-        End::Exited { code: 0 } => Outcome::Succeeded,
-        End::TimedOut => failed(FailureClass::Timeout, last, format!("the time limit ended it in {place}")),
-        End::CpuTimePassed => {
-            let limit = job.limits.cpu_limit_seconds.unwrap_or_default();
-            failed(
-                FailureClass::Timeout,
-                last,
-                format!("it used up its {limit} s of processor time in {place}"),
-            )
-        }
-        End::OutOfMemory => {
-            let limit = ran.memory_limit.unwrap_or_default() >> 20;
-            failed(
-                FailureClass::OutOfMemory,
-                last,
-                format!("it used more than its {limit} MiB of memory in {place}"),
-            )
-        }
-        End::TooManyProcesses => {
-            let limit = job.limits.process_limit;
-            let message = format!("it started more than its {limit} processes in {place} (process-limit)");
-            failed(FailureClass::PackageFailure, last, message)
-        }
-        End::SetupFailed(failure) => failed(
-            FailureClass::InfrastructureFailure,
-            None,
-            format!("the build root could not be set up: {failure}"),
-        ),
-        End::Cancelled if ran.flooded => {
-            let limit = job.log_limit_bytes.saturating_mul(JobDocument::FLOOD);
-            let message = format!(
-                "it was ended because it wrote more than {limit} bytes of output ({} times the limit of its log) \
-                 in {place}",
-                JobDocument::FLOOD
-            );
-            failed(FailureClass::PackageFailure, last, message)
-        }
-        End::Cancelled if ran.passed == Some(Passed::Bytes) => {
-            let limit = job.disk_limit_bytes >> 20;
-            let message = format!("it used more than its {limit} MiB of disk in {place}");
-            failed(FailureClass::NoSpace, last, message)
-        }
-        End::Cancelled if ran.passed == Some(Passed::Files) => {
-            let limit = job.limits.file_limit;
-            let message = format!("it made more than its {limit} files in {place}");
-            failed(FailureClass::NoSpace, last, message)
-        }
-        End::KilledFromOutside { signal } => {
-            let message = format!(
-                "somebody on the host killed the first process of its sandbox (signal {signal}) in {place}; nothing \
-                 inside can do that"
-            );
-            failed(FailureClass::InfrastructureFailure, last, message)
-        }
-        End::HostOutOfMemory => {
-            let message = format!(
-                "the host had no memory left and ended processes of it in {place}, though it was within its own limit; \
-                 with fewer --workers there is more for each"
-            );
-            failed(FailureClass::InfrastructureFailure, last, message)
-        }
-        End::Cancelled => {
-            failed(FailureClass::InfrastructureFailure, last, "the build was cancelled".to_owned())
-        }
-        end @ (End::Exited { .. } | End::Signaled { .. }) => {
-            let verdict = judge_log(log)?;
-            let killed_for_memory = ran.outcome.usage.oom_kills.is_some_and(|kills| kills > 0);
-            let class = if killed_for_memory { FailureClass::OutOfMemory } else { verdict.class };
-            let place = verdict
-                .phase
-                .as_deref()
-                .map_or("rpmbuild failed".to_owned(), |phase| format!("{phase} failed"));
-            let network = match &verdict.network {
-                Some(line) if !killed_for_memory => format!("; builds have no network: `{}`", line.trim()),
-                _ => String::new(),
-            };
-            failed(class, verdict.phase, format!("{place} ({end}){network}"))
-        }
-    })
-}
-
-fn package_failure(message: String) -> Outcome {
-    Outcome::Failed { class: FailureClass::PackageFailure, phase: None, message }
-}
-
-/// Reads what the log says of a failed build.
-pub(crate) fn judge_log(path: &Path) -> Result<LogVerdict, WorkerError> {
-    judge(|| File::open(path).map(BufReader::new)).context("read", path)
-}
-
-/// Returns what held the build within its limits.
-pub(crate) fn limits_of(ran: &Ran) -> LimitReport {
-    LimitReport {
-        enforced_by: ran.outcome.limiter.to_string(),
-        id_mapping: ran.outcome.id_mapping.to_string(),
-        unenforced: ran.outcome.unenforced.iter().map(ToString::to_string).collect(),
-        memory_limit_bytes: ran.memory_limit,
-        host_disk_full: ran.host_disk_full,
-    }
 }
 
 /// Returns an SRPM's file name without `.src.rpm`.

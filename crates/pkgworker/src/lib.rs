@@ -18,6 +18,7 @@ mod caches;
 mod check;
 mod collect;
 mod command;
+mod conclusion;
 mod difference;
 mod disk;
 mod enter;

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use buildroot::{LayerStore, Sandbox, Upper};
 use rpm_model::{Outcome, PhaseUsage};
 
-use crate::build::{RunHost, conclude, judge_log, run};
+use crate::build::{RunHost, run};
 use crate::command::{JobDirectories, TOP_DIRECTORY, sandbox_spec};
+use crate::conclusion::{conclude, judge_log};
 use crate::enter::host_path;
 use crate::error::{IoContext, WorkerError};
 use crate::kept::KeptRoot;

@@ -199,7 +199,7 @@ impl LayerStore {
         self.setuid
     }
 
-    /// Returns the directory that work on `key` of some kind is remembered in.
+    /// Returns the directory in which what was worked out of sets of packages is remembered.
     pub(crate) fn sets_directory(&self) -> PathBuf {
         self.base.join("sets")
     }

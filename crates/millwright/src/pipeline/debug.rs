@@ -79,6 +79,8 @@ impl Pipeline<'_> {
     pub(crate) fn make_kept(&self, job: &JobDocument, section: Section) -> Result<Kept, Failure> {
         let package = &job.package;
         let log = self.log_of(job, "shell");
+        // Where the packages go when the spec has no such section; nobody wants them.
+        let output = self.config.directories.build.join("work/shell");
         let on_phase = |phase: &str| {
             self.reporter.event(&Event::Note { message: format!("{package}: {phase}") });
         };
@@ -87,13 +89,15 @@ impl Pipeline<'_> {
             layers: &self.layers,
             tuning_memory: &TuningMemory::default(),
             work: &self.config.directories.work,
-            output: &self.config.directories.work,
+            output: &output,
             log: &log,
             clean: CleanPolicy::Never,
             stop_before: Some(section),
             on_phase: &on_phase,
         };
-        let result = build(job, &host).map_err(environment)?;
+        let built = build(job, &host).map_err(environment);
+        buildroot::remove_tree(&output).map_err(environment)?;
+        let result = built?;
         if let Outcome::Failed { class, message, .. } = &result.outcome {
             let is_of_host = *class == FailureClass::InfrastructureFailure;
             // Where its packages allow no root there is none to look into.
@@ -143,10 +147,8 @@ impl Pipeline<'_> {
         let job = JobDocument { ccache: None, sccache: None, ..job.clone() };
         let built = build_and_find_unused(&job, &host);
         let answer = built.map(|(_, answer)| answer).map_err(environment);
-        match fs::remove_dir_all(&output) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(environment(error)),
-            _ => answer,
-        }
+        buildroot::remove_tree(&output).map_err(environment)?;
+        answer
     }
 
     /// Returns where the log of something that is done to a kept root goes.

@@ -94,6 +94,24 @@ fn ten_million_files_are_not_waited_for() {
 }
 
 #[test]
+fn what_lies_deeper_than_any_path_is_long_counts_and_is_removed() {
+    let Some(tree) = Tree::new("bomb-deep") else { return };
+    tree.configure(&format!("{OFFLINE}[packages.bad]\ndisk-limit-mib = 16\n"));
+    // Directories are put around the one in which a shell waits, and fills it when no path leads there any more.
+    tree.spec(&Spec::data("bad").build(
+        "mkdir top\n(cd top; until [ -e /build/hidden ]; do sleep 0.1; done; head -c 64M /dev/zero > big; sleep 1000) &\n\
+         name=$(printf 'd%%.0s' $(seq 200))\n\
+         for i in $(seq 30); do mkdir up; mv top up/$name; mv up top; done\ntouch /build/hidden\nwait",
+    ));
+    // On disk, where it is measured by looking.
+    let ended = tree.start_millwright(&["build", "--clean=on-success"]).wait();
+    ended.exits(1).says(&["[no-space]", "more than its 16 MiB of disk in %build"]);
+    assert!(tree.path("build/worker/chroot/bad-1.0-1.mw1/kept.json").is_file());
+    tree.millwright(&["clean", "build-packages-workers"]).exits(0);
+    assert!(!tree.path("build/worker/chroot").exists());
+}
+
+#[test]
 fn processor_time_is_used_up_before_the_wall_time() {
     let bad = Spec::data("bad").build("set +x\nwhile :; do :; done & while :; do :; done");
     let words = ["[timeout]", "used up its 2 s of processor time in %build", "cpu-limit"];
