@@ -13,7 +13,7 @@ use super::write;
 use crate::kernel_file::read;
 
 /// Name of the cgroup that takes in the processes of a delegated one.
-pub(super) const CALLERS: &str = "buildroot-callers";
+pub(super) const CALLERS: &str = "callers-of-buildroot";
 
 /// How often processes are moved before it is given up: those that were started meanwhile are found the next time.
 const ATTEMPTS: usize = 20;
