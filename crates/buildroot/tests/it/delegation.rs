@@ -164,3 +164,17 @@ fn root_rearranges_only_what_is_marked_as_delegated() {
         assert_eq!(cgroup.below(), expected);
     }
 }
+
+#[test]
+fn want_of_memory_around_a_run_is_not_the_runs() {
+    let test = "want_of_memory_around_a_run_is_not_the_runs";
+    let Some(cgroup) = Cgroup::new(test, "+cpu +memory +pids") else { return };
+    setxattr(&cgroup.path, "trusted.delegate", b"1", XattrFlags::empty()).expect("mark");
+    fs::write(cgroup.above.join("memory.max"), "150M").expect("limit");
+    let root = HostRoot::new();
+    let mut spec = greedy(&root);
+    spec.limits.memory_bytes = Some(1 << 30);
+    let (program, arguments) = command(&root, &spec);
+    let outcome = cgroup.run(Command::new(program).args(arguments));
+    assert_eq!((outcome.end, outcome.limiter), (End::HostOutOfMemory, Limiter::CgroupV2));
+}
