@@ -13,7 +13,7 @@ use super::write;
 use crate::kernel_file::read;
 
 /// Name of the cgroup that takes in the processes of a delegated one.
-pub(super) const CALLERS: &str = "buildroot-callers";
+pub(super) const CALLERS: &str = "callers-of-buildroot";
 
 /// How often processes are moved before it is given up: those that were started meanwhile are found the next time.
 const ATTEMPTS: usize = 20;
@@ -33,14 +33,9 @@ pub(super) fn pass_on<'a>(place: &Path, available: &str, needed: &[&'a str]) -> 
     if missing.is_empty() {
         return before;
     }
-    let enable = || write(&control, &missing.join(" "));
-    // What stays refused is seen in what is passed on.
-    let _ = match enable() {
-        Err(error) if error.kind() == io::ErrorKind::ResourceBusy && may_be_rearranged(place) => {
-            move_processes(place).and_then(|()| enable())
-        }
-        enabled => enabled,
-    };
+    // With processes in it the kernel refuses some controllers, and takes others in a way that no process can then be in a
+    // cgroup below (EOPNOTSUPP). What stays refused is seen in what is passed on.
+    let _ = make_room(place).and_then(|()| write(&control, &missing.join(" ")));
     passed()
 }
 
@@ -49,8 +44,7 @@ pub(super) fn lists(list: &str, name: &str) -> bool {
     list.split_whitespace().any(|listed| listed == name)
 }
 
-/// Returns whether what is below a cgroup that can be written to, and that is not the hierarchy's root, is this user's to
-/// arrange.
+/// Returns whether what is in a cgroup, which is not the hierarchy's root, is this user's to move, if it can be.
 fn may_be_rearranged(place: &Path) -> bool {
     // Others can write to nothing that was not given to them.
     !rustix::process::geteuid().is_root()
@@ -65,8 +59,16 @@ fn is_marked(place: &Path, attribute: &str) -> bool {
     rustix::fs::getxattr(place, attribute, &mut value).is_ok_and(|length| value.get(..length) == Some(b"1"))
 }
 
-/// Moves all processes of a cgroup into [`CALLERS`] below it.
-fn move_processes(place: &Path) -> io::Result<()> {
+/// Moves all processes of a cgroup, if it is not the hierarchy's root, into [`CALLERS`] below it.
+fn make_room(place: &Path) -> io::Result<()> {
+    let processes = || read(&place.join("cgroup.procs")).unwrap_or_default();
+    // Only the root has no type.
+    if !place.join("cgroup.type").exists() || processes().is_empty() {
+        return Ok(());
+    }
+    if !may_be_rearranged(place) {
+        return Err(io::ErrorKind::ResourceBusy.into());
+    }
     let callers = place.join(CALLERS);
     match fs::create_dir(&callers) {
         // Somebody else does the same now, or has done it.
@@ -74,7 +76,7 @@ fn move_processes(place: &Path) -> io::Result<()> {
         made => made?,
     }
     for _ in 0..ATTEMPTS {
-        let processes = read(&place.join("cgroup.procs")).unwrap_or_default();
+        let processes = processes();
         if processes.is_empty() {
             return Ok(());
         }
@@ -126,9 +128,12 @@ mod tests {
     fn processes_that_stay_are_an_error() {
         let place = cgroup("memory", "");
         fs::write(place.path().join("cgroup.procs"), "1\n").expect("file");
-        assert!(move_processes(place.path()).is_err());
+        assert!(make_room(place.path()).is_ok(), "the root needs none");
+        fs::write(place.path().join("cgroup.type"), "domain\n").expect("file");
+        assert!(make_room(place.path()).is_err());
+        pass_on(place.path(), "memory", &["memory"]);
+        assert_eq!(fs::read_to_string(place.path().join("cgroup.subtree_control")).expect("file"), "");
         fs::write(place.path().join("cgroup.procs"), "").expect("file");
-        assert!(move_processes(place.path()).is_ok());
-        assert!(place.path().join(CALLERS).is_dir());
+        assert!(make_room(place.path()).is_ok());
     }
 }

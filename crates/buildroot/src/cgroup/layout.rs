@@ -104,10 +104,10 @@ mod tests {
         // Processes of a delegated cgroup that were moved to make room, and of a container's own.
         for (own, expected) in [
             (
-                "/a.slice/b.service/buildroot-callers",
+                "/a.slice/b.service/callers-of-buildroot",
                 vec!["/sys/fs/cgroup/a.slice/b.service", "/sys/fs/cgroup"],
             ),
-            ("/buildroot-callers", vec!["/sys/fs/cgroup"]),
+            ("/callers-of-buildroot", vec!["/sys/fs/cgroup"]),
         ] {
             let mounts = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
             check(&format!("0::{own}\n"), mounts, &expected, &[]);

@@ -78,7 +78,6 @@ fn hint(operation: SetupOperation, errno: i32) -> Option<&'static str> {
         (Op::Execute, libc::EACCES) => Some("the program is not executable for this user"),
         (Op::SystemCallFilter, libc::EINVAL) => Some("the kernel lacks CONFIG_SECCOMP_FILTER"),
         (Op::WorkingDirectory, libc::ENOENT) => Some("the working directory is not in the root"),
-        (Op::ResourceLimit, libc::EPERM) => Some("the limit is above the hard limit of the calling process"),
         _ => None,
     }
 }

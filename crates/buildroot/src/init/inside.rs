@@ -15,6 +15,7 @@ use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::Mode;
+use rustix::io::Errno;
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, Signal, chdir, getrlimit, set_dumpable_behavior,
     set_parent_process_death_signal, setrlimit, setsid, umask,
@@ -171,29 +172,33 @@ impl Inside<'_> {
 
     fn limit(&self) -> Step<()> {
         let limits = &self.spec.limits;
-        let both = |resource, value: u64| {
-            setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) }).at(Op::ResourceLimit)
+        let both =
+            |resource, value: Option<u64>| setrlimit(resource, Rlimit { current: value, maximum: value });
+        let at_most = |resource, value: u64| match both(resource, Some(value)) {
+            // The caller may have no more than its own hard limit, which is lower: that holds, too.
+            Err(Errno::PERM) => both(resource, getrlimit(resource).maximum).at(Op::ResourceLimit),
+            set => set.at(Op::ResourceLimit),
         };
         let soft = |resource, value: u64| {
             let maximum = getrlimit(resource).maximum;
             let current = Some(maximum.map_or(value, |maximum| value.min(maximum)));
             setrlimit(resource, Rlimit { current, maximum }).at(Op::ResourceLimit)
         };
-        both(Resource::Core, 0)?;
+        at_most(Resource::Core, 0)?;
         soft(Resource::Stack, STACK_BYTES)?;
         match limits.open_files {
-            Some(files) => both(Resource::Nofile, files)?,
+            Some(files) => at_most(Resource::Nofile, files)?,
             None => soft(Resource::Nofile, OPEN_FILES)?,
         }
         if let Some(bytes) = limits.file_size_bytes {
-            both(Resource::Fsize, bytes)?;
+            at_most(Resource::Fsize, bytes)?;
         }
         if let Some(processes) = self.process_limit {
-            both(Resource::Nproc, processes)?;
+            at_most(Resource::Nproc, processes)?;
         }
         if let (Limiter::ResourceLimits, Some(milliseconds)) = (self.limiter, limits.cpu_ms) {
             // Only what escapes the looks at the tree: a second more than all processes may use together.
-            both(Resource::Cpu, milliseconds.div_ceil(1000).saturating_add(1))?;
+            at_most(Resource::Cpu, milliseconds.div_ceil(1000).saturating_add(1))?;
         }
         Ok(())
     }

@@ -71,7 +71,7 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        for path in [&self.path.join("buildroot-callers"), &self.path, &self.above] {
+        for path in [&self.path.join("callers-of-buildroot"), &self.path, &self.above] {
             // The first is not always there; nobody is left in any.
             let _ = fs::remove_dir(path);
         }
@@ -126,7 +126,7 @@ fn what_was_delegated_to_an_ordinary_user_limits_as_for_root() {
     assert_eq!((outcome.end, outcome.limiter), (End::OutOfMemory, Limiter::CgroupV2));
     assert_eq!(outcome.unenforced, []);
     assert!(outcome.usage.oom_kills >= Some(1) && outcome.usage.peak_memory_bytes > Some(50 << 20));
-    assert_eq!(cgroup.below(), ["buildroot-callers"], "nothing of the run is left");
+    assert_eq!(cgroup.below(), ["callers-of-buildroot"], "nothing of the run is left");
 }
 
 #[test]
@@ -160,7 +160,21 @@ fn root_rearranges_only_what_is_marked_as_delegated() {
         let outcome = cgroup.run(Command::new(program).args(arguments));
         assert_eq!((outcome.end, outcome.limiter), (End::OutOfMemory, Limiter::CgroupV2));
         assert_eq!(outcome.unenforced, []);
-        let expected: &[&str] = if marked { &["buildroot-callers"] } else { &[] };
+        let expected: &[&str] = if marked { &["callers-of-buildroot"] } else { &[] };
         assert_eq!(cgroup.below(), expected);
     }
+}
+
+#[test]
+fn want_of_memory_around_a_run_is_not_the_runs() {
+    let test = "want_of_memory_around_a_run_is_not_the_runs";
+    let Some(cgroup) = Cgroup::new(test, "+cpu +memory +pids") else { return };
+    setxattr(&cgroup.path, "trusted.delegate", b"1", XattrFlags::empty()).expect("mark");
+    fs::write(cgroup.above.join("memory.max"), "150M").expect("limit");
+    let root = HostRoot::new();
+    let mut spec = greedy(&root);
+    spec.limits.memory_bytes = Some(1 << 30);
+    let (program, arguments) = command(&root, &spec);
+    let outcome = cgroup.run(Command::new(program).args(arguments));
+    assert_eq!((outcome.end, outcome.limiter), (End::HostOutOfMemory, Limiter::CgroupV2));
 }

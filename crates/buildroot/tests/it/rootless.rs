@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::PathBuf;
+use std::process::Command;
 
 use buildroot::{BindMount, End, IdMapping, Outcome, SandboxSpec, Upper};
 use testkit::{Account, SOMEBODY, SubordinateIds, copy_program, give_to_somebody};
@@ -54,9 +55,13 @@ impl Fixture {
 
     /// Runs a sandbox as somebody.
     fn run(&self, spec: &SandboxSpec) -> (Outcome, String) {
+        self.run_by(self.account.command(self.path("run_sandbox")), spec)
+    }
+
+    /// Runs a sandbox by a command that lacks the arguments of `run_sandbox`.
+    fn run_by(&self, mut command: Command, spec: &SandboxSpec) -> (Outcome, String) {
         let file = self.path("spec.json");
         fs::write(&file, serde_json::to_vec(spec).expect("JSON")).expect("specification");
-        let mut command = self.account.command(self.path("run_sandbox"));
         let output = command.arg(file).arg(self.path("init")).output().expect("unshare");
         let stderr = String::from_utf8(output.stderr).expect("UTF-8");
         let json = stderr.find("{\n").map(|start| &stderr[start..]).unwrap_or_default();
@@ -139,4 +144,18 @@ fn somebodys_sandbox_ends_with_its_supervisor() {
     caller.wait().expect("wait");
     assert!(started);
     assert!(eventually(|| processes_with(&marker).is_empty()), "{:?}", processes_with(&marker));
+}
+
+#[test]
+fn a_hard_limit_of_the_callers_that_is_lower_stays() {
+    let test = "a_hard_limit_of_the_callers_that_is_lower_stays";
+    let Some(fixture) = Fixture::new(test, SubordinateIds::None) else { return };
+    let mut spec = fixture.root.script("ulimit -n; ulimit -Hn");
+    for (asked, given) in [(600, "500\n500\n"), (400, "400\n400\n")] {
+        spec.limits.open_files = Some(asked);
+        let mut command = fixture.account.command("prlimit");
+        command.arg("--nofile=500:500").arg(fixture.path("run_sandbox"));
+        let (outcome, stdout) = fixture.run_by(command, &spec);
+        assert_eq!((outcome.end, stdout.as_str()), (End::Exited { code: 0 }, given));
+    }
 }
