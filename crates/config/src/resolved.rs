@@ -209,7 +209,7 @@ impl RawConfig {
             bump: self.policy.bump.unwrap_or_default(),
             sonames: soname_policy("policy.sonames", self.policy.sonames.as_deref().unwrap_or("keep"))?,
             timeout: duration("build.timeout", self.build.timeout.as_deref().unwrap_or("8h"))?,
-            disk_limit_bytes: self.build.disk_limit_mib.unwrap_or(16384) << 20,
+            disk_limit_bytes: bytes(self.build.disk_limit_mib.unwrap_or(16384)),
             build: build_limits(
                 BuildLimits::default(),
                 "build.cpu-limit",
@@ -220,7 +220,7 @@ impl RawConfig {
                     file_limit: self.build.file_limit,
                 },
             )?,
-            log_limit_bytes: self.build.log_limit_mib.unwrap_or(JobDocument::LOG_LIMIT >> 20) << 20,
+            log_limit_bytes: self.build.log_limit_mib.map_or(JobDocument::LOG_LIMIT, bytes),
             max_cpu: most_cpus.unwrap_or(share),
             most_cpus,
             least_cpus: 1,
@@ -277,7 +277,7 @@ impl RawConfig {
             workers,
             processors,
             cpus,
-            memory_bytes: self.build.memory_mib.filter(|number| *number > 0).map(|mebibytes| mebibytes << 20),
+            memory_bytes: self.build.memory_mib.filter(|number| *number > 0).map(bytes),
             retries: self.build.retries.unwrap_or(1),
             memory_retry: self.build.memory_retry,
             clean: clean(self.build.clean.as_deref())?,
@@ -331,13 +331,13 @@ impl Config {
             limits.max_cpu = own.max_cpu.filter(|number| *number > 0).unwrap_or(limits.max_cpu);
             limits.most_cpus = own.max_cpu.or(limits.most_cpus).filter(|number| *number > 0);
             limits.least_cpus = own.cpus.unwrap_or(limits.least_cpus).max(1);
-            limits.expected_memory_bytes = own.memory_mib.map(|mebibytes| mebibytes << 20);
+            limits.expected_memory_bytes = own.memory_mib.map(bytes);
             limits.run_check = own.run_check.unwrap_or(limits.run_check);
             if let Some(mebibytes) = own.disk_limit_mib {
-                limits.disk_limit_bytes = mebibytes << 20;
+                limits.disk_limit_bytes = bytes(mebibytes);
             }
             if let Some(mebibytes) = own.log_limit_mib {
-                limits.log_limit_bytes = mebibytes << 20;
+                limits.log_limit_bytes = bytes(mebibytes);
             }
             // `resolve` has parsed every one of these texts before.
             if let Ok(build) = build_limits(limits.build.clone(), "cpu-limit", LimitTexts::of(own)) {
@@ -370,6 +370,11 @@ impl<'a> LimitTexts<'a> {
     }
 }
 
+/// Returns how many bytes so many MiB are; as many as there can be where that is more.
+fn bytes(mebibytes: u64) -> u64 {
+    mebibytes.saturating_mul(1 << 20)
+}
+
 /// Returns limits with everything that a table states taken from there; `cpu_key` is the key of its duration.
 fn build_limits(
     mut limits: BuildLimits,
@@ -377,7 +382,7 @@ fn build_limits(
     stated: LimitTexts<'_>,
 ) -> Result<BuildLimits, ConfigError> {
     if let Some(mebibytes) = stated.memory_limit_mib {
-        limits.memory_limit_bytes = (mebibytes > 0).then(|| mebibytes.saturating_mul(1 << 20));
+        limits.memory_limit_bytes = (mebibytes > 0).then(|| bytes(mebibytes));
     }
     if let Some(text) = stated.cpu_limit {
         limits.cpu_limit_seconds = Some(duration(cpu_key, text)?.as_secs()).filter(|seconds| *seconds > 0);

@@ -303,7 +303,9 @@ impl Arguments {
             timeout_seconds: required(self.timeout.as_ref())?.as_secs(),
             disk_limit_bytes: DISK_LIMIT,
             limits: BuildLimits::default(),
-            log_limit_bytes: self.log_limit_mib.map_or(JobDocument::LOG_LIMIT, |mebibytes| mebibytes << 20),
+            log_limit_bytes: self
+                .log_limit_mib
+                .map_or(JobDocument::LOG_LIMIT, |mebibytes| mebibytes.saturating_mul(1 << 20)),
             ccache: self.ccache(),
             sccache: None,
             expected: Vec::new(),

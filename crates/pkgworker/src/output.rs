@@ -65,12 +65,14 @@ pub(crate) fn follow(output: impl Output, log: &mut LogFile, follower: &Follower
         Followed { phases: Vec::new(), check: CheckLog::default(), flooded: false, written: Ok(()) };
     let (mut line, mut is_line_start) = (Vec::new(), true);
     let mut shown = Instant::now();
+    let mut total = log.total();
     loop {
         line.clear();
         match reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => break,
             Ok(_) => {}
         }
+        total = total.saturating_add(line.len() as u64);
         if seen.written.is_ok() {
             seen.written = log.write(&line);
         }
@@ -78,7 +80,7 @@ pub(crate) fn follow(output: impl Output, log: &mut LogFile, follower: &Follower
             seen.look_at(&line, follower);
         }
         is_line_start = line.ends_with(b"\n");
-        if log.total() > follower.flood && !seen.flooded {
+        if total > follower.flood && !seen.flooded {
             seen.flooded = true;
             (follower.kill)();
         }
@@ -126,6 +128,7 @@ mod tests {
     use super::*;
     use std::cell::{Cell, RefCell};
     use std::io::Write;
+    use std::path::Path;
 
     impl Output for &[u8] {
         fn is_silent(&mut self) -> bool {
@@ -204,6 +207,11 @@ mod tests {
         let followed = follow(text.as_bytes(), &mut log, &follower);
         assert!(followed.flooded && kills.get() == 1);
         assert_eq!(followed.phases.len(), MOST_PHASES);
+        // Nor does it go on for ever when its log cannot be written.
+        let mut full = LogFile::create(Path::new("/dev/full"), 1 << 20).unwrap();
+        let followed = follow(text.as_bytes(), &mut full, &follower);
+        assert!(followed.flooded && followed.written.is_err());
+        assert_eq!(kills.get(), 2);
         // One line of many pieces is no line start again and again.
         let text = "Executing(%".repeat(1 << 18);
         let followed = follow(text.as_bytes(), &mut log, &quiet());
