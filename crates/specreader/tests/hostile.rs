@@ -42,7 +42,7 @@ fn contents(directory: &Path) -> BTreeMap<PathBuf, String> {
 
 /// How many seconds a spec may take. What ends by itself must have the time for it, also on a host that does other
 /// things: the first of these that is enough counts.
-const SECONDS: [u64; 3] = [3, 15, 75];
+const SECONDS: [u64; 3] = [3, 10, 30];
 
 /// Reads hostile specs among good ones, all at once, with a limit in seconds, and checks every result.
 fn read_among_neighbours(site: &Site, hostile: &[Hostile], read: impl Fn(u64, &[SpecInput]) -> Results) {
