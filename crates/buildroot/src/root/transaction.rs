@@ -324,10 +324,12 @@ impl Work<'_> {
         let lines = last_lines(&ran.said);
         let said = lines.last().cloned().unwrap_or_default();
         let path = PathBuf::from(&said);
-        if ran.outcome.is_success() && path.is_absolute() && path.parent().is_some() {
-            return Ok(path);
-        }
-        Err(TransactionFault::Failed { end: format!("its database is at `{said}`"), lines }.into())
+        let end = match ran.outcome.is_success() {
+            true if path.is_absolute() && path.parent().is_some() => return Ok(path),
+            true => format!("its database is at `{said}`"),
+            false => ran.outcome.end.to_string(),
+        };
+        Err(TransactionFault::Failed { end, lines }.into())
     }
 
     /// Installs everything; returns what rpm warned of.
