@@ -184,8 +184,12 @@ impl Supervisor {
         let forced = watch.until_the_end(&mut prober)?;
         watch::wait_until_ended(&pid1)?;
         // Pid 1 is not reaped yet: it still tells what it and all others have used.
-        let last_probe = Some(prober.probe());
+        let mut last_probe = prober.probe();
         let (status, used) = pid1.reap()?;
+        // But what it has written it tells nobody but root and the one who reaps it.
+        if spec.count_written && usage::is_written_counted() {
+            last_probe.written_bytes = last_probe.written_bytes.or(Some(used.written_bytes));
+        }
         let (setup_us, told) = read_messages(messages);
         let account = cgroup.account();
         let end = match (told, forced) {
@@ -214,7 +218,7 @@ impl Supervisor {
         }
         let opened = opens.finish();
         let limiter = cgroup.limiter();
-        Ok(Outcome { end, usage, limiter, id_mapping, unenforced, opened, last_probe })
+        Ok(Outcome { end, usage, limiter, id_mapping, unenforced, opened, last_probe: Some(last_probe) })
     }
 }
 

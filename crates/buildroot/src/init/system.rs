@@ -21,7 +21,12 @@ pub(super) struct ChildUsage {
     pub(super) user_us: u64,
     pub(super) system_us: u64,
     pub(super) max_rss_kb: u64,
+    /// Bytes written to disk; 0 also where the kernel does not count them.
+    pub(super) written_bytes: u64,
 }
+
+/// Unit of `ru_oublock`.
+const BLOCK_BYTES: u64 = 512;
 
 /// Forks this process.
 pub(super) fn fork() -> nix::Result<ForkResult> {
@@ -126,6 +131,7 @@ pub(super) fn wait_for(pid: Pid) -> io::Result<(i32, ChildUsage)> {
         user_us: microseconds(usage.ru_utime),
         system_us: microseconds(usage.ru_stime),
         max_rss_kb: u64::try_from(usage.ru_maxrss).unwrap_or(0),
+        written_bytes: u64::try_from(usage.ru_oublock).unwrap_or(0).saturating_mul(BLOCK_BYTES),
     };
     Ok((status, usage))
 }

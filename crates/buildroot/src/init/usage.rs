@@ -103,6 +103,11 @@ fn ticks_of(pid: i32) -> Option<u64> {
     parse(&read(format!("/proc/{pid}/stat").as_ref())?).map(|process| process.ticks)
 }
 
+/// Returns whether this kernel counts what processes write.
+pub(super) fn is_written_counted() -> bool {
+    Path::new("/proc/self/io").exists()
+}
+
 /// Returns the bytes that a process and its reaped children have written to disk.
 fn written_by(pid: i32) -> Option<u64> {
     let text = read(format!("/proc/{pid}/io").as_ref())?;

@@ -38,7 +38,7 @@ use crate::layer::{
 };
 use crate::remove::remove_tree;
 use crate::spec::{BindMount, Capabilities, Limits, SandboxSpec, Upper};
-use crate::{End, Sandbox, SandboxError};
+use crate::{End, IdMapping, Sandbox, SandboxError};
 
 /// Version of what a transaction makes.
 const SCHEMA: u32 = 1;
@@ -90,10 +90,12 @@ pub enum TransactionFault {
     #[error("cannot start rpm over the packages' layers")]
     Sandbox(#[from] SandboxError),
     /// rpm did not end well: a scriptlet failed that must not, or the packages cannot be installed.
-    #[error("the packages' own rpm cannot install them: {end}{}", shown(.lines))]
+    #[error("the packages' own rpm cannot install them: {end}{}{}", want_of_ids(*.ids), shown(.lines))]
     Failed {
         /// How it ended.
         end: String,
+        /// Whose ids there were.
+        ids: IdMapping,
         /// The last lines that it said.
         lines: Vec<String>,
     },
@@ -126,6 +128,17 @@ impl TransactionFault {
 
 fn says_full(lines: &[String]) -> bool {
     lines.iter().any(|line| line.contains(NO_SPACE))
+}
+
+/// Says what a caller lacks where no file can have another owner.
+fn want_of_ids(ids: IdMapping) -> &'static str {
+    match ids {
+        IdMapping::Host | IdMapping::SubordinateIds => "",
+        IdMapping::SingleId => {
+            "\n  (no file can be given to another owner here, because the caller has no subordinate ids: see \
+             `millwright doctor`)"
+        }
+    }
 }
 
 fn shown(lines: &[String]) -> String {
@@ -329,7 +342,7 @@ impl Work<'_> {
             true => format!("its database is at `{said}`"),
             false => ran.outcome.end.to_string(),
         };
-        Err(TransactionFault::Failed { end, lines }.into())
+        Err(TransactionFault::Failed { end, ids: ran.outcome.id_mapping, lines }.into())
     }
 
     /// Installs everything; returns what rpm warned of.
@@ -364,14 +377,15 @@ impl Work<'_> {
         let ran = self.run(spec)?;
         let lines = last_lines(&ran.said);
         if let Some(excess) = ran.excess {
-            return Err(TransactionFault::Failed { end: excess.to_string(), lines }.into());
+            let ids = ran.outcome.id_mapping;
+            return Err(TransactionFault::Failed { end: excess.to_string(), ids, lines }.into());
         }
         if ran.outcome.is_success() {
             // Whatever else was said is the scriptlets' own talk.
             let is_warning = |line: &String| line.starts_with("warning: ") || line.starts_with("error: ");
             return Ok(lines.into_iter().filter(is_warning).collect());
         }
-        Err(ended_badly(&ran.outcome.end, lines, self.limits).into())
+        Err(ended_badly(&ran.outcome.end, ran.outcome.id_mapping, lines, self.limits).into())
     }
 
     fn spec(&self, arguments: Vec<String>) -> SandboxSpec {
@@ -396,14 +410,18 @@ impl Work<'_> {
 }
 
 /// Says whose fault it is that rpm did not install a set. Memory that nobody limits is the host's.
-fn ended_badly(end: &End, lines: Vec<String>, limits: TransactionLimits) -> TransactionFault {
+fn ended_badly(end: &End, ids: IdMapping, lines: Vec<String>, limits: TransactionLimits) -> TransactionFault {
     let is_own = match end {
         End::Exited { .. } | End::TimedOut | End::TooManyProcesses => !says_full(&lines),
         End::OutOfMemory => limits.memory_bytes.is_some(),
         _ => false,
     };
     let end = end.to_string();
-    if is_own { TransactionFault::Failed { end, lines } } else { TransactionFault::Unfinished { end, lines } }
+    if is_own {
+        TransactionFault::Failed { end, ids, lines }
+    } else {
+        TransactionFault::Unfinished { end, lines }
+    }
 }
 
 /// Returns the last lines that a program said.
@@ -420,7 +438,8 @@ mod tests {
     #[test]
     fn packages_are_blamed_only_for_what_they_do_everywhere() {
         let blames = |end: End, line: &str| {
-            let fault = ended_badly(&end, vec![line.to_owned()], TransactionLimits::default());
+            let fault =
+                ended_badly(&end, IdMapping::Host, vec![line.to_owned()], TransactionLimits::default());
             assert!(fault.to_string().contains(line), "{fault}");
             let error = RootError::from(fault);
             assert_eq!(error.is_for_want_of_space(), line.contains(NO_SPACE));
@@ -435,7 +454,17 @@ mod tests {
         assert!(!blames(End::Cancelled, "cancelled"));
         assert!(!blames(End::OutOfMemory, "killed"), "others have taken it");
         let limits = TransactionLimits { memory_bytes: Some(1), ..TransactionLimits::default() };
-        let fault = ended_badly(&End::OutOfMemory, Vec::new(), limits);
+        let fault = ended_badly(&End::OutOfMemory, IdMapping::Host, Vec::new(), limits);
         assert!(RootError::from(fault).is_of_packages());
+    }
+
+    #[test]
+    fn who_has_no_subordinate_ids_is_told() {
+        let said = |ids| {
+            let lines = vec!["cpio: chown failed".to_owned()];
+            ended_badly(&End::Exited { code: 1 }, ids, lines, TransactionLimits::default()).to_string()
+        };
+        assert!(said(IdMapping::SingleId).contains("no subordinate ids"));
+        assert!(!said(IdMapping::SubordinateIds).contains("subordinate"));
     }
 }

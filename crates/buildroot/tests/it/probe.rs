@@ -88,7 +88,7 @@ fn each_probe_tells_what_happened_since_the_one_before() {
 }
 
 /// Returns whether a directory is in memory, where nothing is written to disk.
-fn is_in_memory(path: &std::path::Path) -> bool {
+pub(crate) fn is_in_memory(path: &std::path::Path) -> bool {
     nix::sys::statfs::statfs(path)
         .is_ok_and(|system| system.filesystem_type() == nix::sys::statfs::TMPFS_MAGIC)
 }

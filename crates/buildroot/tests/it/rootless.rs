@@ -9,6 +9,7 @@ use buildroot::{BindMount, End, IdMapping, Outcome, SandboxSpec, Upper};
 use rustix::fs::{XattrFlags, setxattr};
 use testkit::{Account, SOMEBODY, SubordinateIds, copy_program, give_to_somebody};
 
+use crate::probe::is_in_memory;
 use crate::support::{HostRoot, can_sandbox, eventually, example, processes_with};
 
 /// Copies of the programs and a root that somebody else may use.
@@ -124,6 +125,20 @@ fn with_subordinate_ids_owners_are_kept_apart() {
     let (outcome, stdout) = fixture.run(&spec);
     assert_eq!((outcome.end, stdout.as_str()), (End::Exited { code: 0 }, "33 44\n"));
     assert_eq!(fs::metadata(mine.join("root")).expect("root").uid(), SOMEBODY);
+}
+
+#[test]
+fn what_somebodys_programs_have_written_is_known_when_they_have_ended() {
+    let test = "what_somebodys_programs_have_written_is_known_when_they_have_ended";
+    let Some(fixture) = Fixture::new(test, SubordinateIds::Range) else { return };
+    let mine = fixture.directory("mine");
+    let mut spec = fixture.root.script("dd if=/dev/zero of=/mine/file bs=1M count=12 2>/dev/null; echo done");
+    spec.binds.push(BindMount { source: mine.clone(), target: "/mine".into(), read_only: false });
+    spec.count_written = true;
+    let (outcome, _) = fixture.run(&spec);
+    assert_eq!(outcome.end, End::Exited { code: 0 });
+    let written = outcome.last_probe.and_then(|probe| probe.written_bytes).expect("counted");
+    assert!(is_in_memory(&mine) || (12 << 20..24 << 20).contains(&written), "{written}");
 }
 
 #[test]

@@ -21,9 +21,9 @@ struct Somebody {
 
 impl Somebody {
     /// Returns `None`, and says why, when this host does not allow it.
-    fn new(test: &str) -> Option<Self> {
+    fn new(test: &str, ids: SubordinateIds) -> Option<Self> {
         let site = Site::new(test)?;
-        let account = match Account::new(site.dir.path(), SubordinateIds::Range) {
+        let account = match Account::new(site.dir.path(), ids) {
             Ok(account) => account,
             Err(missing) => {
                 eprintln!("SKIPPED {test}: {missing}");
@@ -73,7 +73,7 @@ fn owner(path: &Path) -> (u32, u32) {
 #[test]
 fn what_scriptlets_give_away_keeps_its_owners_and_can_be_removed() {
     let test = "what_scriptlets_give_away_keeps_its_owners_and_can_be_removed";
-    let Some(somebody) = Somebody::new(test) else { return };
+    let Some(somebody) = Somebody::new(test, SubordinateIds::Range) else { return };
     let package = somebody.site.build(
         "service",
         "%pre\necho 'svc:x:301:301::/var/lib/svc:/bin/sh' >> /etc/passwd\necho 'svc:x:301:' >> /etc/group\n\
@@ -111,7 +111,7 @@ fn what_scriptlets_give_away_keeps_its_owners_and_can_be_removed() {
 #[test]
 fn what_a_killed_transaction_gave_away_is_removed_by_the_next_who_opens_the_store() {
     let test = "what_a_killed_transaction_gave_away_is_removed_by_the_next_who_opens_the_store";
-    let Some(somebody) = Somebody::new(test) else { return };
+    let Some(somebody) = Somebody::new(test, SubordinateIds::Range) else { return };
     somebody.says(&["collect", "0"], &[]);
     // As the kernel leaves it when transaction and worker are killed together.
     let temp = somebody.path("own/1-user-strip/temp");
@@ -125,5 +125,26 @@ fn what_a_killed_transaction_gave_away_is_removed_by_the_next_who_opens_the_stor
         lchown(&path, Some(SUBORDINATE.0 + SERVICE), Some(SUBORDINATE.1 + SERVICE)).expect("owner");
     }
     somebody.says(&["collect", "0"], &[]);
+    assert_eq!(somebody.names("temp"), [""; 0]);
+}
+
+#[test]
+fn without_subordinate_ids_a_package_with_owners_is_refused_and_the_reason_told() {
+    let test = "without_subordinate_ids_a_package_with_owners_is_refused_and_the_reason_told";
+    let Some(somebody) = Somebody::new(test, SubordinateIds::None) else { return };
+    let package = somebody.site.build(
+        "owned",
+        "%pre\necho 'svc:x:301:301::/:/bin/sh' >> /etc/passwd\necho 'svc:x:301:' >> /etc/group\n\
+         %install\nmkdir -p %{buildroot}/usr/share\necho x > %{buildroot}/usr/share/owned\n\
+         %files\n%attr(640, svc, svc) /usr/share/owned\n",
+    );
+    let packages: Vec<PathBuf> =
+        somebody.site.with(&[package]).into_iter().map(|request| request.path).collect();
+    let output = somebody.use_store(&["root"], &packages);
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    for expected in ["chown failed", "SingleId"] {
+        assert!(said.contains(expected), "`{expected}` is not in {said}");
+    }
     assert_eq!(somebody.names("temp"), [""; 0]);
 }
