@@ -8,6 +8,8 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use report::{Event, ExitStatus, Failure, Reporter, RunOutcome};
 use scheduler::Stop;
 
@@ -44,6 +46,7 @@ pub(crate) fn stop_of(
         reporter.event(&Event::Warning { message });
         let (outcome, seconds) = (RunOutcome::Stopped, started.elapsed().as_secs_f64());
         reporter.event(&Event::RunFinished { outcome, message: None, seconds, counts: Default::default() });
+        end_children();
         end_now();
     })
     .map_err(|error| Failure::new(ExitStatus::Environment, error))
@@ -59,6 +62,18 @@ fn prepares(command: &Command) -> bool {
             | Command::Pack(_)
             | Command::Expand(_)
     )
+}
+
+/// Ends the programs that this process has started: `apt-get` would go on, and hold its lock.
+fn end_children() {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    for thread in threads {
+        let children = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        for child in children.split_whitespace().filter_map(|number| number.parse().ok()) {
+            // One that has ended just now need not be ended.
+            let _ = kill(Pid::from_raw(child), Signal::SIGTERM);
+        }
+    }
 }
 
 #[expect(clippy::exit, reason = "the main thread is busy with what is to be ended")]
